@@ -1,0 +1,261 @@
+//! The TLS handshake, and how a failed one ends.
+//!
+//! A handshake is bounded in time and capped in number. One that fails has sent an alert that
+//! says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
+//! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
+//! answered in HTTP: see `plain_http`.
+
+mod plain_http;
+
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::OwnedSemaphorePermit,
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_rustls::{rustls, server::TlsStream};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::{
+    builder::Server,
+    connection::{Facts, TlsConnection},
+    shutdown::{Phase, Registration},
+    stream::{GracefulStream, finish_elsewhere},
+    teardown::{Cause, Teardown},
+    transport::{self, Addresses, PlainHttp, Transport},
+};
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The client and the server did not agree, or the client broke the protocol.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(#[source] rustls::Error),
+    /// The transport failed, or the client closed it.
+    #[error("the transport failed during the TLS handshake: {0}")]
+    Io(#[source] io::Error),
+    /// The handshake, or the wait for its turn, took longer than the handshake time-out.
+    #[error("the TLS handshake was not finished within the handshake time-out")]
+    TimedOut,
+    /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
+    #[error("the client speaks plain HTTP on the TLS port")]
+    PlainHttp,
+    /// The server is draining and the client had sent no request yet.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Does the TLS handshakes of one [`GracefulTls`](crate::GracefulTls).
+///
+/// For servers with an accept loop of their own; [`GracefulTls::serve`](crate::GracefulTls::serve)
+/// has one built in.
+#[derive(Clone)]
+pub struct Acceptor {
+    server: Arc<Server>,
+}
+
+/// The right to run one more handshake.
+pub(crate) struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What keeps a shutdown waiting for a handshake: until it is done at all, and until the
+/// connection has sent its first request.
+struct Tokens {
+    connection: TaskTrackerToken,
+    fresh: TaskTrackerToken,
+}
+
+impl Acceptor {
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+
+    /// Does the handshake on `io`.
+    ///
+    /// Spawn it, or a slow client holds up the accept loop. On a `TcpStream` it sets
+    /// `TCP_NODELAY`, and `TCP_NOTSENT_LOWAT` where there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`]. The socket of a failed handshake is ended on a task of its own, so
+    /// that the alert arrives; there is nothing left to do with it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the handshake up and closes the socket without an alert.
+    pub async fn accept<IO>(&self, io: IO) -> Result<GracefulStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let deadline = self.deadline();
+        let turn = timeout_at(deadline, self.turn())
+            .await
+            .map_err(|_| HandshakeError::TimedOut)?;
+        let addresses = transport::prepare(&io);
+        self.handshake(io, addresses, turn, deadline).await
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.server.settings.handshake_timeout
+    }
+
+    /// Waits until one more handshake may run. Cancel safe.
+    pub(crate) async fn turn(&self) -> Turn {
+        let permit = self.server.handshakes.clone().acquire_owned().await;
+        Turn {
+            // The semaphore is never closed.
+            _permit: permit.ok(),
+        }
+    }
+
+    /// The handshake of a connection that an accept loop has got its turn for.
+    pub(crate) async fn accept_in_turn<IO>(
+        &self,
+        io: IO,
+        addresses: Addresses,
+        turn: Turn,
+    ) -> Result<GracefulStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.handshake(io, addresses, turn, self.deadline()).await
+    }
+
+    async fn handshake<IO>(
+        &self,
+        io: IO,
+        addresses: Addresses,
+        turn: Turn,
+        deadline: Instant,
+    ) -> Result<GracefulStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shutdown = &self.server.shutdown;
+        shutdown.remember_runtime();
+        let tokens = Tokens {
+            connection: shutdown.connections.token(),
+            fresh: shutdown.fresh.token(),
+        };
+        let expired = Arc::new(AtomicBool::new(false));
+        let transport = Transport::new(io, expired.clone());
+        let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
+        let ended = tokio::select! {
+            biased;
+            ended = &mut handshake => ended,
+            () = sleep_until(deadline) => {
+                expired.store(true, Ordering::Release);
+                handshake.await
+            }
+            // Settling gave it the time to finish: nothing has been asked on it yet.
+            () = shutdown.reached(Phase::Draining) => {
+                expired.store(true, Ordering::Release);
+                handshake.await
+            }
+        };
+        drop(turn);
+        match ended {
+            Ok(tls) => Ok(self.established(tls, addresses, tokens)),
+            Err((error, transport)) => Err(self.fail(error, transport, addresses, tokens)),
+        }
+    }
+
+    fn established<IO>(
+        &self,
+        mut tls: TlsStream<Transport<IO>>,
+        addresses: Addresses,
+        tokens: Tokens,
+    ) -> GracefulStream<IO>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (transport, session) = tls.get_mut();
+        transport.established();
+        let facts = Facts::new(session, addresses);
+        GracefulStream::new(tls, self.enter(facts, tokens))
+    }
+
+    fn enter(&self, facts: Facts, tokens: Tokens) -> Registration {
+        let shutdown = &self.server.shutdown;
+        // Accepted late: the shutdown waits a little for its first request.
+        let fresh = (shutdown.phase() > Phase::Serving).then_some(tokens.fresh);
+        let id = shutdown.register.next_id();
+        let connection = TlsConnection::new(id, facts, self.server.clone(), fresh);
+        shutdown.register.enter(connection, tokens.connection)
+    }
+
+    /// Ends the socket of a failed handshake elsewhere.
+    fn fail<IO>(
+        &self,
+        error: io::Error,
+        mut transport: Transport<IO>,
+        addresses: Addresses,
+        tokens: Tokens,
+    ) -> HandshakeError
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let head = transport.established();
+        let registration = self.enter(Facts::failed(addresses), tokens);
+        registration.connection().settle();
+        let error = classify(error, self.server.shutdown.phase());
+        tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
+        match error {
+            HandshakeError::PlainHttp => plain_http::answer(transport, head, registration),
+            _ => end(transport, registration),
+        }
+        error
+    }
+}
+
+/// Flushes, half-closes and drains a transport that has no TLS session.
+fn end<IO>(transport: Transport<IO>, registration: Registration)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = registration.connection().clone();
+    let teardown = Teardown::new(
+        transport,
+        None,
+        registration,
+        Cause::Handshake,
+        false,
+        false,
+    );
+    finish_elsewhere(Box::new(teardown), &connection);
+}
+
+fn classify(error: io::Error, phase: Phase) -> HandshakeError {
+    let inner = error.get_ref();
+    if inner.is_some_and(|e| e.is::<PlainHttp>()) {
+        return HandshakeError::PlainHttp;
+    }
+    if let Some(tls) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        return HandshakeError::Tls(tls.clone());
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut if phase >= Phase::Draining => HandshakeError::ShuttingDown,
+        io::ErrorKind::TimedOut => HandshakeError::TimedOut,
+        _ => HandshakeError::Io(error),
+    }
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,79 @@
+//! Response body of [`GracefulTlsLayer`](super::GracefulTlsLayer): keeps the exchange in flight.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::connection::Exchange;
+
+pin_project! {
+    /// Response body of [`GracefulTlsService`](super::GracefulTlsService).
+    ///
+    /// The exchange counts as in flight until this is dropped, which hyper does once it has taken
+    /// the last frame. An error is no end: what it cut short shows in how hyper then ends the
+    /// connection.
+    #[derive(Debug)]
+    pub struct GracefulTlsBody<B> {
+        #[pin]
+        inner: B,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<B> GracefulTlsBody<B> {
+    pub(crate) fn new(inner: B, exchange: Option<Exchange>) -> Self {
+        Self { inner, exchange }
+    }
+}
+
+impl<B: Body> Body for GracefulTlsBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        if let Some(exchange) = this.exchange {
+            exchange.set_held(false);
+        }
+        let frame = ready!(this.inner.poll_frame(cx));
+        if let (Some(exchange), Some(Ok(_))) = (this.exchange, &frame) {
+            // The frame is hyper's now. Until it asks for the next one, the peer's HTTP/2 window
+            // is what it waits for.
+            exchange.set_held(true);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+
+    #[test]
+    fn forwards_what_hyper_frames_by() {
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None);
+        assert_eq!(body.size_hint().exact(), Some(4));
+        assert!(!body.is_end_stream());
+
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None);
+        assert!(body.is_end_stream());
+    }
+}

@@ -1,0 +1,27 @@
+//! What happened to a connection, for the log.
+//!
+//! Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
+//! stranger's word. A truncated answer is the one thing an operator has to know of.
+
+use crate::{
+    connection::TlsConnection,
+    teardown::{Cause, Outcome},
+};
+
+/// One line for one ended connection.
+pub(crate) fn ended(connection: &TlsConnection, cause: Cause, outcome: Outcome) {
+    let id = connection.id();
+    let peer = connection.remote_addr();
+    let requests = connection.requests_served();
+    match outcome {
+        Outcome::Truncated => tracing::info!(
+            id,
+            ?peer,
+            requests,
+            ?cause,
+            ?outcome,
+            "connection ended with an exchange cut short"
+        ),
+        _ => tracing::debug!(id, ?peer, requests, ?cause, ?outcome, "connection ended"),
+    }
+}

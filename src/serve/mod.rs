@@ -1,0 +1,3 @@
+//! The servers the guarantee comes with, one a file.
+
+mod hyper;

@@ -1,0 +1,76 @@
+//! The cap on connections that drain at once.
+//!
+//! Draining costs a descriptor and the TLS state for as long as the peer likes, up to the bounds.
+//! A flood of peers that never close must not use up the descriptors, so the number of draining
+//! connections is capped: when one more comes in, the one that has drained longest gives way. It
+//! has had the most time to read its answer.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::connection::TlsConnection;
+
+/// The connections that drain now, oldest first.
+#[derive(Debug)]
+pub(crate) struct Seats {
+    cap: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    by_age: BTreeMap<u64, TlsConnection>,
+}
+
+impl Seats {
+    pub(crate) fn new(cap: usize) -> Self {
+        Self {
+            cap,
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Takes a place for `connection` and tells the oldest to leave if that is one too many.
+    pub(crate) fn take(&self, connection: &TlsConnection) -> Seat {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = taken.next;
+        taken.next += 1;
+        taken.by_age.insert(number, connection.clone());
+        let evicted = match taken.by_age.len() > self.cap {
+            true => taken.by_age.pop_first(),
+            false => None,
+        };
+        drop(taken);
+
+        if let Some((_, oldest)) = evicted {
+            oldest.evict();
+        }
+        Seat {
+            number,
+            connection: connection.clone(),
+        }
+    }
+
+    fn leave(&self, number: u64) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = taken.by_age.remove(&number);
+        drop(taken);
+        drop(left);
+    }
+}
+
+/// A place among the draining connections, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    number: u64,
+    connection: TlsConnection,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connection.server().seats.leave(self.number);
+    }
+}

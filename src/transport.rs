@@ -1,0 +1,188 @@
+//! The byte stream under TLS, watched where it costs nothing.
+//!
+//! [`Transport`] counts the bytes the peer's side of the socket has taken, because rustls accepts
+//! plaintext into a buffer of its own and only the transport knows whether a write made progress.
+//! While the handshake runs it does two things more: it looks at the first byte, to tell plain
+//! HTTP from TLS without an extra `peek`, and it fails every operation once the handshake's time
+//! is up, which is the only way to get the socket back out of a handshake that has not ended.
+
+use std::{
+    any::Any,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// How much may wait in the kernel unsent before the socket stops being writable.
+///
+/// Without it a peer that reads 10 kB/s from a 4 MiB send buffer makes the socket writable once in
+/// minutes, and a live reader can't be told from a dead one.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// The transport under one TLS connection.
+#[derive(Debug)]
+pub(crate) struct Transport<IO> {
+    io: IO,
+    written: u64,
+    handshake: Option<Handshake>,
+}
+
+/// What is watched while the handshake runs.
+#[derive(Debug)]
+struct Handshake {
+    expired: Arc<AtomicBool>,
+    begun: bool,
+    plain: Vec<u8>,
+}
+
+/// The error a read gives when the peer speaks something that looks like HTTP.
+#[derive(Debug, thiserror::Error)]
+#[error("the peer speaks plain HTTP")]
+pub(crate) struct PlainHttp;
+
+impl<IO> Transport<IO> {
+    /// Every operation fails once `expired` is set, until [`established`](Self::established).
+    pub(crate) fn new(io: IO, expired: Arc<AtomicBool>) -> Self {
+        Self {
+            io,
+            written: 0,
+            handshake: Some(Handshake {
+                expired,
+                begun: false,
+                plain: Vec::new(),
+            }),
+        }
+    }
+
+    /// The handshake is over: stop watching it. Gives what was read of plain HTTP.
+    pub(crate) fn established(&mut self) -> Vec<u8> {
+        self.handshake.take().map_or_else(Vec::new, |h| h.plain)
+    }
+
+    /// Bytes taken by the transport so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+}
+
+impl Handshake {
+    fn check_time(&self) -> io::Result<()> {
+        match self.expired.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
+        }
+    }
+
+    /// A TLS record of a handshake begins with 22; a request line with a capital letter.
+    fn look(&mut self, received: &[u8]) -> io::Result<()> {
+        let Some(first) = received.first() else {
+            return Ok(());
+        };
+        if !self.begun && first.is_ascii_uppercase() {
+            self.plain.extend_from_slice(received);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp));
+        }
+        self.begun = true;
+        Ok(())
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Transport<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Some(handshake) = &mut this.handshake else {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        };
+        handshake.check_time()?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        Poll::Ready(handshake.look(&buf.filled()[before..]))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> Transport<IO> {
+    fn poll_counted(
+        &mut self,
+        write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(handshake) = &self.handshake {
+            handshake.check_time()?;
+        }
+        let n = ready!(write(Pin::new(&mut self.io)))?;
+        self.written += n as u64;
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_counted(|io| io.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut()
+            .poll_counted(|io| io.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// The two addresses of a connection, where its transport has some.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Addresses {
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// Sets the options a TLS server wants on a TCP socket, and reads its addresses.
+///
+/// `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
+/// it (RFC 9293 3.7.4). Any other transport is left as it is.
+pub(crate) fn prepare<IO: 'static>(io: &IO) -> Addresses {
+    let Some(tcp) = (io as &dyn Any).downcast_ref::<TcpStream>() else {
+        return Addresses::default();
+    };
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT) {
+        tracing::debug!(%error, "TCP_NOTSENT_LOWAT could not be set");
+    }
+    Addresses {
+        remote: tcp.peer_addr().ok(),
+        local: tcp.local_addr().ok(),
+    }
+}

@@ -1,0 +1,281 @@
+//! The stream's eye on the clock: idle connections, stuck peers, and the shutdown deadline.
+//!
+//! There is one `Sleep` a connection, made when first needed and hardly ever reset. It is armed
+//! for the earliest thing that may come due. When it fires, the vigil looks at what has really
+//! happened since, and arms it anew; a busy connection pays for that once in many requests. What
+//! a request pays for is one look at the clock, when the connection falls idle.
+
+use std::{future::Future, pin::Pin, sync::atomic::Ordering, task::Context, time::Duration};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{connection::TlsConnection, shutdown::Phase, teardown::Cause};
+
+/// How long an idle connection may take to end by itself once it has been told to: the time an
+/// HTTP/2 peer has to answer the PING that goes with a GOAWAY (RFC 9113 6.8).
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What one connection is watched for.
+#[derive(Debug, Default)]
+pub(crate) struct Vigil {
+    sleep: Option<Pin<Box<Sleep>>>,
+    idle: Option<Since>,
+    /// A write is blocked; the mark is the number of bytes the transport had taken by then.
+    blocked: Option<Since>,
+    /// Every body in flight is held up by the peer's HTTP/2 window; the mark is their epoch.
+    held: Option<Since>,
+    half_closed: Option<Since>,
+    /// Bytes went either way since the vigil last looked.
+    traffic: bool,
+    told: Option<Instant>,
+    draining: bool,
+    eof: bool,
+    cause: Option<Cause>,
+}
+
+/// Since when something has not changed, and what it was.
+#[derive(Clone, Copy, Debug)]
+struct Since {
+    at: Instant,
+    mark: u64,
+}
+
+impl Since {
+    fn now(mark: u64) -> Option<Self> {
+        Some(Self {
+            at: Instant::now(),
+            mark,
+        })
+    }
+}
+
+fn unmarked(since: Option<Since>, mark: u64) -> bool {
+    since.is_none_or(|since| since.mark != mark)
+}
+
+impl Vigil {
+    /// Why the connection's time is over, if it is.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// Whether reads have to end: with an EOF, which every server understands.
+    #[inline]
+    pub(crate) fn ends_reads(&mut self, connection: &TlsConnection, written: u64) -> bool {
+        self.look(connection, written);
+        self.cause.is_some()
+    }
+
+    /// Whether writes have to end, with an error. An idle connection may still say GOAWAY.
+    #[inline]
+    pub(crate) fn ends_writes(&mut self, connection: &TlsConnection, written: u64) -> bool {
+        self.look(connection, written);
+        matches!(self.cause, Some(Cause::Deadline | Cause::Stalled))
+    }
+
+    /// Whether a half-closed peer's unfinished business has taken too long.
+    pub(crate) fn ends_half_close(&self) -> bool {
+        self.eof
+    }
+
+    #[inline]
+    fn look(&mut self, connection: &TlsConnection, written: u64) {
+        if connection.server().shutdown.phase() >= Phase::Deadline {
+            self.cause.get_or_insert(Cause::Deadline);
+        } else if self.sleep.as_ref().is_some_and(|s| s.is_elapsed()) && self.cause.is_none() {
+            self.strike(connection, written);
+        }
+    }
+
+    /// Bytes were read or written.
+    #[inline]
+    pub(crate) fn traffic(&mut self) {
+        self.traffic = true;
+    }
+
+    /// A read has to wait, or a flush has finished: is anything in flight?
+    #[inline]
+    pub(crate) fn waiting(&mut self, connection: &TlsConnection) {
+        let tally = connection.tally();
+        let mut changed = self.sleep.is_none();
+        if counts_traffic(connection) {
+            if self.idle.is_none() || self.traffic {
+                self.traffic = false;
+                self.idle = Since::now(0);
+                changed = true;
+            }
+        } else if tally.in_flight > 0 {
+            self.idle = None;
+        } else if unmarked(self.idle, u64::from(tally.begun)) {
+            self.idle = Since::now(u64::from(tally.begun));
+            changed = true;
+        }
+        if connection.server().shutdown.phase() >= Phase::Draining && !self.draining {
+            self.draining = true;
+            changed = true;
+        }
+        if changed {
+            self.arm(connection);
+        }
+    }
+
+    /// A write or a flush is blocked, with `written` bytes taken so far.
+    pub(crate) fn blocked(&mut self, connection: &TlsConnection, written: u64) {
+        if unmarked(self.blocked, written) {
+            self.blocked = Since::now(written);
+            self.arm(connection);
+        }
+    }
+
+    /// A flush has finished: no write is blocked. Is a body, by the HTTP/2 window?
+    #[inline]
+    pub(crate) fn flushed(&mut self, connection: &TlsConnection) {
+        self.blocked = None;
+        if connection.is_http2() {
+            self.look_at_held(connection);
+        }
+        self.waiting(connection);
+    }
+
+    fn look_at_held(&mut self, connection: &TlsConnection) {
+        let held = connection.held();
+        if held.in_flight == 0 || held.in_flight < connection.tally().in_flight {
+            self.held = None;
+        } else if unmarked(self.held, u64::from(held.begun)) {
+            self.held = Since::now(u64::from(held.begun));
+            self.arm(connection);
+        }
+    }
+
+    /// The peer has sent close_notify and something is in flight.
+    pub(crate) fn half_closed(&mut self, connection: &TlsConnection) {
+        let begun = u64::from(connection.tally().begun);
+        if unmarked(self.half_closed, begun) {
+            self.half_closed = Since::now(begun);
+            self.arm(connection);
+        }
+    }
+
+    /// The timer has fired: what is due?
+    #[cold]
+    fn strike(&mut self, connection: &TlsConnection, written: u64) {
+        let now = Instant::now();
+        let timeout = connection.server().settings.write_timeout;
+        let past = |since: Option<Since>| since.is_some_and(|since| now >= since.at + timeout);
+
+        if self.blocked.is_some() && unmarked(self.blocked, written) {
+            self.blocked = Since::now(written);
+        }
+        if self.held.is_some() {
+            self.look_at_held(connection);
+        }
+        if past(self.blocked) || past(self.held) {
+            self.cause = Some(Cause::Stalled);
+        } else if self.is_idle_too_long(connection, now) {
+            self.cause = Some(Cause::Idle);
+        }
+        // What a half-closed peer still owes will never come.
+        let owes = connection.has_upload() || connection.is_http2();
+        self.eof |= owes && past(self.half_closed) && connection.tally().in_flight > 0;
+        if self.cause.is_some() || self.eof {
+            connection.wake();
+        }
+        if self.cause.is_none() {
+            self.rearm(connection, now);
+        }
+    }
+
+    /// Whether the idle time is up; an HTTP/2 connection is told by GOAWAY first.
+    fn is_idle_too_long(&mut self, connection: &TlsConnection, now: Instant) -> bool {
+        let in_use = match counts_traffic(connection) {
+            true => std::mem::take(&mut self.traffic),
+            false => connection.tally().in_flight > 0,
+        };
+        if in_use {
+            self.idle = None;
+            self.waiting(connection);
+            return false;
+        }
+        if self.idle_end(connection).is_none_or(|end| now < end) {
+            return false;
+        }
+        if connection.is_http2() && connection.is_managed() && self.told.is_none() {
+            self.told = Some(now);
+            connection.expire();
+            return false;
+        }
+        true
+    }
+
+    fn idle_end(&self, connection: &TlsConnection) -> Option<Instant> {
+        let server = connection.server();
+        let since = self.idle?.at;
+        if let Some(told) = self.told {
+            return Some(told.max(since) + GRACE);
+        }
+        let end = since + server.settings.keep_alive_timeout;
+        match server.shutdown.draining_since() {
+            Some(draining) if !counts_traffic(connection) => {
+                Some(end.min(draining.max(since) + GRACE))
+            }
+            _ => Some(end),
+        }
+    }
+
+    /// The earliest thing that may come due.
+    fn due(&self, connection: &TlsConnection, now: Instant) -> Instant {
+        let settings = &connection.server().settings;
+        let timeout = settings.write_timeout;
+        let after = |since: Option<Since>| since.map(|since| since.at + timeout);
+        [
+            after(self.blocked),
+            after(self.held),
+            after(self.half_closed).filter(|_| !self.eof),
+            self.idle_end(connection),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|due| *due > now)
+        .min()
+        .unwrap_or_else(|| now + timeout.min(settings.keep_alive_timeout))
+    }
+
+    /// Sees to it that the timer fires no later than something may come due.
+    fn arm(&mut self, connection: &TlsConnection) {
+        let due = self.due(connection, Instant::now());
+        match &mut self.sleep {
+            Some(sleep) if sleep.is_elapsed() || sleep.deadline() <= due => {}
+            Some(sleep) => {
+                sleep.as_mut().reset(due);
+                poll(sleep, connection);
+            }
+            None => poll(self.sleep.insert(Box::pin(sleep_until(due))), connection),
+        }
+    }
+
+    fn rearm(&mut self, connection: &TlsConnection, now: Instant) {
+        let due = self.due(connection, now);
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(due);
+            poll(sleep, connection);
+        }
+    }
+}
+
+/// Registers the timer with a waker that finds the connection's tasks, wherever they move.
+fn poll(sleep: &mut Pin<Box<Sleep>>, connection: &TlsConnection) {
+    let waker = connection.waker();
+    // Where it has elapsed already, the next poll of the stream sees it: make sure there is one.
+    if sleep
+        .as_mut()
+        .poll(&mut Context::from_waker(&waker))
+        .is_ready()
+    {
+        waker.wake();
+    }
+}
+
+/// Whether traffic shows that the connection is in use, because exchanges do not.
+fn counts_traffic(connection: &TlsConnection) -> bool {
+    connection.is_tunnel() || !connection.server().layered.load(Ordering::Relaxed)
+}
