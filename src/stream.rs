@@ -63,7 +63,9 @@ enum Peer {
     HalfClosed(Hold),
     /// The server has been told of the EOF.
     Told,
-    /// TCP itself is closed or broken.
+    /// It broke the TLS protocol, and may still be sending.
+    Broken,
+    /// TCP itself is closed or reset.
     Gone,
 }
 
@@ -154,7 +156,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 self.poll_read_half_closed(cx)
             }
             Poll::Ready(Err(error)) => {
-                self.peer = Peer::Gone;
+                self.peer = match error.kind() {
+                    // tokio-rustls' kind for every error of rustls.
+                    io::ErrorKind::InvalidData => Peer::Broken,
+                    _ => Peer::Gone,
+                };
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
@@ -258,7 +264,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         false
     }
 
+    /// The teardown of an open stream; `None` where it has begun already.
     fn begin_teardown(&mut self, orderly: bool) -> Option<Teardown<IO>> {
+        if !matches!(self.state, State::Open(..)) {
+            return None;
+        }
         let notify = self.may_notify(orderly);
         let State::Open(tls, mut registration) = mem::replace(&mut self.state, State::Closed)
         else {
@@ -301,7 +311,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for Graceful
         match this.peer {
             Peer::Open => this.poll_read_open(cx, buf),
             Peer::HalfClosed(_) => this.poll_read_half_closed(cx),
-            Peer::Told | Peer::Gone => Poll::Ready(Ok(())),
+            Peer::Told | Peer::Broken | Peer::Gone => Poll::Ready(Ok(())),
         }
     }
 }

@@ -199,7 +199,9 @@ impl Vigil {
         if self.idle_end(connection).is_none_or(|end| now < end) {
             return false;
         }
-        if connection.is_http2() && connection.is_managed() && self.told.is_none() {
+        let phase = connection.server().shutdown.phase();
+        let tell = connection.is_http2() && connection.is_managed() && phase < Phase::Draining;
+        if tell && self.told.is_none() {
             self.told = Some(now);
             connection.expire();
             return false;
@@ -208,6 +210,10 @@ impl Vigil {
     }
 
     fn idle_end(&self, connection: &TlsConnection) -> Option<Instant> {
+        if connection.is_tunnel() && !connection.is_http2() {
+            // The tunnel is the exchange, and lasts as long as its handler likes.
+            return None;
+        }
         let server = connection.server();
         let since = self.idle?.at;
         if let Some(told) = self.told {

@@ -10,6 +10,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -52,7 +53,7 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
-    /// `notify` queues close_notify, unless the session has failed.
+    /// `notify` asks for close_notify, which a failed session can't send.
     pub(crate) fn new(
         io: Transport<IO>,
         session: Option<ServerConnection>,
@@ -62,23 +63,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
         peer_closed: bool,
     ) -> Self {
         let mut session = session.map(Box::new);
-        if let Some(session) = &mut session {
-            // A failed session repeats its error. It sent a fatal alert, or was sent one, and
-            // neither is followed by close_notify (RFC 8446 6.2).
-            let failed = session.process_new_packets().is_err();
-            if notify && !failed {
-                session.send_close_notify();
-            }
-        }
+        // A failed session repeats its error. It sent a fatal alert, or was sent one, and neither
+        // is followed by close_notify (RFC 8446 6.2).
+        let alive = session
+            .as_mut()
+            .is_some_and(|session| session.process_new_packets().is_ok());
         let mut bounds = registration.connection().server().settings.bounds();
         if cause == Cause::Stalled {
-            bounds.flush = std::time::Duration::ZERO;
+            // The peer has had its time.
+            bounds.flush = Duration::ZERO;
         }
         Self {
             written: io.written(),
             io,
             session,
-            machine: Machine::new(Instant::now(), bounds, peer_closed),
+            machine: Machine::new(Instant::now(), bounds, notify && alive, peer_closed),
             cause,
             sleep: None,
             seat: None,
@@ -95,6 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
     fn advance(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
         loop {
             let progress = match self.machine.action() {
+                Action::Notify => self.notify(),
                 Action::Flush => self.poll_flush(cx),
                 Action::HalfClose => self.poll_half_close(cx),
                 Action::Drain => self.poll_drain(cx),
@@ -104,6 +104,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
                 return None;
             }
         }
+    }
+
+    fn notify(&mut self) -> Poll<()> {
+        if let Some(session) = &mut self.session {
+            session.send_close_notify();
+        }
+        self.machine.notified(Instant::now());
+        Poll::Ready(())
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {

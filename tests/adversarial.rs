@@ -1,0 +1,296 @@
+//! The stream and its teardown over transports that misbehave, with paused time.
+
+mod support;
+
+use std::time::Duration;
+
+use graceful_tls::{Drain, GracefulTls};
+use support::{
+    VERSIONS, connect,
+    doubles::{Vice, double},
+    pair,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep},
+};
+
+const CAPACITY: usize = 64 * 1024;
+
+fn seconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stream_notifies_and_half_closes() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.build().unwrap();
+        let (io, client, handle) = double(CAPACITY);
+        let (server, mut client) = connect(&tls, &connector, io, client).await;
+        drop(server);
+
+        // rustls says UnexpectedEof where close_notify is missing.
+        let mut rest = Vec::new();
+        assert_eq!(client.read_to_end(&mut rest).await.unwrap(), 0);
+        assert!(handle.half_closed());
+        assert_eq!(handle.dropped(), None, "it drains until the client closes");
+        client.shutdown().await.unwrap();
+        let begun = Instant::now();
+        assert_eq!(seconds(handle.wait_dropped().await - begun), 0.0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_byte_a_write_loses_nothing() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.build().unwrap();
+        let (io, client, handle) = double(CAPACITY);
+        let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+        handle.set(Vice::OneByte);
+        server.write_all(&[b'x'; 5000]).await.unwrap();
+        server.shutdown().await.unwrap();
+
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.len(), 5000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_layer_a_cut_answer_does_not_look_whole() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.build().unwrap();
+        let (io, client, _handle) = double(CAPACITY);
+        let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+        server
+            .write_all(b"HTTP/1.0 200 OK\r\n\r\nhalf")
+            .await
+            .unwrap();
+        server.flush().await.unwrap();
+        drop(server);
+
+        let mut answer = Vec::new();
+        let error = client.read_to_end(&mut answer).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        assert!(answer.ends_with(b"half"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_let_go() {
+    for vice in [Vice::Deaf, Vice::StuckFlush] {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let (io, client, handle) = double(CAPACITY);
+        let (server, _client) = connect(&tls, &connector, io, client).await;
+        handle.set(vice);
+        let begun = Instant::now();
+        drop(server);
+        let held = handle.wait_dropped().await - begun;
+        assert_eq!(seconds(held), 5.0, "{vice:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_transport_is_let_go_at_once() {
+    for vice in [Vice::Reset, Vice::StuckShutdown] {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let (io, client, handle) = double(CAPACITY);
+        let (server, _client) = connect(&tls, &connector, io, client).await;
+        handle.set(vice);
+        drop(server);
+        assert!(handle.dropped().is_some(), "{vice:?}");
+    }
+}
+
+/// Drops a server's stream and lets the client do as it likes; gives how long it was held.
+async fn held_while<F, Fut>(drain: Drain, client_does: F) -> Duration
+where
+    F: FnOnce(tokio_rustls::client::TlsStream<tokio::io::DuplexStream>) -> Fut,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.drain(drain).build().unwrap();
+    let (io, client, handle) = double(CAPACITY);
+    let (server, client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    drop(server);
+    let client = tokio::spawn(client_does(client));
+    let held = handle.wait_dropped().await - begun;
+    client.abort();
+    held
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_let_go_after_two_seconds() {
+    let held = held_while(Drain::default(), |client| async move {
+        sleep(Duration::from_secs(60)).await;
+        drop(client);
+    });
+    assert_eq!(seconds(held.await), 2.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dripping_peer_is_cut_after_five_seconds() {
+    let held = held_while(Drain::default(), |mut client| async move {
+        while client.write_all(b"x").await.is_ok() {
+            client.flush().await.ok();
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    assert_eq!(seconds(held.await), 5.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flooding_peer_is_cut_by_bytes() {
+    let held = held_while(
+        Drain::default().max_bytes(1 << 20),
+        |mut client| async move { while client.write_all(&[0; 16 * 1024]).await.is_ok() {} },
+    );
+    assert_eq!(seconds(held.await), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_the_cap_the_oldest_goes_first() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .drain(Drain::default().max_connections(2))
+        .build()
+        .unwrap();
+    let mut handles = Vec::new();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let (io, client, handle) = double(CAPACITY);
+        let (server, client) = connect(&tls, &connector, io, client).await;
+        drop(server);
+        // Let the teardown take its place before the next one does.
+        sleep(Duration::from_millis(10)).await;
+        handles.push(handle);
+        clients.push(client);
+    }
+    let gone: Vec<bool> = handles.iter().map(|h| h.dropped().is_some()).collect();
+    assert_eq!(gone, [true, true, false, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_streams_end_at_the_keep_alive_time_out() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .keep_alive_timeout(Duration::from_secs(7))
+        .build()
+        .unwrap();
+    let (io, client, _handle) = double(CAPACITY);
+    let (mut server, _client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    let mut buf = [0; 16];
+    assert_eq!(server.read(&mut buf).await.unwrap(), 0, "an EOF");
+    assert_eq!(seconds(begun.elapsed()), 7.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_write_fails_at_the_write_time_out() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .write_timeout(Duration::from_secs(9))
+        .build()
+        .unwrap();
+    let (io, client, handle) = double(CAPACITY);
+    let (mut server, _client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    let error = server.write_all(&vec![0; 1 << 20]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    assert_eq!(seconds(begun.elapsed()), 9.0);
+    drop(server);
+    let held = handle.wait_dropped().await - begun;
+    assert_eq!(seconds(held), 9.0, "it has had its time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_but_living_reader_survives() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .write_timeout(Duration::from_secs(9))
+        .build()
+        .unwrap();
+    let (io, client, _handle) = double(CAPACITY);
+    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let reader = tokio::spawn(async move {
+        let mut buf = [0; 1000];
+        let mut read = 0;
+        while read < 300_000 {
+            read += client.read(&mut buf).await.unwrap();
+            sleep(Duration::from_millis(500)).await;
+        }
+    });
+    server.write_all(&vec![0; 300_000]).await.unwrap();
+    server.flush().await.unwrap();
+    reader.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_stalls_is_let_go_at_its_time_out() {
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder
+        .handshake_timeout(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    let (io, _client, handle) = double(CAPACITY);
+    let begun = Instant::now();
+    let error = tls.acceptor().accept(io).await.unwrap_err();
+    assert!(matches!(error, graceful_tls::HandshakeError::TimedOut));
+    assert_eq!(seconds(begun.elapsed()), 3.0);
+    // Half-closed, then the two seconds of silence.
+    assert_eq!(seconds(handle.wait_dropped().await - begun), 5.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cap_on_handshakes_holds() {
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder
+        .handshake_timeout(Duration::from_secs(3))
+        .max_handshakes(1)
+        .build()
+        .unwrap();
+    let acceptor = tls.acceptor();
+    let (first, _first_client, _) = double(CAPACITY);
+    let (second, _second_client, second_handle) = double(CAPACITY);
+    let stalled = tokio::spawn({
+        let acceptor = acceptor.clone();
+        async move { acceptor.accept(first).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    let waits = acceptor.accept(second).await.unwrap_err();
+    assert!(matches!(waits, graceful_tls::HandshakeError::TimedOut));
+    assert!(stalled.await.unwrap().is_err());
+    assert!(second_handle.dropped().is_some(), "it never got its turn");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_ends_what_is_left() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls: GracefulTls = builder
+        .lame_duck(Duration::ZERO)
+        .shutdown_timeout(Duration::from_secs(4))
+        .build()
+        .unwrap();
+    let (io, client, _handle) = double(CAPACITY);
+    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    tls.shutdown();
+    // The server does not cooperate: it only reads.
+    let read = tokio::spawn(async move {
+        let mut buf = [0; 16];
+        server.read(&mut buf).await
+    });
+    assert_eq!(read.await.unwrap().unwrap(), 0, "the stream ends the reads");
+    assert_eq!(seconds(begun.elapsed()), 4.0);
+    assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0, "close_notify");
+    drop(client);
+    let report = tls.closed().await;
+    assert!(report.deadline_reached);
+    assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
+}
