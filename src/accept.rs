@@ -42,6 +42,11 @@ pub trait Accept: Send + 'static {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>>;
+
+    /// The address that clients connect to, if there is one.
+    fn local_addr(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
 impl Accept for tokio::net::TcpListener {
@@ -52,6 +57,10 @@ impl Accept for tokio::net::TcpListener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>> {
         Self::poll_accept(self, cx).map_ok(|(io, addr)| (io, Some(addr)))
+    }
+
+    fn local_addr(&self) -> Option<SocketAddr> {
+        Self::local_addr(self).ok()
     }
 }
 
@@ -78,6 +87,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 const SWEEPS: u32 = 2;
 
 /// One connection that has been accepted and got its turn for the handshake.
+#[derive(Debug)]
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
@@ -85,6 +95,7 @@ pub(crate) struct Accepted<IO> {
 }
 
 /// The accept loop.
+#[derive(Debug)]
 pub(crate) struct Incoming<A> {
     listener: A,
     acceptor: Acceptor,

@@ -1,5 +1,81 @@
-//! End TLS connections properly.
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//! End TLS connections properly, whatever ends them.
+//!
+//! hyper shuts a connection down only where it ends well. On a time-out, an error, a panic, a
+//! cancelled future or a passed deadline it drops the stream, and the client sees a bare FIN or an
+//! RST: it can't tell a whole answer from a cut one, and an RST can destroy an answer that was
+//! already sent. This crate guarantees that every HTTPS connection of a hyper, axum or tonic
+//! server behind rustls
+//!
+//! * sends **close_notify**, flushed, then the FIN (RFC 8446 6.1, RFC 9112 9.6),
+//! * **drains** what the client still sends, within bounds, so that no RST destroys the answer,
+//! * **never makes a truncated answer look whole**: where only the end of the connection ends an
+//!   answer, and it was cut short, close_notify is withheld (RFC 9112 9.8),
+//! * is **let go in bounded time**: no idle, stalled or silent client holds a descriptor for ever,
+//!
+//! and that a server can be shut down without losing a request.
+//!
+//! # Example
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use graceful_tls::{GracefulTls, GracefulTlsLayer};
+//! use tokio_rustls::rustls::ServerConfig;
+//!
+//! async fn run(mut config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
+//!     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+//!     let tls = GracefulTls::new(config)?;
+//!     tls.shutdown_on(async { /* SIGTERM, with `signal::terminate()` */ });
+//!
+//!     let app = Router::new().route("/", get(|| async { "hello\n" }));
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//!     let report = tls.serve(listener, app.layer(GracefulTlsLayer)).await?;
+//!     println!("{report}");
+//!     Ok(())
+//! }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use tokio_rustls::rustls;
+//! # let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
+//! # let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
+//! # let config = ServerConfig::builder().with_no_client_auth()
+//! #     .with_single_cert(vec![made.cert.der().clone()], key)?;
+//! # tokio::runtime::Runtime::new()?.block_on(run(config))
+//! # }
+//! ```
+//!
+//! # How it fits together
+//!
+//! ```text
+//!  TcpListener ─▶ Acceptor ─▶ GracefulStream ─▶ hyper ─▶ GracefulTlsLayer ─▶ your service
+//!                handshake     notify, drain             exchanges, framing,
+//!                                                        Connection: close
+//!                     └──────── TlsConnection (one a connection) ────┘
+//!                                         │
+//!                               Shutdown (phases, deadline, report)
+//! ```
+//!
+//! [`GracefulTls`] holds the settings and the shutdown of one server. Its
+//! [`serve`](GracefulTls::serve) has everything included; a server with an accept loop of its own
+//! takes [`acceptor`](GracefulTls::acceptor) and puts [`GracefulTlsLayer`] around its service.
+//! Handlers find [`TlsConnection`] in the extensions of their requests. [`Phase`] says how far a
+//! shutdown has come, and [`Report`] how it went.
+//!
+//! # What it can't do
+//!
+//! A process that is killed (SIGKILL, out of memory, `exit` before [`closed`](GracefulTls::closed)
+//! has resolved) sends nothing. A client that half-closes TLS 1.2 gets no answer: the protocol
+//! says so (RFC 5246 7.2.1). A connection that arrives between the last look at the listener's
+//! queue and its closing is reset by the kernel. A stream whose service has no
+//! [`GracefulTlsLayer`] can't know how its answers end; it errs on the side of withholding
+//! close_notify, and says so once in the log.
+//!
+//! # Features
+//!
+//! * `signal` (default): the `signal` module, shutdown on SIGTERM and Ctrl-C.
+//! * `axum`: the `axum` module, a listener for `axum::serve` and [`TlsConnection`] as an extractor.
+//! * `axum-server`: the `axum_server` module, a server whose handle follows the shutdown.
+//! * `tonic`: the `tonic` module, connections for `serve_with_incoming_shutdown`.
+//!
+//! The TLS crypto provider is the application's choice: this crate enables none.
 
 mod accept;
 mod acceptor;
@@ -16,6 +92,13 @@ mod vigil;
 
 #[cfg(feature = "signal")]
 pub use shutdown::signal;
+
+#[cfg(feature = "axum")]
+pub use serve::axum;
+#[cfg(feature = "axum-server")]
+pub use serve::axum_server;
+#[cfg(feature = "tonic")]
+pub use serve::tonic;
 
 pub use accept::Accept;
 pub use acceptor::{Acceptor, HandshakeError};

@@ -183,7 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             _ if at_once || self.vigil.ends_half_close() => false,
             _ if in_flight => true,
             Hold::New | Hold::Busy => true,
-            Hold::Read | Hold::Flushed => false,
+            Hold::Read | Hold::Flushed => !self.vigil.trusts_half_close(connection),
         };
         if !due {
             self.peer = Peer::Told;
@@ -194,9 +194,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             // Let it, and see whether it flushes.
             cx.waker().wake_by_ref();
         }
-        self.peer = Peer::HalfClosed(match in_flight {
-            true => Hold::Busy,
-            false => Hold::Read,
+        self.peer = Peer::HalfClosed(match (in_flight, hold) {
+            (true, _) => Hold::Busy,
+            (false, Hold::Flushed) => Hold::Flushed,
+            (false, _) => Hold::Read,
         });
         if let Err(error) = ready!(self.poll_raw(cx)) {
             self.peer = Peer::Gone;

@@ -15,6 +15,10 @@ use crate::{connection::TlsConnection, shutdown::Phase, teardown::Cause};
 /// HTTP/2 peer has to answer the PING that goes with a GOAWAY (RFC 9113 6.8).
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a half-closed HTTP/2 peer's EOF is held back where the server's own task does not
+/// count exchanges: its stream tasks may have yet to call the service.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// What one connection is watched for.
 #[derive(Debug, Default)]
 pub(crate) struct Vigil {
@@ -76,6 +80,12 @@ impl Vigil {
     /// Whether a half-closed peer's unfinished business has taken too long.
     pub(crate) fn ends_half_close(&self) -> bool {
         self.eof
+    }
+
+    /// Whether a half-closed peer has nothing in flight for sure, when it seems so.
+    pub(crate) fn trusts_half_close(&self, connection: &TlsConnection) -> bool {
+        let lingered = |since: Since| since.at.elapsed() >= LINGER;
+        connection.is_managed() || !connection.is_http2() || self.half_closed.is_some_and(lingered)
     }
 
     #[inline]
@@ -177,7 +187,7 @@ impl Vigil {
         // What a half-closed peer still owes will never come.
         let owes = connection.has_upload() || connection.is_http2();
         self.eof |= owes && past(self.half_closed) && connection.tally().in_flight > 0;
-        if self.cause.is_some() || self.eof {
+        if self.cause.is_some() || self.half_closed.is_some() {
             connection.wake();
         }
         if self.cause.is_none() {
@@ -237,6 +247,7 @@ impl Vigil {
             after(self.blocked),
             after(self.held),
             after(self.half_closed).filter(|_| !self.eof),
+            self.half_closed.map(|since| since.at + LINGER),
             self.idle_end(connection),
         ]
         .into_iter()

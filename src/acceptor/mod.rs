@@ -64,6 +64,7 @@ pub struct Acceptor {
 }
 
 /// The right to run one more handshake.
+#[derive(Debug)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }

@@ -58,12 +58,22 @@ where
 
 /// Counts the exchange, unless there is no connection to count it for, or it is counted already.
 fn begin<B: Body>(request: &mut Request<B>, line: RequestLine) -> Option<Exchange> {
-    let connection = request.extensions_mut().get_mut::<TlsConnection>()?;
+    let connection = find(request)?;
     if connection.track() {
         return None;
     }
     let connection = connection.clone();
     Some(begin_on(&connection, line, !request.body().is_end_stream()))
+}
+
+/// The connection that the server has put into the request.
+fn find<B>(request: &mut Request<B>) -> Option<&mut TlsConnection> {
+    #[cfg(feature = "axum")]
+    if request.extensions().get::<TlsConnection>().is_none() {
+        let info = request.extensions_mut().get_mut();
+        return info.map(|::axum::extract::ConnectInfo(connection)| connection);
+    }
+    request.extensions_mut().get_mut()
 }
 
 /// Counts an exchange on `connection`.

@@ -158,7 +158,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
         };
         let io = &mut self.io;
         match session.read_tls(&mut SyncIo { io, cx }) {
-            Ok(0) => return Poll::Ready(Ok(Discarded::PeerClosed)),
+            Ok(0) => Poll::Ready(Ok(Discarded::PeerClosed)),
             Ok(n) => match session.process_new_packets() {
                 Ok(state) if state.peer_has_closed() => Poll::Ready(Ok(Discarded::PeerClosed)),
                 Ok(state) => {

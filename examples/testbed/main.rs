@@ -1,0 +1,126 @@
+//! A real server that any outside client can judge.
+//!
+//! ```sh
+//! cargo run --release --example testbed -- --port 8443 --header-timeout-ms 2000
+//! ```
+//!
+//! It prints `listening on ADDR` once it accepts connections, begins a graceful shutdown on
+//! SIGTERM or Ctrl-C (a second one skips to the deadline), prints the report and exits 0. What
+//! can't work is said in one line before it starts, with exit status 2. The log goes to standard
+//! error; `RUST_LOG` sets how much.
+//!
+//! `settings` has the options, `tls` the certificate, `routes` the endpoints, `bodies` the bodies
+//! that end as they should and those that don't.
+
+mod bodies;
+mod routes;
+mod settings;
+mod tls;
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use graceful_tls::{Drain, GracefulTls, Report};
+use tokio::net::TcpListener;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use settings::{Server, Settings};
+
+/// Both the interval of HTTP/2 PINGs and how long an answer may take.
+const PING: Duration = Duration::from_secs(1);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::from_args() {
+        Ok(settings) => settings,
+        Err(status) => return status,
+    };
+    log();
+    match run(&settings).await {
+        Ok(report) => {
+            say(report);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            settings::UNUSABLE.into()
+        }
+    }
+}
+
+fn log() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+async fn run(settings: &Settings) -> Result<Report, String> {
+    let tls = graceful(settings)?;
+    tls.shutdown_on(graceful_tls::signal::terminate());
+    let listener = bind(settings).await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let app = routes::router(tls.clone());
+    say(format_args!("listening on {address}"));
+    match settings.server {
+        Server::Hyper => tls.serve(listener, app).await,
+    }
+    .map_err(|error| format!("{address} can no longer be listened on: {error}"))
+}
+
+fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
+    let mut builder = GracefulTls::builder(tls::config(settings)?)
+        .handshake_timeout(settings.handshake_timeout)
+        .shutdown_timeout(settings.shutdown_timeout)
+        .plain_http(settings.plain_http.into())
+        .http2(|h2| {
+            h2.keep_alive_interval(PING)
+                .keep_alive_timeout(PING)
+                .enable_connect_protocol();
+        });
+    if let Some(timeout) = settings.keep_alive_timeout {
+        builder = builder.keep_alive_timeout(timeout);
+    }
+    if let Some(timeout) = settings.write_timeout {
+        builder = builder.write_timeout(timeout);
+    }
+    if let Some(duration) = settings.lame_duck {
+        builder = builder.lame_duck(duration);
+    }
+    if let Some(max) = settings.max_handshakes {
+        builder = builder.max_handshakes(max);
+    }
+    if let Some(max) = settings.drain_connections {
+        builder = builder.drain(Drain::default().max_connections(max));
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+async fn bind(settings: &Settings) -> Result<TcpListener, String> {
+    let Settings { host, port, .. } = settings;
+    let bound = TcpListener::bind((host.as_str(), *port)).await;
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "--port {port}: {host} port {port} is in use: stop what listens there, choose \
+             another, or let --port 0 take a free one"
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "--port {port}: {error}: choose one from 1024 up, or let --port 0 take a free one"
+        ),
+        _ => format!("--host {host}: {error}: give an address of this machine, as in 127.0.0.1"),
+    })
+}
+
+/// Writes a line to standard output at once. Whoever has closed it does not want it.
+fn say(line: impl Display) {
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

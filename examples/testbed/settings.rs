@@ -1,0 +1,158 @@
+//! The command line.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use graceful_tls::PlainHttp;
+
+/// The exit status of a server that can't start with what it was told.
+pub(crate) const UNUSABLE: u8 = 2;
+
+/// A server that any outside client can judge.
+#[derive(Debug, Parser)]
+#[command(name = "testbed")]
+pub(crate) struct Settings {
+    /// Port to listen on; 0 takes a free one
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 8443,
+        allow_negative_numbers = true
+    )]
+    pub(crate) port: u16,
+
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) host: String,
+
+    /// Certificate chain, PEM, the server's own first [default: makes one for localhost]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// What serves the connections
+    #[arg(long, value_enum, default_value_t = Server::Hyper)]
+    pub(crate) server: Server,
+
+    /// How long a connection may be open with no exchange in flight [default: 75000]
+    #[arg(long = "header-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) keep_alive_timeout: Option<Duration>,
+
+    /// How long a write may make no progress [default: 30000]
+    #[arg(long = "write-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) write_timeout: Option<Duration>,
+
+    /// How long a TLS handshake may take
+    #[arg(long = "handshake-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(default_value = "10000", allow_negative_numbers = true)]
+    pub(crate) handshake_timeout: Duration,
+
+    /// How long exchanges in flight may go on once draining has begun
+    #[arg(long = "shutdown-timeout-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(default_value = "10000", allow_negative_numbers = true)]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// How long to go on accepting after a shutdown began [default: 250]
+    #[arg(long = "lame-duck-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) lame_duck: Option<Duration>,
+
+    /// How many TLS handshakes may run at once [default: 1024]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_handshakes: Option<usize>,
+
+    /// How many connections may drain at once [default: 4096]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) drain_connections: Option<usize>,
+
+    /// What a client that speaks plain HTTP is told
+    #[arg(long, value_enum, default_value_t = PlainHttpAnswer::BadRequest)]
+    pub(crate) plain_http: PlainHttpAnswer,
+}
+
+/// What serves the connections.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Server {
+    /// `GracefulTls::serve`.
+    Hyper,
+}
+
+/// What a client that speaks plain HTTP is told.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PlainHttpAnswer {
+    /// 400, and why.
+    BadRequest,
+    /// 308 to the same over https.
+    Redirect,
+}
+
+impl From<PlainHttpAnswer> for PlainHttp {
+    fn from(answer: PlainHttpAnswer) -> Self {
+        match answer {
+            PlainHttpAnswer::BadRequest => Self::BadRequest,
+            PlainHttpAnswer::Redirect => Self::Redirect,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
+    /// exit status is the error.
+    pub(crate) fn from_args() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("{} (see --help)", one_line(&error.to_string()));
+            UNUSABLE.into()
+        })
+    }
+}
+
+/// clap's message without the usage, on one line.
+fn one_line(message: &str) -> String {
+    message
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse();
+    port.map_err(|_| format!("give a number, 0 to {}", u16::MAX))
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// A duration that may be zero.
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms @ 0..=DAY_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("give milliseconds, 0 to {DAY_MS} (a day)")),
+    }
+}
+
+/// A duration that may not be zero, because it would end every connection at once.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms @ 1..=DAY_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("give milliseconds, 1 to {DAY_MS} (a day)")),
+    }
+}
+
+/// A limit of which zero would let nothing through.
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a number, at least 1".into()),
+        Ok(count) => Ok(count),
+    }
+}

@@ -1,0 +1,200 @@
+//! axum-server: a server that wraps stream and service together.
+//!
+//! ```no_run
+//! # use axum::Router;
+//! # use graceful_tls::GracefulTls;
+//! # async fn f(tls: GracefulTls, tcp: tokio::net::TcpListener, app: Router) -> std::io::Result<()> {
+//! let handle = axum_server::Handle::new();
+//! tls.axum_server(tcp, handle)
+//!     .serve(app.into_make_service())
+//!     .await?;
+//! let report = tls.closed().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Neither connect-info nor the layer is needed: the acceptor adds both to each connection's
+//! service. `Handle::graceful_shutdown` and [`GracefulTls::shutdown`] follow one another. The
+//! first is seen by what it does, closing the listener, which is why the listener is ours too; a
+//! time-out given to it is left to axum-server, which then drops the connections, and they end as
+//! dropped ones do.
+
+use std::{
+    future::{Future, pending},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use ::axum_server::{AddrListener, Address, Handle, Server, accept::Accept as AcceptService};
+use http::Request;
+use tokio::{net::TcpListener, sync::Mutex};
+use tower_service::Service;
+
+use crate::{
+    accept::{Accept, Accepted, Incoming},
+    acceptor::Acceptor,
+    builder::GracefulTls,
+    connection::TlsConnection,
+    layer::GracefulTlsService,
+    stream::GracefulStream,
+};
+
+/// The address type of the server, which names its listener.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TlsAddress(pub SocketAddr);
+
+/// A TCP connection on its way to the handshake.
+#[derive(Debug)]
+pub struct Arrival(Accepted<tokio::net::TcpStream>);
+
+/// The listener of [`GracefulTls::axum_server`].
+///
+/// It survives accept errors, which it logs, and empties its queue before it closes.
+#[derive(Debug)]
+pub struct TlsListener {
+    incoming: Mutex<Incoming<TcpListener>>,
+    local: SocketAddr,
+    tls: GracefulTls,
+}
+
+impl Drop for TlsListener {
+    /// axum-server drops it when its handle is told to shut down, and before it waits.
+    fn drop(&mut self) {
+        self.tls.shutdown();
+    }
+}
+
+/// The acceptor of [`GracefulTls::axum_server`]: the handshake, and the connection's service.
+#[derive(Clone, Debug)]
+pub struct TlsAcceptor {
+    acceptor: Acceptor,
+}
+
+impl GracefulTls {
+    /// An axum-server on `listener` whose `handle` and this shutdown follow one another.
+    ///
+    /// See the [module](mod@crate::axum_server). Call it inside a tokio runtime.
+    pub fn axum_server(
+        &self,
+        listener: TcpListener,
+        handle: Handle<TlsAddress>,
+    ) -> Server<TlsAddress, TlsAcceptor> {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let acceptor = self.acceptor();
+        let listener = TlsListener {
+            local: Accept::local_addr(&listener).unwrap_or(unspecified),
+            incoming: Mutex::new(Incoming::new(listener, acceptor.clone())),
+            tls: self.clone(),
+        };
+        self.follow(handle.clone());
+        Server::from_listener(listener)
+            .handle(handle)
+            .acceptor(TlsAcceptor { acceptor })
+    }
+
+    fn follow(&self, handle: Handle<TlsAddress>) {
+        let draining = self.draining();
+        let follow = async move {
+            draining.await;
+            // No time-out: the stream enforces the deadline.
+            handle.graceful_shutdown(None);
+        };
+        self.server.shutdown.remember_runtime();
+        match self.server.shutdown.runtime() {
+            Some(runtime) => drop(runtime.spawn(follow)),
+            None => tracing::error!("axum_server was called outside a tokio runtime"),
+        }
+    }
+}
+
+impl Address for TlsAddress {
+    type Stream = Arrival;
+    type Listener = TlsListener;
+}
+
+impl AddrListener<Arrival, TlsAddress> for TlsListener {
+    async fn bind_to(address: TlsAddress) -> io::Result<Self> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("make the server of {address:?} with GracefulTls::axum_server"),
+        ))
+    }
+
+    async fn accept_stream(&self) -> io::Result<(Arrival, TlsAddress)> {
+        match self.incoming.lock().await.next().await {
+            Ok(Some(accepted)) => {
+                let remote = accepted.addresses.remote.unwrap_or(self.local);
+                Ok((Arrival(accepted), TlsAddress(remote)))
+            }
+            // The queue is empty, or the listener broken, which has been logged. What is left to
+            // do is to wait for the shutdown.
+            Ok(None) | Err(_) => pending().await,
+        }
+    }
+
+    fn get_local_addr(&self) -> io::Result<TlsAddress> {
+        Ok(TlsAddress(self.local))
+    }
+}
+
+type Served<S> = (GracefulStream<tokio::net::TcpStream>, WithConnection<S>);
+
+impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
+    type Stream = GracefulStream<tokio::net::TcpStream>;
+    type Service = WithConnection<S>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Served<S>>> + Send>>;
+
+    fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
+        let acceptor = self.acceptor.clone();
+        // axum-server drops this future when it shuts down; the handshake has its own way to end.
+        let handshake = tokio::spawn(async move {
+            let Accepted {
+                io,
+                addresses,
+                turn,
+            } = arrival;
+            acceptor.accept_in_turn(io, addresses, turn).await
+        });
+        Box::pin(async move {
+            let stream = handshake.await.map_err(io::Error::other)?;
+            let stream = stream.map_err(io::Error::other)?;
+            let service = WithConnection::new(service, stream.connection().clone());
+            Ok((stream, service))
+        })
+    }
+}
+
+/// A service that puts its connection's [`TlsConnection`] into every request, and counts it.
+#[derive(Clone, Debug)]
+pub struct WithConnection<S> {
+    inner: GracefulTlsService<S>,
+    connection: TlsConnection,
+}
+
+impl<S> WithConnection<S> {
+    fn new(inner: S, connection: TlsConnection) -> Self {
+        Self {
+            inner: GracefulTlsService::new(inner),
+            connection,
+        }
+    }
+}
+
+impl<S, B> Service<Request<B>> for WithConnection<S>
+where
+    GracefulTlsService<S>: Service<Request<B>>,
+{
+    type Response = <GracefulTlsService<S> as Service<Request<B>>>::Response;
+    type Error = <GracefulTlsService<S> as Service<Request<B>>>::Error;
+    type Future = <GracefulTlsService<S> as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.connection.clone());
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,153 @@
+//! Runs the testbed example as a process of its own, the way any outside judge would.
+
+#![allow(dead_code)]
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    thread::{JoinHandle, sleep},
+    time::{Duration, Instant},
+};
+
+/// The adapters that every test of the wire runs against.
+pub const SERVERS: [&str; 1] = ["hyper"];
+
+/// A running testbed; killed when dropped.
+pub struct Testbed {
+    pub addr: SocketAddr,
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+/// How a testbed exited.
+#[derive(Debug)]
+pub struct Exit {
+    pub status: ExitStatus,
+    /// From the signal, or the call, to the exit.
+    pub took: Duration,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Exit {
+    /// The report: the last line printed.
+    pub fn report(&self) -> &str {
+        self.stdout.lines().last().unwrap_or("")
+    }
+
+    /// A number of the report, such as that before `clean`.
+    pub fn count(&self, what: &str) -> u64 {
+        let (before, _) = self.report().split_once(&format!(" {what}")).unwrap();
+        before.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Testbed {
+    /// Starts `server` with the given options and waits until it listens.
+    pub fn start(server: &str, options: &[&str]) -> Self {
+        let mut child = Command::new(executable())
+            .args(["--port", "0", "--server", server])
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the testbed starts");
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let Some(addr) = line.trim().strip_prefix("listening on ") else {
+            let _ = child.wait();
+            panic!("the testbed said {line:?} and {}", stderr.join().unwrap());
+        };
+        let addr = addr.parse().unwrap();
+        let stdout = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            text
+        });
+        Self {
+            addr,
+            child,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits for the exit, at most `limit`.
+    pub fn wait(mut self, limit: Duration) -> Exit {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < limit, "no exit within {limit:?}");
+            sleep(Duration::from_millis(2));
+        };
+        Exit {
+            status,
+            took: begun.elapsed(),
+            stdout: self.stdout.take().unwrap().join().unwrap(),
+            stderr: self.stderr.take().unwrap().join().unwrap(),
+        }
+    }
+
+    /// SIGTERM, and the exit.
+    pub fn stop(self, limit: Duration) -> Exit {
+        self.terminate();
+        self.wait(limit)
+    }
+
+    /// Descriptors that the process has open.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).unwrap().count()
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the testbed with options that can't work; gives its exit and what it said.
+pub fn refuse(options: &[&str]) -> (ExitStatus, String) {
+    let output = Command::new(executable()).args(options).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status, said)
+}
+
+/// The example beside this test. `cargo test` has built it; naming one test alone may not have.
+fn executable() -> &'static PathBuf {
+    static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
+    EXECUTABLE.get_or_init(|| {
+        let test = std::env::current_exe().unwrap();
+        let target = test.parent().and_then(|deps| deps.parent()).unwrap();
+        let path = target.join("examples").join("testbed");
+        if !path.exists() {
+            let built = Command::new(env!("CARGO"))
+                .args(["build", "--example", "testbed"])
+                .status();
+            assert!(built.unwrap().success());
+        }
+        path
+    })
+}
