@@ -43,6 +43,15 @@ pub trait Accept: Send + 'static {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>>;
 
+    /// The next connection that has arrived already, asked of the operating system.
+    ///
+    /// A runtime may not have noticed it yet. This is the last look before the listener is closed,
+    /// which resets what is missed. The default is `None`: nothing beyond
+    /// [`poll_accept`](Self::poll_accept).
+    fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
+        None
+    }
+
     /// The address that clients connect to, if there is one.
     fn local_addr(&self) -> Option<SocketAddr> {
         None
@@ -57,6 +66,12 @@ impl Accept for tokio::net::TcpListener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>> {
         Self::poll_accept(self, cx).map_ok(|(io, addr)| (io, Some(addr)))
+    }
+
+    fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
+        let (socket, remote) = accept_raw(&socket2::SockRef::from(&*self))?;
+        let io = Self::Io::from_std(socket.into());
+        Some(io.map(|io| (io, remote.as_socket())))
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -74,17 +89,26 @@ impl Accept for tokio::net::UnixListener {
     ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>> {
         Self::poll_accept(self, cx).map_ok(|(io, _)| (io, None))
     }
+
+    fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
+        let (socket, _) = accept_raw(&socket2::SockRef::from(&*self))?;
+        Some(Self::Io::from_std(socket.into()).map(|io| (io, None)))
+    }
+}
+
+/// A connection from the queue, without waiting for one. An error ends the look.
+fn accept_raw(listener: &socket2::SockRef<'_>) -> Option<(socket2::Socket, socket2::SockAddr)> {
+    let (socket, remote) = listener.accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some((socket, remote))
 }
 
 /// The pause after the first error in a row; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the runtime gets to notice what has just arrived in the listener's queue.
+/// How long what is on its way to the queue gets before the last look at it.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
-
-/// How often the queue is looked at before it counts as empty.
-const SWEEPS: u32 = 2;
 
 /// One connection that has been accepted and got its turn for the handshake.
 #[derive(Debug)]
@@ -97,111 +121,140 @@ pub(crate) struct Accepted<IO> {
 /// The accept loop.
 #[derive(Debug)]
 pub(crate) struct Incoming<A> {
-    listener: A,
+    /// `None` once it is closed.
+    open: Option<Open<A>>,
     acceptor: Acceptor,
     pause: Duration,
-    /// `Some` once the server stops accepting: how many looks at the queue are left.
-    sweeps: Option<u32>,
-    /// Tells the shutdown that the listener is still open.
-    _open: TaskTrackerToken,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Accepting,
+    /// The server stops: what is in the queue is still taken.
+    Sweeping,
+    /// The next look at an empty queue is the last.
+    Closing,
+}
+
+/// A listener, and what tells the shutdown that it is open.
+#[derive(Debug)]
+struct Open<A> {
+    listener: A,
+    _token: TaskTrackerToken,
+}
+
+impl<A: Accept> Open<A> {
+    fn poll_accept(
+        open: &mut Option<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
+        match open {
+            Some(open) => open.listener.poll_accept(cx),
+            None => Poll::Pending,
+        }
+    }
 }
 
 impl<A: Accept> Incoming<A> {
     pub(crate) fn new(listener: A, acceptor: Acceptor) -> Self {
-        let _open = acceptor.server().shutdown.listeners.token();
+        let _token = acceptor.server().shutdown.listeners.token();
         Self {
-            listener,
+            open: Some(Open { listener, _token }),
             acceptor,
             pause: FIRST_PAUSE,
-            sweeps: None,
-            _open,
+            state: State::Accepting,
         }
     }
 
-    /// The next connection; `None` once the server has stopped accepting and the queue is empty.
+    /// The next connection; `None` once the server has stopped accepting, the queue is empty and
+    /// the listener closed.
     ///
     /// # Errors
     ///
     /// The listener is broken for good.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
         let mut turn = None;
-        loop {
-            match self.sweeps {
-                None => {
-                    if let Some(accepted) = self.wait(&mut turn).await? {
-                        return Ok(Some(accepted));
-                    }
-                }
-                Some(0) => return Ok(None),
-                Some(left) => {
-                    if let Some(accepted) = self.look().await? {
-                        return Ok(Some(accepted));
-                    }
-                    self.sweeps = Some(left - 1);
-                    sleep(SWEEP_PAUSE).await;
-                }
+        while self.open.is_some() {
+            let accepted = match self.state {
+                State::Accepting => self.wait(&mut turn).await?,
+                State::Sweeping | State::Closing => self.sweep().await?,
+            };
+            if accepted.is_some() {
+                return Ok(accepted);
             }
         }
+        Ok(None)
     }
 
     /// Waits for a turn and a connection; `None` to be called again.
     async fn wait(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
         let server = self.acceptor.server().clone();
         let stop = server.shutdown.stop_accepting.cancelled();
-        let listener = &mut self.listener;
+        let open = &mut self.open;
         let acceptor = &self.acceptor;
         let next = async {
             if turn.is_none() {
                 *turn = Some(acceptor.turn().await);
             }
-            poll_fn(|cx| listener.poll_accept(cx)).await
+            poll_fn(|cx| Open::poll_accept(open, cx)).await
         };
         let accepted = tokio::select! {
             biased;
             accepted = next => accepted,
             () = stop => {
-                self.sweeps = Some(SWEEPS);
+                self.state = State::Sweeping;
                 return Ok(None);
             }
         };
-        match (accepted, turn.take()) {
-            (Ok(accepted), Some(turn)) => {
+        match accepted {
+            Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                Ok(Some(self.accepted(accepted, turn)))
+                Ok(Some(self.accepted(accepted, turn.take())))
             }
-            (Err(error), kept) => {
-                *turn = kept;
-                self.survive(error).await?;
-                Ok(None)
-            }
-            (Ok(_), None) => Ok(None),
+            Err(error) => self.survive(error).await.map(|()| None),
         }
     }
 
-    /// One look at the queue.
-    async fn look(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
-        let accepted = poll_fn(|cx| match self.listener.poll_accept(cx) {
-            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await;
-        match accepted {
+    /// What is in the queue; `None` where it is empty, and after the second time closed.
+    async fn sweep(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 let turn = self.acceptor.turn().await;
-                Ok(Some(self.accepted(accepted, turn)))
+                Ok(Some(self.accepted(accepted, Some(turn))))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
-            None => Ok(None),
+            None => {
+                self.state = State::Closing;
+                sleep(SWEEP_PAUSE).await;
+                Ok(None)
+            }
         }
     }
 
-    fn accepted(&self, (io, remote): (A::Io, Option<SocketAddr>), turn: Turn) -> Accepted<A::Io> {
+    /// One look at the queue, and where it is the last, not a moment passes before the close.
+    fn look(&mut self, cx: &mut Context<'_>) -> Option<io::Result<(A::Io, Option<SocketAddr>)>> {
+        if let Poll::Ready(accepted) = Open::poll_accept(&mut self.open, cx) {
+            return Some(accepted);
+        }
+        let accepted = self.open.as_mut()?.listener.accept_now();
+        if accepted.is_none() && self.state == State::Closing {
+            self.open = None;
+        }
+        accepted
+    }
+
+    fn accepted(
+        &self,
+        (io, remote): (A::Io, Option<SocketAddr>),
+        turn: Option<Turn>,
+    ) -> Accepted<A::Io> {
         let mut addresses = transport::prepare(&io);
         addresses.remote = remote.or(addresses.remote);
         Accepted {
             io,
             addresses,
-            turn,
+            turn: turn.unwrap_or_default(),
         }
     }
 

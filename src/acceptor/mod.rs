@@ -64,7 +64,7 @@ pub struct Acceptor {
 }
 
 /// The right to run one more handshake.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }

@@ -78,7 +78,6 @@ impl GracefulTls {
                 }
             });
         }
-        drop(incoming);
         Ok(self.closed().await)
     }
 }
