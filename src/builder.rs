@@ -449,7 +449,7 @@ impl GracefulTls {
     }
 
     /// Resolves when draining begins: no connection is accepted any more. Cancel safe.
-    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.server.clone();
         async move { server.shutdown.reached(Phase::Draining).await }
     }
@@ -457,7 +457,7 @@ impl GracefulTls {
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.
     ///
     /// It does not begin the shutdown.
-    pub fn closed(&self) -> impl Future<Output = Report> + Send + 'static {
+    pub fn closed(&self) -> impl Future<Output = Report> + Send + use<> {
         let server = self.server.clone();
         async move { server.shutdown.closed().await }
     }

@@ -237,7 +237,7 @@ impl TlsConnection {
     /// Resolves when the server begins to drain; at once if it has.
     ///
     /// A handler of an endless answer should end it then. Cancel safe.
-    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.shared.server.clone();
         async move { server.shutdown.reached(Phase::Draining).await }
     }

@@ -59,6 +59,22 @@ async fn one_byte_a_write_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flush_while_it_shuts_down_changes_nothing() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (io, client, handle) = double(CAPACITY);
+    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    let waits = tokio::time::timeout(Duration::from_millis(100), server.shutdown());
+    waits.await.unwrap_err();
+    server.flush().await.unwrap();
+    client.shutdown().await.unwrap();
+    server.shutdown().await.unwrap();
+    drop(server);
+    assert_eq!(seconds(handle.wait_dropped().await - begun), 0.1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_layer_a_cut_answer_does_not_look_whole() {
     for version in VERSIONS {
         let (builder, connector) = pair(version);

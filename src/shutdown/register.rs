@@ -103,7 +103,8 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let outcome = match (self.truncated, outcome) {
+        let truncated = self.truncated || self.connection.tally().in_flight > 0;
+        let outcome = match (truncated, outcome) {
             (true, Outcome::Aborted) | (false, _) => outcome,
             (true, _) => Outcome::Truncated,
         };
