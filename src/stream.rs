@@ -77,7 +77,7 @@ enum Hold {
     /// Since the last read no flush was tried. A server that reads twice in a row has nothing to
     /// write: it is still finding out which protocol this is.
     Read,
-    /// An exchange is in flight, or a flush could not finish.
+    /// An exchange is in flight, or the server has written since the last finished flush.
     Busy,
     /// A flush finished with nothing in flight.
     Flushed,
@@ -336,6 +336,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &mut self.state else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
+        if let Peer::HalfClosed(hold) = &mut self.peer {
+            // The server has more to say, though the layer has seen the last of it.
+            *hold = Hold::Busy;
+        }
         match write(Pin::new(tls), cx) {
             Poll::Ready(Ok(n)) => {
                 self.wrote = true;
