@@ -299,7 +299,9 @@ impl Builder {
         check_alpn(&self.tls)?;
         Ok(GracefulTls {
             server: Arc::new(Server {
-                handshakes: Arc::new(Semaphore::new(self.settings.max_handshakes)),
+                handshakes: Arc::new(Semaphore::new(
+                    self.settings.max_handshakes.min(Semaphore::MAX_PERMITS),
+                )),
                 seats: Seats::new(self.settings.drain.max_connections),
                 tls: self.tls.into(),
                 settings: self.settings,

@@ -125,6 +125,8 @@ const MANAGED: u32 = 1 << 8;
 const HALF_CLOSED: u32 = 1 << 9;
 /// Accepted while shutting down, and no request seen yet.
 const FRESH: u32 = 1 << 10;
+/// The service failed, or the body did: the answer will be cut short.
+const CUT: u32 = 1 << 11;
 
 /// How many exchanges a connection has begun, and how many of them are in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -221,7 +223,7 @@ impl TlsConnection {
         self.shared.accepted.elapsed()
     }
 
-    /// Requests that have been answered, as far as the layer saw them.
+    /// Requests that are over, answered or not, as far as the layer saw them.
     pub fn requests_served(&self) -> u32 {
         let tally = self.tally();
         tally.begun.wrapping_sub(tally.in_flight)
@@ -337,6 +339,10 @@ impl TlsConnection {
 
     pub(crate) fn is_close_delimited(&self) -> bool {
         self.has(CLOSE_DELIMITED)
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        self.has(CUT)
     }
 
     pub(crate) fn set_tunnel(&self) {
@@ -474,6 +480,14 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn connection(&self) -> &TlsConnection {
         &self.connection
+    }
+
+    /// The service or the body has failed. Over HTTP/2 that ends the stream alone.
+    #[cold]
+    pub(crate) fn set_cut(&self) {
+        if !self.http2 {
+            self.connection.set(CUT);
+        }
     }
 
     /// The body gave a frame, or is asked for the next one.

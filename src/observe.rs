@@ -8,13 +8,21 @@ use crate::{
     teardown::{Cause, Outcome},
 };
 
+/// Whether a peer can bring this about at will.
+fn peers_doing(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Abandoned | Cause::Stalled | Cause::Idle | Cause::Handshake
+    )
+}
+
 /// One line for one ended connection.
 pub(crate) fn ended(connection: &TlsConnection, cause: Cause, outcome: Outcome) {
     let id = connection.id();
     let peer = connection.remote_addr();
     let requests = connection.requests_served();
     match outcome {
-        Outcome::Truncated => tracing::info!(
+        Outcome::Truncated if !peers_doing(cause) => tracing::info!(
             id,
             ?peer,
             requests,

@@ -146,7 +146,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let before = buf.filled().len();
         match Pin::new(tls).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                self.vigil.traffic();
+                self.vigil
+                    .read(&self.connection, buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
@@ -278,12 +279,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let cause = match self.vigil.cause() {
             Some(cause) => cause,
             None if orderly => Cause::Orderly,
+            None if self.peer != Peer::Open => Cause::Abandoned,
             None if std::thread::panicking() => Cause::Panicked,
             None => Cause::Dropped,
         };
         // hyper shuts an HTTP/2 connection down while the task of its last stream has yet to drop
         // the body: after an orderly end, what is in flight counts when the teardown is over.
-        if !notify || (!orderly && self.connection.tally().in_flight > 0) {
+        let in_flight = !orderly && self.connection.tally().in_flight > 0;
+        if !notify || in_flight || self.connection.is_cut() {
             registration.set_truncated();
         }
         let peer_closed = matches!(self.peer, Peer::HalfClosed(_) | Peer::Told | Peer::Gone);
@@ -343,7 +346,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         match write(Pin::new(tls), cx) {
             Poll::Ready(Ok(n)) => {
                 self.wrote = true;
-                self.vigil.traffic();
+                self.vigil.wrote();
                 Poll::Ready(Ok(n))
             }
             Poll::Pending => {

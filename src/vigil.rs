@@ -19,6 +19,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// count exchanges: its stream tasks may have yet to call the service.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// More than a request's head can be, unless the server has set hyper up for longer ones.
+const HEAD: usize = 64 * 1024;
+
 /// What one connection is watched for.
 #[derive(Debug, Default)]
 pub(crate) struct Vigil {
@@ -29,8 +32,10 @@ pub(crate) struct Vigil {
     /// Every body in flight is held up by the peer's HTTP/2 window; the mark is their epoch.
     held: Option<Since>,
     half_closed: Option<Since>,
-    /// Bytes went either way since the vigil last looked.
+    /// Bytes that show the connection in use went either way since the vigil last looked.
     traffic: bool,
+    /// Bytes read since the last write.
+    unanswered: usize,
     told: Option<Instant>,
     draining: bool,
     eof: bool,
@@ -97,9 +102,22 @@ impl Vigil {
         }
     }
 
-    /// Bytes were read or written.
+    /// `n` bytes were read.
+    ///
+    /// Where traffic counts, a head that drips in must not: what is read counts once it is more
+    /// than a head, and so the body of an upload.
     #[inline]
-    pub(crate) fn traffic(&mut self) {
+    pub(crate) fn read(&mut self, connection: &TlsConnection, n: usize) {
+        self.unanswered = self.unanswered.saturating_add(n);
+        if self.unanswered > HEAD || connection.is_tunnel() {
+            self.traffic = true;
+        }
+    }
+
+    /// Bytes were written.
+    #[inline]
+    pub(crate) fn wrote(&mut self) {
+        self.unanswered = 0;
         self.traffic = true;
     }
 

@@ -24,7 +24,9 @@ use std::{
     time::Duration,
 };
 
-use graceful_tls::{Drain, GracefulTls, Report};
+use axum::Router;
+use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TlsConnection};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
@@ -60,6 +62,8 @@ fn log() {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // It would panic, in the task that logs, once nobody reads standard error any more.
+        .log_internal_errors(false)
         .init();
 }
 
@@ -70,10 +74,37 @@ async fn run(settings: &Settings) -> Result<Report, String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
     say(format_args!("listening on {address}"));
-    match settings.server {
-        Server::Hyper => tls.serve(listener, app).await,
+    serve(settings.server, &tls, listener, app)
+        .await
+        .map_err(|error| format!("{address} can no longer be listened on: {error}"))
+}
+
+async fn serve(
+    server: Server,
+    tls: &GracefulTls,
+    listener: TcpListener,
+    app: Router,
+) -> io::Result<Report> {
+    match server {
+        Server::Hyper => return tls.serve(listener, app).await,
+        Server::Axum => {
+            let app = app
+                .layer(GracefulTlsLayer)
+                .into_make_service_with_connect_info::<TlsConnection>();
+            axum::serve(tls.listener(listener), app)
+                .with_graceful_shutdown(tls.draining())
+                .await?;
+        }
+        Server::AxumServer => {
+            let mut server = tls.axum_server(listener, axum_server::Handle::new());
+            let builder = server.http_builder();
+            let mut http2 = builder.http2();
+            http2.timer(TokioTimer::new()).enable_connect_protocol();
+            http2.keep_alive_interval(PING).keep_alive_timeout(PING);
+            server.serve(app.into_make_service()).await?;
+        }
     }
-    .map_err(|error| format!("{address} can no longer be listened on: {error}"))
+    Ok(tls.closed().await)
 }
 
 fn graceful(settings: &Settings) -> Result<GracefulTls, String> {

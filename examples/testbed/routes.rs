@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Extension, Json, Router,
+    Json, Router,
     body::Body,
     extract::{
         Path, State, WebSocketUpgrade,
@@ -104,7 +104,7 @@ async fn sse() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
 }
 
 async fn sse_polite(
-    Extension(connection): Extension<TlsConnection>,
+    connection: TlsConnection,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let until = Box::pin(async move { connection.draining().await });
     Sse::new(bodies::ticks().take_until(until).map(event))
@@ -114,10 +114,7 @@ fn event(count: u64) -> Result<Event, Infallible> {
     Ok(Event::default().data(count.to_string()))
 }
 
-async fn ws(
-    Extension(connection): Extension<TlsConnection>,
-    upgrade: WebSocketUpgrade,
-) -> Response {
+async fn ws(connection: TlsConnection, upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(move |socket| echo(socket, connection))
 }
 
@@ -148,7 +145,7 @@ async fn echo(mut socket: WebSocket, connection: TlsConnection) {
     }
 }
 
-async fn facts(Extension(connection): Extension<TlsConnection>) -> Json<Value> {
+async fn facts(connection: TlsConnection) -> Json<Value> {
     let version = match connection.version() {
         Some(ProtocolVersion::TLSv1_2) => Some("TLSv1.2"),
         Some(ProtocolVersion::TLSv1_3) => Some("TLSv1.3"),

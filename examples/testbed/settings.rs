@@ -13,12 +13,8 @@ pub(crate) const UNUSABLE: u8 = 2;
 #[command(name = "testbed")]
 pub(crate) struct Settings {
     /// Port to listen on; 0 takes a free one
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 8443,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", value_parser = port)]
+    #[arg(default_value = "8443", allow_negative_numbers = true)]
     pub(crate) port: u16,
 
     /// Address to listen on
@@ -80,6 +76,10 @@ pub(crate) struct Settings {
 pub(crate) enum Server {
     /// `GracefulTls::serve`.
     Hyper,
+    /// `axum::serve`, with the listener of the crate; hyper's settings can't be reached.
+    Axum,
+    /// axum-server, with the listener and the acceptor of the crate.
+    AxumServer,
 }
 
 /// What a client that speaks plain HTTP is told.

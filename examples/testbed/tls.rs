@@ -29,7 +29,10 @@ pub(crate) fn config(settings: &Settings) -> Result<ServerConfig, String> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| explain(&error, settings))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // The last is what `curl --http1.0` offers, alone.
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"]
+        .map(<[u8]>::to_vec)
+        .to_vec();
     Ok(config)
 }
 
@@ -52,14 +55,17 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path)
-        .map_err(|error| unreadable("--key", path, "private key that is not encrypted", &error))
+        .map_err(|error| unreadable("--key", path, "unencrypted private key", &error))
 }
 
 fn unreadable(setting: &str, path: &Path, what: &str, error: &pem::Error) -> String {
     let path = path.display();
     match error {
         pem::Error::Io(error) => format!("{setting} {path}: {error}: give a file to read"),
-        _ => format!("{setting} {path}: {error}: give a PEM file with a {what}"),
+        pem::Error::NoItemsFound => {
+            format!("{setting} {path}: holds no {what}: give a PEM file that does")
+        }
+        _ => format!("{setting} {path}: not valid PEM: give a PEM file of the {what}"),
     }
 }
 

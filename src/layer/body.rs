@@ -43,10 +43,12 @@ impl<B: Body> Body for GracefulTlsBody<B> {
             exchange.set_held(false);
         }
         let frame = ready!(this.inner.poll_frame(cx));
-        if let (Some(exchange), Some(Ok(_))) = (this.exchange, &frame) {
+        match (this.exchange, &frame) {
             // The frame is hyper's now. Until it asks for the next one, the peer's HTTP/2 window
             // is what it waits for.
-            exchange.set_held(true);
+            (Some(exchange), Some(Ok(_))) => exchange.set_held(true),
+            (Some(exchange), Some(Err(_))) => exchange.set_cut(),
+            _ => {}
         }
         Poll::Ready(frame)
     }

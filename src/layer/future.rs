@@ -46,8 +46,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
+        let response = ready!(this.inner.poll(cx));
         let exchange = this.exchange.take();
+        if let (Some(exchange), Err(_)) = (&exchange, &response) {
+            exchange.set_cut();
+        }
+        let mut response = response?;
         if let Some(exchange) = &exchange {
             begin_answer(*this.line, &mut response, exchange);
         }

@@ -23,6 +23,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll},
 };
 
@@ -87,6 +88,8 @@ impl GracefulTls {
             incoming: Mutex::new(Incoming::new(listener, acceptor.clone())),
             tls: self.clone(),
         };
+        // The acceptor puts the layer around every service.
+        self.server.layered.store(true, Ordering::Relaxed);
         self.follow(handle.clone());
         Server::from_listener(listener)
             .handle(handle)

@@ -159,6 +159,7 @@ impl Shutdown {
 
     fn close(&self, report: Report) {
         let _ = self.report.set(report);
+        self.stop_accepting.cancel();
         self.enter(Phase::Closed);
     }
 

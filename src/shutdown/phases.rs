@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
 
-use super::{Phase, Report, Shutdown};
+use super::{Phase, Report, Shutdown, report::Counts};
 use crate::builder::Server;
 
 /// How long connections accepted last may take to send their first request.
@@ -23,6 +23,11 @@ pub(crate) async fn run(server: Arc<Server>) {
     let settings = &server.settings;
     let started = Instant::now();
     let before = shutdown.register.counts();
+    let _closes = ClosesAnyway {
+        server: &server,
+        started,
+        before,
+    };
     tracing::info!(
         lame_duck_ms = settings.lame_duck.as_millis(),
         timeout_s = settings.shutdown_timeout.as_secs_f64(),
@@ -53,6 +58,26 @@ pub(crate) async fn run(server: Arc<Server>) {
     let report = Report::new(started.elapsed(), !finished, ended);
     tracing::info!("{report}");
     shutdown.close(report);
+}
+
+/// Closes the shutdown if its task ends early: whoever waits for it must not wait for ever.
+///
+/// A panic can come from any log subscriber.
+struct ClosesAnyway<'a> {
+    server: &'a Server,
+    started: Instant,
+    before: Counts,
+}
+
+impl Drop for ClosesAnyway<'_> {
+    fn drop(&mut self) {
+        let shutdown = &self.server.shutdown;
+        if shutdown.phase() < Phase::Closed {
+            let ended = shutdown.register.counts().since(self.before);
+            shutdown.close(Report::new(self.started.elapsed(), true, ended));
+            shutdown.register.wake_all();
+        }
+    }
 }
 
 /// Lets the accept loops empty their queues, and what they found there speak.

@@ -17,8 +17,8 @@ pub fn terminate() -> Terminate {
 
 /// The [`Trigger`] that [`terminate`] makes.
 ///
-/// The handlers are installed when the shutdown begins to wait for them. If that fails, the
-/// reason is logged and the trigger never fires.
+/// `shutdown_on` installs the handlers before it returns. If that fails, the reason is logged and
+/// the trigger never fires.
 #[derive(Debug)]
 pub struct Terminate {
     _private: (),
@@ -26,27 +26,27 @@ pub struct Terminate {
 
 #[cfg(unix)]
 impl Trigger for Terminate {
-    async fn run(self, mut fire: impl FnMut() + Send) {
+    // Not an async fn: a signal that comes before the future is first polled would kill the process.
+    fn run(self, mut fire: impl FnMut() + Send) -> impl Future<Output = ()> + Send {
         use tokio::signal::unix::{SignalKind, signal};
 
-        let term = signal(SignalKind::terminate());
-        let interrupt = signal(SignalKind::interrupt());
-        let (mut term, mut interrupt) = match term.and_then(|term| Ok((term, interrupt?))) {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::error!(%error, "signal handlers could not be installed");
+        let signals = signal(SignalKind::terminate())
+            .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
+            .inspect_err(|error| tracing::error!(%error, "no signal handler could be installed"));
+        async move {
+            let Ok((mut term, mut interrupt)) = signals else {
                 return;
-            }
-        };
-        loop {
-            let signal = tokio::select! {
-                signal = term.recv() => signal,
-                signal = interrupt.recv() => signal,
             };
-            if signal.is_none() {
-                return;
+            loop {
+                let signal = tokio::select! {
+                    signal = term.recv() => signal,
+                    signal = interrupt.recv() => signal,
+                };
+                if signal.is_none() {
+                    return;
+                }
+                fire();
             }
-            fire();
         }
     }
 }

@@ -35,6 +35,8 @@ pub enum Cause {
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
+    /// The peer closed or reset the connection while something was in flight.
+    Abandoned,
     /// Nothing was in flight for the keep-alive time-out.
     Idle,
     /// A write made no progress for the write time-out.

@@ -1,0 +1,91 @@
+//! An accept loop of its own around hyper, with TLS that ends properly.
+//!
+//! ```sh
+//! cargo run --example hyper_loop          # port 8443
+//! cargo run --example hyper_loop -- 9443  # another; 0 takes any that is free
+//! ```
+//!
+//! `GracefulTls::serve` does all this and more: it empties the listener's queue before it closes
+//! it, and says GOAWAY before it ends an HTTP/2 connection that has been idle for too long. Write
+//! a loop like this one where the server needs something of its own for each connection.
+
+mod common;
+
+use std::{convert::Infallible, time::Duration};
+
+use graceful_tls::{Acceptor, GracefulTls, GracefulTlsLayer, TlsConnection};
+use hyper::{Request, Response, body::Incoming};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpStream, time::sleep};
+use tower::{Layer, ServiceExt, service_fn};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let tls = GracefulTls::new(common::config(&common::self_made()?)?)?;
+    tls.shutdown_on(graceful_tls::signal::terminate());
+    let listener = common::listen().await?;
+    println!("Try:  curl -k https://{}/", listener.local_addr()?);
+
+    let connections = GracefulShutdown::new();
+    let mut draining = Box::pin(tls.draining());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut draining => break,
+        };
+        match accepted {
+            // A task each, or a client that is slow to shake hands holds up all others.
+            Ok((tcp, _)) => drop(tokio::spawn(serve(
+                tls.acceptor(),
+                tcp,
+                connections.watcher(),
+            ))),
+            Err(error) => {
+                eprintln!("no connection could be accepted, trying again: {error}");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+
+    // hyper's own part is to tell idle clients. Ours ends what is left at the deadline.
+    let ((), report) = tokio::join!(connections.shutdown(), tls.closed());
+    println!("{report}");
+    Ok(())
+}
+
+async fn serve(acceptor: Acceptor, tcp: TcpStream, watcher: Watcher) {
+    // What went wrong is in the log, and the client has been told.
+    let Ok(stream) = acceptor.accept(tcp).await else {
+        return;
+    };
+    let connection = stream.connection().clone();
+    let service = GracefulTlsLayer.layer(service_fn(answer));
+    // The layer finds the connection in the request.
+    let service = service.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        request
+    });
+    let http = auto::Builder::new(TokioExecutor::new());
+    let service = TowerToHyperService::new(service);
+    let serving = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(serving).await {
+        eprintln!("connection failed: {error}");
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {
+    if request.uri().path() == "/slow" {
+        sleep(Duration::from_secs(3)).await;
+    }
+    let connection = request.extensions().get::<TlsConnection>();
+    let id = connection.map(TlsConnection::id);
+    Ok(Response::new(format!("hello, connection {id:?}\n")))
+}

@@ -1,0 +1,87 @@
+//! tonic, with TLS that ends properly: gRPC health checks, one by one and as a stream.
+//!
+//! ```sh
+//! cargo run --example tonic          # port 8443
+//! cargo run --example tonic -- 9443  # another; 0 takes any that is free
+//! ```
+//!
+//! It prints a command that starts the client. Press Ctrl-C in the server then: the client hears
+//! that it is no longer served, and its stream, which would have no end, ends whole.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use anyhow::Context;
+use graceful_tls::{GracefulTls, GracefulTlsLayer};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Server};
+use tonic_health::{
+    ServingStatus,
+    pb::{HealthCheckRequest, health_client::HealthClient},
+    server::{HealthReporter, health_reporter},
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["client", address, certificate] => client(address, certificate.as_ref()).await,
+        _ => serve().await,
+    }
+}
+
+async fn serve() -> anyhow::Result<()> {
+    let identity = common::self_made()?;
+    let directory = tempfile::tempdir()?;
+    let certificate = directory.path().join("cert.pem");
+    fs::write(&certificate, identity.cert.pem())?;
+
+    let tls = GracefulTls::new(common::config(&identity)?)?;
+    tls.shutdown_on(graceful_tls::signal::terminate());
+    let listener = common::listen().await?;
+    println!(
+        "Try:  cargo run --example tonic -- client {} {}",
+        listener.local_addr()?,
+        certificate.display()
+    );
+
+    let (reporter, health) = health_reporter();
+    tokio::spawn(goodbye(tls.clone(), reporter));
+    Server::builder()
+        .layer(GracefulTlsLayer)
+        .add_service(health)
+        .serve_with_incoming_shutdown(tls.incoming(listener), tls.draining())
+        .await?;
+
+    println!("{}", tls.closed().await);
+    Ok(())
+}
+
+/// Tells those who watch, and ends their streams: else the deadline would, in half a minute.
+async fn goodbye(tls: GracefulTls, mut reporter: HealthReporter) {
+    tls.draining().await;
+    let status = ServingStatus::NotServing;
+    reporter.set_service_status("", status).await;
+    reporter.clear_service_status("").await;
+}
+
+/// Asks once, then listens until the server ends the stream.
+async fn client(address: &str, certificate: &Path) -> anyhow::Result<()> {
+    let certificate = fs::read(certificate).context("the server's certificate")?;
+    let trust = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificate));
+    let server = Endpoint::try_from(format!("https://{address}"))?.tls_config(trust)?;
+    let mut health = HealthClient::new(server.connect().await?);
+
+    let everything = HealthCheckRequest::default();
+    let answer = health.check(everything.clone()).await?;
+    println!("check: {:?}", answer.get_ref().status());
+    let mut answers = health.watch(everything).await?.into_inner();
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => println!("watch: {:?}", answer.status()),
+            Ok(None) => break println!("watch: ended"),
+            Err(status) => break println!("watch: {:?}: {}", status.code(), status.message()),
+        }
+    }
+    Ok(())
+}
