@@ -450,10 +450,18 @@ impl GracefulTls {
         self.phase() == Phase::Serving
     }
 
+    /// Resolves when the shutdown has come as far as `phase`. Cancel safe.
+    ///
+    /// [`Phase::LameDuck`] is when a readiness flag that is pushed, such as gRPC's health service,
+    /// should turn to not serving.
+    pub fn reached(&self, phase: Phase) -> impl Future<Output = ()> + Send + use<> {
+        let server = self.server.clone();
+        async move { server.shutdown.reached(phase).await }
+    }
+
     /// Resolves when draining begins: no connection is accepted any more. Cancel safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        let server = self.server.clone();
-        async move { server.shutdown.reached(Phase::Draining).await }
+        self.reached(Phase::Draining)
     }
 
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.

@@ -54,8 +54,9 @@
 //! ```
 //!
 //! [`GracefulTls`] holds the settings and the shutdown of one server. Its
-//! [`serve`](GracefulTls::serve) has everything included; a server with an accept loop of its own
-//! takes [`acceptor`](GracefulTls::acceptor) and puts [`GracefulTlsLayer`] around its service.
+//! [`serve`](GracefulTls::serve) has everything included; a server that drives its connections
+//! itself takes them from [`incoming`](GracefulTls::incoming), or does the handshakes with
+//! [`acceptor`](GracefulTls::acceptor), and puts [`GracefulTlsLayer`] around its service.
 //! Handlers find [`TlsConnection`] in the extensions of their requests. [`Phase`] says how far a
 //! shutdown has come, and [`Report`] how it went.
 //!
@@ -105,6 +106,7 @@ pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::{BuildError, Builder, Drain, GracefulTls, PlainHttp};
 pub use connection::TlsConnection;
 pub use layer::GracefulTlsLayer;
+pub use serve::Incoming;
 pub use shutdown::{Phase, Report, Trigger};
 pub use stream::GracefulStream;
 pub use teardown::{Cause, Outcome};

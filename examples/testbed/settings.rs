@@ -73,6 +73,7 @@ pub(crate) struct Settings {
 
 /// What serves the connections.
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "the names of the servers")]
 pub(crate) enum Server {
     /// `GracefulTls::serve`.
     Hyper,

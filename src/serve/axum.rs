@@ -25,7 +25,7 @@ use ::axum::{
 };
 use http::{StatusCode, request::Parts};
 
-use super::streams::Streams;
+use super::Incoming;
 use crate::{
     accept::Accept, builder::GracefulTls, connection::TlsConnection, stream::GracefulStream,
 };
@@ -35,8 +35,7 @@ use crate::{
 /// It never waits for a handshake to accept the next connection, and survives accept errors such
 /// as running out of descriptors, which it logs.
 pub struct TlsListener<A: Accept> {
-    streams: Streams<A>,
-    local: Address,
+    incoming: Incoming<A>,
 }
 
 /// The address of one end of a connection; `None` where the transport has none.
@@ -47,8 +46,7 @@ impl GracefulTls {
     /// TLS on `listener`, for `axum::serve`. See the [module](mod@crate::axum).
     pub fn listener<A: Accept>(&self, listener: A) -> TlsListener<A> {
         TlsListener {
-            local: Address(listener.local_addr()),
-            streams: Streams::new(listener, self.acceptor()),
+            incoming: self.incoming(listener),
         }
     }
 }
@@ -58,19 +56,19 @@ impl<A: Accept> Listener for TlsListener<A> {
     type Addr = Address;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.streams.receiver().recv().await {
-            Some(Ok(stream)) => {
+        match self.incoming.next().await {
+            Ok(Some(stream)) => {
                 let remote = Address(stream.connection().remote_addr());
                 (stream, remote)
             }
             // The error has been logged. There is no way to tell axum, nor anything left to do
             // but wait for the shutdown.
-            Some(Err(_)) | None => std::future::pending().await,
+            Err(_) | Ok(None) => std::future::pending().await,
         }
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.local)
+        Ok(Address(self.incoming.local_addr()))
     }
 }
 
@@ -111,7 +109,7 @@ fn find(parts: &Parts) -> Option<TlsConnection> {
 impl<A: Accept> fmt::Debug for TlsListener<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsListener")
-            .field("local", &self.local)
+            .field("incoming", &self.incoming)
             .finish_non_exhaustive()
     }
 }

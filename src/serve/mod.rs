@@ -2,12 +2,13 @@
 //!
 //! They are thin: the stream, the layer and the shutdown's phases do the work. `hyper` is
 //! [`GracefulTls::serve`](crate::GracefulTls::serve), with everything included. The others lend
-//! the streams to a server that drives them itself, and each needs its cargo feature; what they
-//! share, an accept loop that never waits for a handshake, is in `streams`.
+//! the streams to a server that drives them itself: `incoming` to any, the rest to one framework
+//! each, behind its cargo feature.
 
 mod hyper;
-#[cfg(any(feature = "axum", feature = "tonic"))]
-mod streams;
+mod incoming;
+
+pub use incoming::Incoming;
 
 #[cfg(feature = "axum")]
 pub mod axum;

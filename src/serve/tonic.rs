@@ -20,7 +20,7 @@
 //! connection.
 
 use std::{
-    fmt, io,
+    io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -29,33 +29,14 @@ use ::tonic::transport::server::Connected;
 use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::streams::Streams;
-use crate::{
-    accept::Accept, builder::GracefulTls, connection::TlsConnection, stream::GracefulStream,
-};
+use super::Incoming;
+use crate::{accept::Accept, connection::TlsConnection, stream::GracefulStream};
 
-/// Connections for `serve_with_incoming_shutdown`. Made by [`GracefulTls::incoming`].
-///
-/// It never waits for a handshake to accept the next connection, and survives accept errors such
-/// as running out of descriptors, which it logs. It ends when the server stops accepting.
-pub struct TlsIncoming<A: Accept> {
-    streams: Streams<A>,
-}
-
-impl GracefulTls {
-    /// TLS on `listener`, for tonic. See the [module](mod@crate::tonic).
-    pub fn incoming<A: Accept>(&self, listener: A) -> TlsIncoming<A> {
-        TlsIncoming {
-            streams: Streams::new(listener, self.acceptor()),
-        }
-    }
-}
-
-impl<A: Accept + Unpin> Stream for TlsIncoming<A> {
+impl<A: Accept + Unpin> Stream for Incoming<A> {
     type Item = io::Result<GracefulStream<A::Io>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().streams.receiver().poll_recv(cx)
+        Self::poll_next(self.get_mut(), cx)
     }
 }
 
@@ -64,11 +45,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connected for Graceful
 
     fn connect_info(&self) -> TlsConnection {
         self.connection().clone()
-    }
-}
-
-impl<A: Accept> fmt::Debug for TlsIncoming<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsIncoming").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,148 @@
+//! [`GracefulTls::incoming`]: handshaken streams for a server that drives them itself.
+//!
+//! ```no_run
+//! # use graceful_tls::GracefulTls;
+//! # async fn f(tls: GracefulTls, tcp: tokio::net::TcpListener) -> std::io::Result<()> {
+//! let mut incoming = tls.incoming(tcp);
+//! while let Some(stream) = incoming.next().await? {
+//!     tokio::spawn(async move { drop(stream) /* serve it */ });
+//! }
+//! let report = tls.closed().await;
+//! # Ok(()) }
+//! ```
+//!
+//! The accept loop runs as a task, and every handshake as another, so that neither waits for the
+//! server to ask for the next stream, nor the server for a slow client. Streams the server has not
+//! taken when it stops are dropped, and end properly: nothing has been asked on them.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
+
+use crate::{
+    accept::{self, Accept, Accepted},
+    acceptor::Acceptor,
+    builder::GracefulTls,
+    stream::GracefulStream,
+};
+
+/// How many handshaken streams wait for the server. Behind them clients wait in the kernel.
+const WAITING: usize = 64;
+
+/// TLS on a listener: streams in the order in which their handshakes end.
+///
+/// It survives accept errors such as running out of descriptors, which it logs, and empties the
+/// listener's queue before it closes. Dropping it closes the listener.
+pub struct Incoming<A: Accept> {
+    /// Until the first stream is asked for: before that there may be no runtime to spawn on.
+    parts: Option<(A, Acceptor)>,
+    streams: mpsc::Receiver<io::Result<GracefulStream<A::Io>>>,
+    local: Option<SocketAddr>,
+}
+
+impl GracefulTls {
+    /// TLS on `listener`, for a server that drives its connections itself.
+    ///
+    /// Put [`GracefulTlsLayer`](crate::GracefulTlsLayer) around the service, and
+    /// [`GracefulStream::connection`] into its requests' extensions.
+    pub fn incoming<A: Accept>(&self, listener: A) -> Incoming<A> {
+        Incoming {
+            local: listener.local_addr(),
+            parts: Some((listener, self.acceptor())),
+            streams: mpsc::channel(1).1,
+        }
+    }
+}
+
+impl<A: Accept> Incoming<A> {
+    /// The next stream; `None` once the server has stopped accepting. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The listener is broken for good. It is the last word: `None` follows.
+    pub async fn next(&mut self) -> io::Result<Option<GracefulStream<A::Io>>> {
+        std::future::poll_fn(|cx| self.poll_next(cx))
+            .await
+            .transpose()
+    }
+
+    /// The same for hand-written futures.
+    ///
+    /// # Errors
+    ///
+    /// See [`next`](Self::next).
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<GracefulStream<A::Io>>>> {
+        if let Some((listener, acceptor)) = self.parts.take() {
+            let (sender, streams) = mpsc::channel(WAITING);
+            let incoming = accept::Incoming::new(listener, acceptor.clone());
+            tokio::spawn(accept(incoming, acceptor, sender));
+            self.streams = streams;
+        }
+        self.streams.poll_recv(cx)
+    }
+
+    /// The address that clients connect to, if there is one.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
+    }
+}
+
+async fn accept<A: Accept>(
+    mut incoming: accept::Incoming<A>,
+    acceptor: Acceptor,
+    sender: mpsc::Sender<io::Result<GracefulStream<A::Io>>>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = incoming.next() => accepted,
+            // The server has gone.
+            () = sender.closed() => return,
+        };
+        match accepted {
+            Ok(Some(accepted)) => {
+                tokio::spawn(shake_hands(accepted, acceptor.clone(), sender.clone()));
+            }
+            Ok(None) => return,
+            Err(error) => {
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+}
+
+async fn shake_hands<IO>(
+    accepted: Accepted<IO>,
+    acceptor: Acceptor,
+    sender: mpsc::Sender<io::Result<GracefulStream<IO>>>,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Accepted {
+        io,
+        addresses,
+        turn,
+    } = accepted;
+    if let Ok(stream) = acceptor.accept_in_turn(io, addresses, turn).await {
+        // Where nobody takes it, it is dropped, and ends properly.
+        let _ = sender.send(Ok(stream)).await;
+    }
+}
+
+impl<A: Accept> fmt::Debug for Incoming<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
