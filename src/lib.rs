@@ -78,6 +78,14 @@
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
+// The library's alone: tests and benches unwrap, and measure real time.
+#![warn(
+    unreachable_pub,
+    clippy::disallowed_types,
+    clippy::expect_used,
+    clippy::unwrap_used
+)]
+
 mod accept;
 mod acceptor;
 mod builder;

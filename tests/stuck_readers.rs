@@ -1,6 +1,14 @@
 //! Readers that stop, and readers that are only slow: the write time-out must tell them apart,
 //! over TCP and behind HTTP/2's flow control alike.
 
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_types,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test of another process: it has no use for paused time, and may panic"
+)]
+
 mod testbed;
 mod wire;
 
@@ -152,18 +160,24 @@ fn an_http2_reader_with_a_closed_window_is_let_go() {
     });
 }
 
-/// What a slow reader takes, and how often: far less than a socket buffer in a write time-out.
+/// What a slow reader takes at a time.
 const STEP: usize = 40_000;
+/// How long it pauses: in a write time-out it takes far less than the kernel wants to see taken
+/// before it calls a full socket writable again.
 const PAUSE: Duration = Duration::from_millis(300);
+/// The same over HTTP/2, where a PING has to come through within its time-out, too.
+const H2_PAUSE: Duration = Duration::from_millis(100);
 /// More than the buffers on the way hold, so that the server is blocked all the time.
 const SIZE: usize = 16 << 20;
 
 /// Calls `step` with the bytes to have been read by then, for longer than any time-out.
-fn slowly(mut step: impl FnMut(usize)) {
-    let steps = 4 * WRITE_TIMEOUT.as_millis() / PAUSE.as_millis();
-    for n in 1..=steps as usize {
-        step(n * STEP);
-        thread::sleep(PAUSE);
+fn slowly(pause: Duration, mut step: impl FnMut(usize)) {
+    let begun = Instant::now();
+    let mut goal = 0;
+    while begun.elapsed() < 4 * WRITE_TIMEOUT {
+        goal += STEP;
+        step(goal);
+        thread::sleep(pause);
     }
 }
 
@@ -172,7 +186,7 @@ fn a_slow_reader_survives_and_gets_everything() {
     everywhere(|bed, version| {
         let mut client = Client::connect_with(bed.addr, &small(version).http1()).unwrap();
         client.send(get(&format!("/bytes/{SIZE}"))).unwrap();
-        slowly(|goal| {
+        slowly(PAUSE, |goal| {
             let living = client.pump_until(LONG, |c| c.unread().len() >= goal);
             assert!(living, "{client:?}");
         });
@@ -190,7 +204,7 @@ fn a_slow_http2_reader_survives_and_gets_everything() {
     everywhere(|bed, version| {
         let mut h2 = wide_open(bed, version);
         let stream = h2.get(&format!("/bytes/{SIZE}")).unwrap();
-        slowly(|goal| {
+        slowly(H2_PAUSE, |goal| {
             let living = h2.pump_until(LONG, |h2| h2.stream(stream).body.len() >= goal);
             assert!(living, "{h2:?}");
         });
@@ -213,7 +227,7 @@ fn a_slowly_opened_window_is_no_closed_one() {
             h2.send_frames(&both).unwrap();
         };
         let opened = u32::try_from(STEP).unwrap();
-        slowly(|goal| {
+        slowly(PAUSE, |goal| {
             let living = h2.pump_until(LONG, |h2| h2.stream(stream).body.len() >= goal);
             assert!(living, "{h2:?}");
             open(&mut h2, opened);

@@ -8,6 +8,7 @@ use std::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::last_call::LastCall;
 use crate::connection::Exchange;
 
 pin_project! {
@@ -21,12 +22,19 @@ pin_project! {
         #[pin]
         inner: B,
         exchange: Option<Exchange>,
+        last_call: Option<LastCall>,
+        ended: bool,
     }
 }
 
 impl<B> GracefulTlsBody<B> {
-    pub(crate) fn new(inner: B, exchange: Option<Exchange>) -> Self {
-        Self { inner, exchange }
+    pub(crate) fn new(inner: B, exchange: Option<Exchange>, last_call: Option<LastCall>) -> Self {
+        Self {
+            inner,
+            exchange,
+            last_call,
+            ended: false,
+        }
     }
 }
 
@@ -42,6 +50,13 @@ impl<B: Body> Body for GracefulTlsBody<B> {
         if let Some(exchange) = this.exchange {
             exchange.set_held(false);
         }
+        if *this.ended {
+            return Poll::Ready(None);
+        }
+        if let Some(Poll::Ready(trailers)) = this.last_call.as_mut().map(|call| call.poll(cx)) {
+            *this.ended = true;
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
         let frame = ready!(this.inner.poll_frame(cx));
         match (this.exchange, &frame) {
             // The frame is hyper's now. Until it asks for the next one, the peer's HTTP/2 window
@@ -54,7 +69,7 @@ impl<B: Body> Body for GracefulTlsBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ended || self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -71,11 +86,11 @@ mod tests {
 
     #[test]
     fn forwards_what_hyper_frames_by() {
-        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None);
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, None);
         assert_eq!(body.size_hint().exact(), Some(4));
         assert!(!body.is_end_stream());
 
-        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None);
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, None);
         assert!(body.is_end_stream());
     }
 }

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use super::{
     GracefulTlsBody,
     framing::{Framing, RequestLine},
+    last_call::LastCall,
 };
 use crate::connection::Exchange;
 
@@ -52,10 +53,17 @@ where
             exchange.set_cut();
         }
         let mut response = response?;
+        let mut last_call = None;
         if let Some(exchange) = &exchange {
             begin_answer(*this.line, &mut response, exchange);
+            // gRPC is HTTP/2 only.
+            if cfg!(feature = "tonic") && this.line.is_http2() {
+                last_call = LastCall::new(&response, exchange);
+            }
         }
-        Poll::Ready(Ok(response.map(|body| GracefulTlsBody::new(body, exchange))))
+        Poll::Ready(Ok(
+            response.map(|body| GracefulTlsBody::new(body, exchange, last_call))
+        ))
     }
 }
 

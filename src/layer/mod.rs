@@ -8,7 +8,8 @@
 //! * `service` counts the exchange and finds the connection,
 //! * `future` works out the framing hyper will use once there is a response (`framing`), and adds
 //!   `Connection: close` while the server shuts down,
-//! * `body` keeps the exchange counted until the last frame is handed over.
+//! * `body` keeps the exchange counted until the last frame is handed over; a gRPC answer that the
+//!   deadline cuts ends with a status (`last_call`).
 //!
 //! Put it outermost, around everything that changes an answer's length. Applied twice, the inner
 //! one is inert. Without a [`TlsConnection`] (plain HTTP, a test) it passes everything through.
@@ -18,6 +19,7 @@
 mod body;
 mod framing;
 mod future;
+mod last_call;
 mod service;
 
 use tower_layer::Layer;

@@ -96,6 +96,10 @@ pub(crate) struct Shutdown {
     pub(crate) listeners: TaskTracker,
     /// Held by connections accepted late that have yet to send a request.
     pub(crate) fresh: TaskTracker,
+    /// Tells gRPC answers to end with a status, because the deadline is about to cut them.
+    pub(crate) last_call: CancellationToken,
+    /// Held by every gRPC answer.
+    pub(crate) calls: TaskTracker,
     /// Held by every handshake and connection until its descriptor is closed.
     pub(crate) connections: TaskTracker,
     pub(crate) register: Register,
@@ -113,6 +117,8 @@ impl Default for Shutdown {
             hurry: CancellationToken::new(),
             listeners: TaskTracker::new(),
             fresh: TaskTracker::new(),
+            last_call: CancellationToken::new(),
+            calls: TaskTracker::new(),
             connections: TaskTracker::new(),
             register: Register::default(),
             report: OnceLock::new(),

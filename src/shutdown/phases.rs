@@ -14,6 +14,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// the shutdown up.
 const SWEEP: Duration = Duration::from_millis(500);
 
+/// How long gRPC answers may take to end with a status when the deadline has come.
+const LAST_CALL: Duration = Duration::from_millis(100);
+
 /// Between two lines in the log while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -47,15 +50,16 @@ pub(crate) async fn run(server: Arc<Server>) {
             never = progress(shutdown, deadline) => never,
         }
     };
-    let finished =
+    let in_time =
         unless_hurried(shutdown, drained).await.unwrap_or(false) || shutdown.connections.is_empty();
 
+    let finished = in_time || last_call(shutdown).await;
     shutdown.enter(Phase::Deadline);
     if !finished {
         force(&server).await;
     }
     let ended = shutdown.register.counts().since(before);
-    let report = Report::new(started.elapsed(), !finished, ended);
+    let report = Report::new(started.elapsed(), !in_time, ended);
     tracing::info!("{report}");
     shutdown.close(report);
 }
@@ -89,6 +93,15 @@ async fn sweep(shutdown: &Shutdown) {
     }
     shutdown.fresh.close();
     unless_hurried(shutdown, timeout(SETTLE, shutdown.fresh.wait())).await;
+}
+
+/// Lets gRPC answers end with a status; whether everything has ended by that.
+async fn last_call(shutdown: &Shutdown) -> bool {
+    shutdown.last_call.cancel();
+    !shutdown.calls.is_empty()
+        && timeout(LAST_CALL, shutdown.connections.wait())
+            .await
+            .is_ok()
 }
 
 /// Ends what is left. Teardowns are bounded, so this is too.
@@ -129,8 +142,6 @@ async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
         let left = shutdown.register.left();
         let seconds = deadline.saturating_duration_since(Instant::now());
         tracing::info!(
-            connections = left.connections,
-            requests = left.requests,
             "draining: {} connections, {} requests in flight, {:.0} s left",
             left.connections,
             left.requests,
