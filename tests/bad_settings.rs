@@ -171,7 +171,7 @@ fn what_is_refused_above_works_otherwise() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let cert = &folder.file("cert.pem", &made.cert.pem());
     let key = &folder.file("key.pem", &made.signing_key.serialize_pem());
-    for server in testbed::SERVERS {
+    for server in testbed::servers() {
         let bed = testbed::Testbed::start(
             server,
             &[

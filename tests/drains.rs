@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{SERVERS, Testbed};
+use testbed::Testbed;
 use wire::{Client, H2, H2Options, H2Stream, Options, Response, Version};
 
 const KIB: usize = 1 << 10;
@@ -76,7 +76,7 @@ const UPLOADS: [Upload; 7] = [
 /// Runs `scenario` for every server and version, all at once.
 fn everywhere(options: &[&str], scenario: impl Fn(&Testbed, Version) + Sync) {
     thread::scope(|scope| {
-        for server in SERVERS {
+        for server in testbed::servers() {
             for version in Version::BOTH {
                 let scenario = &scenario;
                 scope.spawn(move || scenario(&Testbed::start(server, options), version));
@@ -88,7 +88,7 @@ fn everywhere(options: &[&str], scenario: impl Fn(&Testbed, Version) + Sync) {
 /// Runs `scenario` again and again, for every server and version: megabytes each time, so that the
 /// servers take turns, and all but the first, which share its stream, do it less often.
 fn repeatedly(scenario: impl Fn(&Testbed, Version, usize) + Sync) {
-    for (server, rounds) in SERVERS.into_iter().zip([20, 4, 4]) {
+    for (server, rounds) in testbed::servers().into_iter().zip([20, 4, 4]) {
         thread::scope(|scope| {
             for version in Version::BOTH {
                 let scenario = &scenario;

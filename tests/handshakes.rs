@@ -21,7 +21,7 @@ use std::{
 
 use judge::{PROMPT, Then, connect, everywhere, is_hello, is_let_go, is_within};
 use rustls::AlertDescription;
-use testbed::{SERVERS, Testbed};
+use testbed::Testbed;
 use wire::{Client, Connection, Ending, Layer, Options, Pumped, RawTcp, Version};
 
 const KIB: usize = 1 << 10;
@@ -264,7 +264,7 @@ fn is_served(client: &mut Client, limits: (Duration, Duration)) {
 fn at_the_cap(options: &[&str], scenario: impl Fn(&Testbed, Version, &mut [Client; 2]) + Sync) {
     let options = [&["--max-handshakes", "2"], options].concat();
     thread::scope(|scope| {
-        for server in SERVERS {
+        for server in testbed::servers() {
             for version in Version::BOTH {
                 let (options, scenario) = (&options, &scenario);
                 scope.spawn(move || {

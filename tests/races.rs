@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{SERVERS, Testbed};
+use testbed::Testbed;
 use wire::{Client, Ending, H2, H2Options, Options, Pumped, Version};
 
 /// The crate's default.
@@ -33,7 +33,7 @@ const PATH: &str = "/bytes/100000";
 
 /// Runs `scenario` for every server and version, one after the other: these are about load.
 fn everywhere(options: &[&str], mut scenario: impl FnMut(Testbed, Version)) {
-    for server in SERVERS {
+    for server in testbed::servers() {
         for version in Version::BOTH {
             scenario(Testbed::start(server, options), version);
         }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{Exit, SERVERS, Testbed};
+use testbed::{Exit, Testbed};
 use wire::{
     Client, Ending, Frame, H2, H2Options, Options, PREFACE, RawTcp, Response, Version, kind,
 };
@@ -69,7 +69,7 @@ fn terminate(bed: Testbed) -> Stopping {
 /// Runs `scenario` for every server and version, all at once.
 fn everywhere(options: &[&str], scenario: impl Fn(Testbed, Version) + Sync) {
     thread::scope(|scope| {
-        for server in SERVERS {
+        for server in testbed::servers() {
             for version in Version::BOTH {
                 let scenario = &scenario;
                 scope.spawn(move || scenario(Testbed::start(server, options), version));
@@ -551,7 +551,7 @@ fn a_writer_unblocked_after_the_deadline() {
 #[test]
 fn idle_only_takes_the_lame_duck_and_little_more() {
     const LITTLE: Duration = Duration::from_millis(100);
-    for server in SERVERS {
+    for server in testbed::servers() {
         for version in Version::BOTH {
             // The machine is shared: one good try of three shows what the server can do.
             let tries: Vec<_> = (0..3).map(|_| idle_only(server, version)).collect();

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testbed::{SERVERS, Testbed};
+use testbed::Testbed;
 use wire::{Client, Frame, H2, H2Options, Options, Version, setting};
 
 /// The time-out that every testbed here is given.
@@ -34,7 +34,7 @@ const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 /// Runs `scenario` for every server and version, all at once.
 fn everywhere(scenario: impl Fn(&Testbed, Version) + Sync) {
     thread::scope(|scope| {
-        for server in SERVERS {
+        for server in testbed::servers() {
             for version in Version::BOTH {
                 let scenario = &scenario;
                 scope.spawn(move || scenario(&Testbed::start(server, &OPTIONS), version));

@@ -21,7 +21,7 @@ use judge::{
     is_let_go, is_whole, old_get, post, start_h2,
 };
 use rustls::AlertDescription;
-use testbed::{Exit, SERVERS, Testbed};
+use testbed::{Exit, Testbed};
 use wire::{Client, Framing, Options, Version};
 
 const KIB: usize = 1 << 10;
@@ -123,7 +123,7 @@ const AT_THE_DEADLINE: [&str; 4] = ["--lame-duck-ms", "0", "--shutdown-timeout-m
 /// Begins an endless answer on a server that is then told to stop, and watches the client's end.
 fn cut_by_the_deadline(request: String, watch: impl Fn(&mut Client) + Sync) {
     thread::scope(|scope| {
-        for server in SERVERS {
+        for server in testbed::servers() {
             for version in Version::BOTH {
                 let (request, watch) = (&request, &watch);
                 scope.spawn(move || {

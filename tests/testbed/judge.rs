@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    testbed::{SERVERS, Testbed},
+    testbed::{self, Testbed},
     wire::{Client, Connection, Ending, H2, H2Options, Layer, Options, Response, Version},
 };
 
@@ -46,7 +46,7 @@ pub fn everywhere<C: Sync>(
     cases: &[(&str, C)],
     run: impl Fn(&Testbed, Version, &C) + Sync,
 ) {
-    on(&SERVERS, options, cases, run);
+    on(&testbed::servers(), options, cases, run);
 }
 
 /// Runs every case against these servers, in both versions of TLS: one server after the other, and

@@ -12,8 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The adapters that every test of the wire runs against.
-pub const SERVERS: [&str; 1] = ["hyper"];
+/// The servers that every test of the wire runs against: those that `TESTBED_SERVERS` names, with
+/// commas between them, or `hyper`.
+pub fn servers() -> Vec<&'static str> {
+    static NAMED: OnceLock<String> = OnceLock::new();
+    let named = NAMED.get_or_init(|| std::env::var("TESTBED_SERVERS").unwrap_or("hyper".into()));
+    named.split(',').collect()
+}
 
 /// A running testbed; killed when dropped.
 pub struct Testbed {
