@@ -5,9 +5,10 @@
 //! cargo run --example hyper_loop -- 9443  # another; 0 takes any that is free
 //! ```
 //!
-//! `GracefulTls::serve` does all this and more: it empties the listener's queue before it closes
-//! it, and says GOAWAY before it ends an HTTP/2 connection that has been idle for too long. Write
-//! a loop like this one where the server needs something of its own for each connection.
+//! Write a loop like this one where the server needs something of its own between accepting and
+//! the handshake. Otherwise `GracefulTls::incoming` gives handshaken streams, and empties the
+//! listener's queue before it closes it; this loop does not, and what waits there is reset.
+//! `GracefulTls::serve` drives the connections as well.
 
 mod common;
 

@@ -13,7 +13,7 @@ mod common;
 use std::{fs, path::Path};
 
 use anyhow::Context;
-use graceful_tls::{GracefulTls, GracefulTlsLayer};
+use graceful_tls::{GracefulTls, GracefulTlsLayer, Phase};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Server};
 use tonic_health::{
     ServingStatus,
@@ -57,11 +57,13 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells those who watch, and ends their streams: else the deadline would, in half a minute.
+/// Tells those who watch while new calls are still answered, and ends their streams after that:
+/// else the deadline would, half a minute later, with a status to retry on.
 async fn goodbye(tls: GracefulTls, mut reporter: HealthReporter) {
-    tls.draining().await;
+    tls.reached(Phase::LameDuck).await;
     let status = ServingStatus::NotServing;
     reporter.set_service_status("", status).await;
+    tls.draining().await;
     reporter.clear_service_status("").await;
 }
 
