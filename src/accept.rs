@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    acceptor::{Acceptor, Turn},
+    acceptor::{Acceptor, Tokens, Turn},
     transport::{self, Addresses},
 };
 
@@ -116,6 +116,7 @@ pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
     pub(crate) turn: Turn,
+    pub(crate) tokens: Tokens,
 }
 
 /// The accept loop.
@@ -178,7 +179,7 @@ impl<A: Accept> Incoming<A> {
         while self.open.is_some() {
             let accepted = match self.state {
                 State::Accepting => self.wait(&mut turn).await?,
-                State::Sweeping | State::Closing => self.sweep().await?,
+                State::Sweeping | State::Closing => self.sweep(&mut turn).await?,
             };
             if accepted.is_some() {
                 return Ok(accepted);
@@ -210,18 +211,24 @@ impl<A: Accept> Incoming<A> {
         match accepted {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                Ok(Some(self.accepted(accepted, turn.take())))
+                let turn = turn.take().unwrap_or_default();
+                Ok(Some(self.accepted(accepted, turn, self.acceptor.tokens())))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
     }
 
     /// What is in the queue; `None` where it is empty, and after the second time closed.
-    async fn sweep(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+    async fn sweep(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
-                let turn = self.acceptor.turn().await;
-                Ok(Some(self.accepted(accepted, Some(turn))))
+                self.state = State::Sweeping;
+                let tokens = self.acceptor.tokens();
+                let turn = match turn.take() {
+                    Some(turn) => turn,
+                    None => self.acceptor.turn().await,
+                };
+                Ok(Some(self.accepted(accepted, turn, tokens)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
             None => {
@@ -247,14 +254,16 @@ impl<A: Accept> Incoming<A> {
     fn accepted(
         &self,
         (io, remote): (A::Io, Option<SocketAddr>),
-        turn: Option<Turn>,
+        turn: Turn,
+        tokens: Tokens,
     ) -> Accepted<A::Io> {
         let mut addresses = transport::prepare(&io);
         addresses.remote = remote.or(addresses.remote);
         Accepted {
             io,
             addresses,
-            turn: turn.unwrap_or_default(),
+            turn,
+            tokens,
         }
     }
 

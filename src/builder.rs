@@ -395,7 +395,8 @@ impl GracefulTls {
         Acceptor::new(self.server.clone())
     }
 
-    /// Begins the shutdown when `trigger` fires, and skips to the deadline when it fires again.
+    /// Begins the shutdown when `trigger` fires, and skips to the deadline when the same trigger
+    /// fires again.
     ///
     /// Any future is a trigger, and fires once. With the `signal` feature,
     /// `signal::terminate()` fires at each SIGTERM and Ctrl-C.
@@ -405,9 +406,10 @@ impl GracefulTls {
         let shutdown = &self.server.shutdown;
         shutdown.remember_runtime();
         let tls = self.clone();
-        let wait = trigger.run(move || match tls.phase() {
-            Phase::Serving => tls.shutdown(),
-            _ => tls.shutdown_now(),
+        let mut fired = false;
+        let wait = trigger.run(move || match std::mem::replace(&mut fired, true) {
+            false => tls.shutdown(),
+            true => tls.shutdown_now(),
         });
         match shutdown.runtime() {
             Some(runtime) => drop(runtime.spawn(wait)),
@@ -427,9 +429,7 @@ impl GracefulTls {
             Some(runtime) => drop(runtime.spawn(shutdown::run(self.server.clone()))),
             None => {
                 tracing::error!("no tokio runtime to shut down on: ending everything at once");
-                self.server.shutdown.stop_accepting.cancel();
-                self.server.shutdown.enter(Phase::Deadline);
-                self.server.shutdown.register.wake_all();
+                self.server.shutdown.close_at_once();
             }
         }
     }
@@ -465,6 +465,9 @@ impl GracefulTls {
     }
 
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.
+    ///
+    /// Connections whose tasks nobody polls are given up on a little after the last bound has
+    /// passed, which is logged as an error.
     ///
     /// It does not begin the shutdown.
     pub fn closed(&self) -> impl Future<Output = Report> + Send + use<> {

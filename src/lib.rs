@@ -10,7 +10,8 @@
 //! * **drains** what the client still sends, within bounds, so that no RST destroys the answer,
 //! * **never makes a truncated answer look whole**: where only the end of the connection ends an
 //!   answer, and it was cut short, close_notify is withheld (RFC 9112 9.8),
-//! * is **let go in bounded time**: no idle, stalled or silent client holds a descriptor for ever,
+//! * is **let go in bounded time**: no idle client, and none that stops reading, holds a descriptor
+//!   for ever,
 //!
 //! and that a server can be shut down without losing a request.
 //!
@@ -64,7 +65,8 @@
 //!
 //! A process that is killed (SIGKILL, out of memory, `exit` before [`closed`](GracefulTls::closed)
 //! has resolved) sends nothing. A client that half-closes TLS 1.2 gets no answer: the protocol
-//! says so (RFC 5246 7.2.1). A connection that arrives between the last look at the listener's
+//! says so (RFC 5246 7.2.1). A client that stops in the middle of an upload is in flight for as
+//! long as its handler waits for the rest: bound that in the handler. A connection that arrives between the last look at the listener's
 //! queue and its closing is reset by the kernel. A stream whose service has no
 //! [`GracefulTlsLayer`] can't know how its answers end; it errs on the side of withholding
 //! close_notify, and says so once in the log.

@@ -252,9 +252,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let connection = &self.connection;
         if connection.is_close_delimited() {
             let finished = connection.is_tunnel() || connection.tally().in_flight == 0;
-            return orderly && finished;
+            return orderly && finished && !self.vigil.is_forced();
         }
-        if orderly || connection.is_http2() || connection.is_layered() || !self.wrote {
+        let layered = connection.is_layered() && !self.vigil.is_unlayered();
+        if orderly || connection.is_http2() || layered || !self.wrote {
             return true;
         }
         connection.server().warned.call_once(|| {
@@ -285,8 +286,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         };
         // hyper shuts an HTTP/2 connection down while the task of its last stream has yet to drop
         // the body: after an orderly end, what is in flight counts when the teardown is over.
-        let in_flight = !orderly && self.connection.tally().in_flight > 0;
-        if !notify || in_flight || self.connection.is_cut() {
+        let in_flight = self.connection.tally().in_flight > 0 || self.vigil.is_dirty();
+        if !notify || (!orderly && in_flight) || self.connection.is_cut() {
             registration.set_truncated();
         }
         let peer_closed = matches!(self.peer, Peer::HalfClosed(_) | Peer::Told | Peer::Gone);
@@ -326,6 +327,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
+        len: usize,
         write: impl FnOnce(
             Pin<&mut TlsStream<Transport<IO>>>,
             &mut Context<'_>,
@@ -343,18 +345,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             // The server has more to say, though the layer has seen the last of it.
             *hold = Hold::Busy;
         }
-        match write(Pin::new(tls), cx) {
-            Poll::Ready(Ok(n)) => {
-                self.wrote = true;
-                self.vigil.wrote();
-                Poll::Ready(Ok(n))
-            }
-            Poll::Pending => {
-                self.blocked();
-                Poll::Pending
-            }
-            error => error,
+        self.wrote = true;
+        self.vigil.writes(&self.connection, len);
+        let written = write(Pin::new(tls), cx);
+        if written.is_pending() {
+            self.blocked();
         }
+        written
     }
 }
 
@@ -365,7 +362,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.get_mut()
-            .poll_write_with(cx, |tls, cx| tls.poll_write(cx, buf))
+            .poll_write_with(cx, buf.len(), |tls, cx| tls.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -373,8 +370,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let len = bufs.iter().map(|buf| buf.len()).sum();
         self.get_mut()
-            .poll_write_with(cx, |tls, cx| tls.poll_write_vectored(cx, bufs))
+            .poll_write_with(cx, len, |tls, cx| tls.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

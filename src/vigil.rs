@@ -22,6 +22,9 @@ const LINGER: Duration = Duration::from_millis(100);
 /// More than a request's head can be, unless the server has set hyper up for longer ones.
 const HEAD: usize = 64 * 1024;
 
+/// No more than HTTP/2 writes to acknowledge what a peer sends: that is no use of a connection.
+const CONTROL: usize = 128;
+
 /// What one connection is watched for.
 #[derive(Debug, Default)]
 pub(crate) struct Vigil {
@@ -36,6 +39,14 @@ pub(crate) struct Vigil {
     traffic: bool,
     /// Bytes read since the last write.
     unanswered: usize,
+    /// Something was written since the last finished flush: the answer is not out yet, though the
+    /// layer may have seen the last of it.
+    dirty: bool,
+    /// With nothing in flight, how many exchanges had begun when bytes were read: the next one has
+    /// to begin before anything is written, if there is a layer.
+    head: Option<u32>,
+    /// Something was answered past the layer.
+    unlayered: bool,
     told: Option<Instant>,
     draining: bool,
     eof: bool,
@@ -79,7 +90,7 @@ impl Vigil {
     #[inline]
     pub(crate) fn ends_writes(&mut self, connection: &TlsConnection, written: u64) -> bool {
         self.look(connection, written);
-        matches!(self.cause, Some(Cause::Deadline | Cause::Stalled))
+        self.is_forced()
     }
 
     /// Whether a half-closed peer's unfinished business has taken too long.
@@ -95,11 +106,29 @@ impl Vigil {
 
     #[inline]
     fn look(&mut self, connection: &TlsConnection, written: u64) {
+        if self.is_forced() {
+            return;
+        }
         if connection.server().shutdown.phase() >= Phase::Deadline {
-            self.cause.get_or_insert(Cause::Deadline);
-        } else if self.sleep.as_ref().is_some_and(|s| s.is_elapsed()) && self.cause.is_none() {
+            self.cause = Some(Cause::Deadline);
+        } else if self.sleep.as_ref().is_some_and(|s| s.is_elapsed()) {
             self.strike(connection, written);
         }
+    }
+
+    /// Whether the connection is ended by force: nothing that is done to it now is orderly.
+    pub(crate) fn is_forced(&self) -> bool {
+        matches!(self.cause, Some(Cause::Deadline | Cause::Stalled))
+    }
+
+    /// Whether something was written that has not been flushed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Whether something was answered past the layer, so that its framing is unknown.
+    pub(crate) fn is_unlayered(&self) -> bool {
+        self.unlayered
     }
 
     /// `n` bytes were read.
@@ -112,13 +141,26 @@ impl Vigil {
         if self.unanswered > HEAD || connection.is_tunnel() {
             self.traffic = true;
         }
+        if !connection.is_managed() {
+            let tally = connection.tally();
+            self.head = (tally.in_flight == 0).then_some(tally.begun);
+        }
     }
 
-    /// Bytes were written.
+    /// `n` bytes are to be written.
     #[inline]
-    pub(crate) fn wrote(&mut self) {
+    pub(crate) fn writes(&mut self, connection: &TlsConnection, n: usize) {
         self.unanswered = 0;
         self.traffic = true;
+        self.dirty = true;
+        if n <= CONTROL && connection.is_http2() {
+            return;
+        }
+        self.idle = None;
+        if let Some(head) = self.head.take() {
+            let tally = connection.tally();
+            self.unlayered |= tally.in_flight == 0 && tally.begun == head;
+        }
     }
 
     /// A read has to wait, or a flush has finished: is anything in flight?
@@ -126,14 +168,14 @@ impl Vigil {
     pub(crate) fn waiting(&mut self, connection: &TlsConnection) {
         let tally = connection.tally();
         let mut changed = self.sleep.is_none();
-        if counts_traffic(connection) {
+        if tally.in_flight > 0 || self.dirty {
+            self.idle = None;
+        } else if self.counts_traffic(connection) {
             if self.idle.is_none() || self.traffic {
                 self.traffic = false;
                 self.idle = Since::now(0);
                 changed = true;
             }
-        } else if tally.in_flight > 0 {
-            self.idle = None;
         } else if unmarked(self.idle, u64::from(tally.begun)) {
             self.idle = Since::now(u64::from(tally.begun));
             changed = true;
@@ -159,6 +201,7 @@ impl Vigil {
     #[inline]
     pub(crate) fn flushed(&mut self, connection: &TlsConnection) {
         self.blocked = None;
+        self.dirty = false;
         if connection.is_http2() {
             self.look_at_held(connection);
         }
@@ -199,7 +242,7 @@ impl Vigil {
         }
         if past(self.blocked) || past(self.held) {
             self.cause = Some(Cause::Stalled);
-        } else if self.is_idle_too_long(connection, now) {
+        } else if self.cause.is_none() && self.is_idle_too_long(connection, now) {
             self.cause = Some(Cause::Idle);
         }
         // What a half-closed peer still owes will never come.
@@ -208,18 +251,16 @@ impl Vigil {
         if self.cause.is_some() || self.half_closed.is_some() {
             connection.wake();
         }
-        if self.cause.is_none() {
+        // An idle connection that does not end may be stuck in a write.
+        if !self.is_forced() {
             self.rearm(connection, now);
         }
     }
 
     /// Whether the idle time is up; an HTTP/2 connection is told by GOAWAY first.
     fn is_idle_too_long(&mut self, connection: &TlsConnection, now: Instant) -> bool {
-        let in_use = match counts_traffic(connection) {
-            true => std::mem::take(&mut self.traffic),
-            false => connection.tally().in_flight > 0,
-        };
-        if in_use {
+        let traffic = self.counts_traffic(connection) && std::mem::take(&mut self.traffic);
+        if traffic || self.dirty || connection.tally().in_flight > 0 {
             self.idle = None;
             self.waiting(connection);
             return false;
@@ -249,7 +290,7 @@ impl Vigil {
         }
         let end = since + server.settings.keep_alive_timeout;
         match server.shutdown.draining_since() {
-            Some(draining) if !counts_traffic(connection) => {
+            Some(draining) if !self.counts_traffic(connection) => {
                 Some(end.min(draining.max(since) + GRACE))
             }
             _ => Some(end),
@@ -273,6 +314,12 @@ impl Vigil {
         .filter(|due| *due > now)
         .min()
         .unwrap_or_else(|| now + timeout.min(settings.keep_alive_timeout))
+    }
+
+    /// Whether traffic shows that the connection is in use, because exchanges do not.
+    fn counts_traffic(&self, connection: &TlsConnection) -> bool {
+        let layered = connection.server().layered.load(Ordering::Relaxed) && !self.unlayered;
+        !layered || connection.is_tunnel()
     }
 
     /// Sees to it that the timer fires no later than something may come due.
@@ -308,9 +355,4 @@ fn poll(sleep: &mut Pin<Box<Sleep>>, connection: &TlsConnection) {
     {
         waker.wake();
     }
-}
-
-/// Whether traffic shows that the connection is in use, because exchanges do not.
-fn counts_traffic(connection: &TlsConnection) -> bool {
-    connection.is_tunnel() || !connection.server().layered.load(Ordering::Relaxed)
 }

@@ -274,6 +274,7 @@ async fn the_cap_on_handshakes_holds() {
     let acceptor = tls.acceptor();
     let (first, _first_client, _) = double(CAPACITY);
     let (second, _second_client, second_handle) = double(CAPACITY);
+    let begun = Instant::now();
     let stalled = tokio::spawn({
         let acceptor = acceptor.clone();
         async move { acceptor.accept(first).await.map(drop) }
@@ -282,7 +283,9 @@ async fn the_cap_on_handshakes_holds() {
     let waits = acceptor.accept(second).await.unwrap_err();
     assert!(matches!(waits, graceful_tls::HandshakeError::TimedOut));
     assert!(stalled.await.unwrap().is_err());
-    assert!(second_handle.dropped().is_some(), "it never got its turn");
+    // It never got its turn, and ends like any other: half-closed, then two seconds of silence.
+    assert!(second_handle.half_closed());
+    assert_eq!(seconds(second_handle.wait_dropped().await - begun), 5.0);
 }
 
 #[tokio::test(start_paused = true)]

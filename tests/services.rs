@@ -131,3 +131,120 @@ fn a_dropped_server_leaves_its_connections_and_the_shutdown_reaches_them() {
     let report = runtime.block_on(tls.closed());
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }
+
+/// More than the socket buffers of this connection hold.
+const LARGE: usize = 2 << 20;
+
+/// A server of one answer in one frame: hyper has all of it long before the client does.
+fn one_large_frame(write_timeout: Duration) -> (Runtime, GracefulTls, SocketAddr) {
+    let runtime = Runtime::new().unwrap();
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder
+        .lame_duck(Duration::from_millis(10))
+        .keep_alive_timeout(SECOND / 2)
+        .write_timeout(write_timeout)
+        .build()
+        .unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tls.clone();
+    let body = Bytes::from(vec![b'x'; LARGE]);
+    let large = move |_| {
+        let answer = Response::new(Full::new(body.clone()));
+        async { Ok::<_, Infallible>(answer) }
+    };
+    runtime.spawn(async move { server.serve(listener, service_fn(large)).await });
+    (runtime, tls, addr)
+}
+
+#[test]
+fn an_answer_in_one_frame_is_in_flight_until_it_is_read() {
+    for options in [Options::new().tls13().http1(), Options::new().tls13().h2()] {
+        let (runtime, tls, addr) = one_large_frame(10 * SECOND);
+        let options = options.recv_buffer(64 * 1024);
+        let http2 = wire::H2Options {
+            // The whole answer fits the window at once.
+            settings: vec![(wire::setting::INITIAL_WINDOW_SIZE, 1 << 30)],
+            ..Default::default()
+        };
+        let client = Client::connect_with(addr, &options).unwrap();
+        let mut reader = Reader::new(client, http2);
+        // Longer than the keep-alive time-out, and than the grace of a drain.
+        let _entered = runtime.enter();
+        tls.shutdown();
+        for _ in 0..5 {
+            std::thread::sleep(SECOND / 2);
+            reader.read_some(200 * 1024);
+        }
+        assert!(reader.is_whole(), "{:?}", reader.ending());
+        drop(reader);
+        let report = runtime.block_on(tls.closed());
+        assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
+    }
+}
+
+#[test]
+fn a_reader_that_stops_in_the_middle_of_it_is_let_go() {
+    for options in [Options::new().tls13().http1(), Options::new().tls13().h2()] {
+        let (runtime, tls, addr) = one_large_frame(2 * SECOND);
+        let options = options.recv_buffer(64 * 1024);
+        let http2 = wire::H2Options {
+            settings: vec![(wire::setting::INITIAL_WINDOW_SIZE, 1 << 30)],
+            ..Default::default()
+        };
+        let client = Client::connect_with(addr, &options).unwrap();
+        let reader = Reader::new(client, http2);
+        std::thread::sleep(SECOND);
+        let _entered = runtime.enter();
+        tls.shutdown();
+        let closed = async { tokio::time::timeout(8 * SECOND, tls.closed()).await };
+        let report = runtime.block_on(closed).expect("it is let go");
+        assert_eq!((report.clean, report.connections()), (0, 1), "{report}");
+        drop(reader);
+    }
+}
+
+/// A client of either protocol that reads at its own pace.
+enum Reader {
+    Http1(Client),
+    Http2(wire::H2),
+}
+
+impl Reader {
+    fn new(mut client: Client, options: wire::H2Options) -> Self {
+        if client.alpn().as_deref() == Some("h2") {
+            let mut h2 = wire::H2::start(client, options).unwrap();
+            h2.conn
+                .send(wire::Frame::window_update(0, 1 << 30).encode())
+                .unwrap();
+            h2.get("/").unwrap();
+            return Self::Http2(h2);
+        }
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        Self::Http1(client)
+    }
+
+    fn conn(&mut self) -> &mut Client {
+        match self {
+            Self::Http1(client) => client,
+            Self::Http2(h2) => &mut h2.conn,
+        }
+    }
+
+    fn read_some(&mut self, n: usize) {
+        let before = self.conn().ending().bytes.len();
+        let limit = std::time::Instant::now() + SECOND / 10;
+        while self.conn().ending().bytes.len() < before + n && std::time::Instant::now() < limit {
+            let _ = self.conn().read_some(SECOND / 50);
+        }
+    }
+
+    fn is_whole(&mut self) -> bool {
+        let ending = self.conn().read_until_end(10 * SECOND);
+        ending.is_proper() && ending.bytes.len() > LARGE
+    }
+
+    fn ending(&mut self) -> Ending {
+        self.conn().ending()
+    }
+}

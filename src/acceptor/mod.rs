@@ -19,12 +19,13 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until},
 };
 use tokio_rustls::{rustls, server::TlsStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
+    accept::Accepted,
     builder::Server,
     connection::{Facts, TlsConnection},
     shutdown::{Phase, Registration},
@@ -69,9 +70,10 @@ pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What keeps a shutdown waiting for a handshake: until it is done at all, and until the
-/// connection has sent its first request.
-struct Tokens {
+/// What keeps a shutdown waiting for a connection: until it is done at all, and until it has sent
+/// its first request.
+#[derive(Debug)]
+pub(crate) struct Tokens {
     connection: TaskTrackerToken,
     fresh: TaskTrackerToken,
 }
@@ -99,11 +101,17 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let deadline = self.deadline();
-        let turn = timeout_at(deadline, self.turn())
-            .await
-            .map_err(|_| HandshakeError::TimedOut)?;
+        let tokens = self.tokens();
         let addresses = transport::prepare(&io);
-        self.handshake(io, addresses, turn, deadline).await
+        tokio::select! {
+            biased;
+            turn = self.turn() => self.handshake(io, addresses, turn, tokens, deadline).await,
+            () = self.out_of_time(deadline) => {
+                let transport = Transport::new(io, Arc::default());
+                let error = io::ErrorKind::TimedOut.into();
+                Err(self.fail(error, transport, addresses, tokens))
+            }
+        }
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -123,17 +131,39 @@ impl Acceptor {
         }
     }
 
+    /// What a connection holds from the moment it is accepted: no phase may pass it over.
+    pub(crate) fn tokens(&self) -> Tokens {
+        Tokens {
+            connection: self.server.shutdown.connections.token(),
+            fresh: self.server.shutdown.fresh.token(),
+        }
+    }
+
     /// The handshake of a connection that an accept loop has got its turn for.
     pub(crate) async fn accept_in_turn<IO>(
         &self,
-        io: IO,
-        addresses: Addresses,
-        turn: Turn,
+        accepted: Accepted<IO>,
     ) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.handshake(io, addresses, turn, self.deadline()).await
+        let Accepted {
+            io,
+            addresses,
+            turn,
+            tokens,
+        } = accepted;
+        self.handshake(io, addresses, turn, tokens, self.deadline())
+            .await
+    }
+
+    /// Resolves when a handshake has to be given up: at its time-out, or because settling gave it
+    /// the time to finish and nothing has been asked on it yet.
+    async fn out_of_time(&self, deadline: Instant) {
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            () = self.server.shutdown.reached(Phase::Draining) => {}
+        }
     }
 
     async fn handshake<IO>(
@@ -141,29 +171,20 @@ impl Acceptor {
         io: IO,
         addresses: Addresses,
         turn: Turn,
+        tokens: Tokens,
         deadline: Instant,
     ) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shutdown = &self.server.shutdown;
-        shutdown.remember_runtime();
-        let tokens = Tokens {
-            connection: shutdown.connections.token(),
-            fresh: shutdown.fresh.token(),
-        };
+        self.server.shutdown.remember_runtime();
         let expired = Arc::new(AtomicBool::new(false));
         let transport = Transport::new(io, expired.clone());
         let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
         let ended = tokio::select! {
             biased;
             ended = &mut handshake => ended,
-            () = sleep_until(deadline) => {
-                expired.store(true, Ordering::Release);
-                handshake.await
-            }
-            // Settling gave it the time to finish: nothing has been asked on it yet.
-            () = shutdown.reached(Phase::Draining) => {
+            () = self.out_of_time(deadline) => {
                 expired.store(true, Ordering::Release);
                 handshake.await
             }

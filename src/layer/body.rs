@@ -22,17 +22,19 @@ pin_project! {
         #[pin]
         inner: B,
         exchange: Option<Exchange>,
+        grpc: bool,
         last_call: Option<LastCall>,
         ended: bool,
     }
 }
 
 impl<B> GracefulTlsBody<B> {
-    pub(crate) fn new(inner: B, exchange: Option<Exchange>, last_call: Option<LastCall>) -> Self {
+    pub(crate) fn new(inner: B, exchange: Option<Exchange>, grpc: bool) -> Self {
         Self {
             inner,
             exchange,
-            last_call,
+            grpc,
+            last_call: None,
             ended: false,
         }
     }
@@ -53,11 +55,22 @@ impl<B: Body> Body for GracefulTlsBody<B> {
         if *this.ended {
             return Poll::Ready(None);
         }
-        if let Some(Poll::Ready(trailers)) = this.last_call.as_mut().map(|call| call.poll(cx)) {
-            *this.ended = true;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-        }
-        let frame = ready!(this.inner.poll_frame(cx));
+        let frame = match this.inner.poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if !*this.grpc => return Poll::Pending,
+            Poll::Pending => {
+                let Some(exchange) = this.exchange else {
+                    return Poll::Pending;
+                };
+                // An answer that never has to wait, as most unary ones, needs no last call.
+                let call = this
+                    .last_call
+                    .get_or_insert_with(|| LastCall::new(exchange));
+                let trailers = ready!(call.poll(cx));
+                *this.ended = true;
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+        };
         match (this.exchange, &frame) {
             // The frame is hyper's now. Until it asks for the next one, the peer's HTTP/2 window
             // is what it waits for.
@@ -86,11 +99,11 @@ mod tests {
 
     #[test]
     fn forwards_what_hyper_frames_by() {
-        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, None);
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, false);
         assert_eq!(body.size_hint().exact(), Some(4));
         assert!(!body.is_end_stream());
 
-        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, None);
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, false);
         assert!(body.is_end_stream());
     }
 }

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::{
     GracefulTlsBody,
     framing::{Framing, RequestLine},
-    last_call::LastCall,
+    last_call::is_grpc,
 };
 use crate::connection::Exchange;
 
@@ -53,16 +53,14 @@ where
             exchange.set_cut();
         }
         let mut response = response?;
-        let mut last_call = None;
+        let mut grpc = false;
         if let Some(exchange) = &exchange {
             begin_answer(*this.line, &mut response, exchange);
             // gRPC is HTTP/2 only.
-            if cfg!(feature = "tonic") && this.line.is_http2() {
-                last_call = LastCall::new(&response, exchange);
-            }
+            grpc = cfg!(feature = "tonic") && this.line.is_http2() && is_grpc(&response);
         }
         Poll::Ready(Ok(
-            response.map(|body| GracefulTlsBody::new(body, exchange, last_call))
+            response.map(|body| GracefulTlsBody::new(body, exchange, grpc))
         ))
     }
 }

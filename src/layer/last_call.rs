@@ -17,6 +17,14 @@ use tokio_util::{sync::WaitForCancellationFutureOwned, task::task_tracker::TaskT
 
 use crate::connection::Exchange;
 
+/// Whether an answer is gRPC. gRPC-Web is not: its trailers are in the body.
+pub(crate) fn is_grpc<B>(response: &Response<B>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
 /// Waits for the last call, and keeps the deadline waiting for the answer to end.
 pub(crate) struct LastCall {
     called: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -24,17 +32,12 @@ pub(crate) struct LastCall {
 }
 
 impl LastCall {
-    /// `Some` for an answer that is gRPC.
-    pub(crate) fn new<B>(response: &Response<B>, exchange: &Exchange) -> Option<Self> {
-        let content_type = response.headers().get(CONTENT_TYPE)?.as_bytes();
-        if !content_type.starts_with(b"application/grpc") {
-            return None;
-        }
+    pub(crate) fn new(exchange: &Exchange) -> Self {
         let shutdown = &exchange.connection().server().shutdown;
-        Some(Self {
+        Self {
             called: Box::pin(shutdown.last_call.clone().cancelled_owned()),
             _token: shutdown.calls.token(),
-        })
+        }
     }
 
     /// The trailers to end with, once it is called.

@@ -13,8 +13,9 @@
 //! ```
 //!
 //! Neither connect-info nor the layer is needed: the acceptor adds both to each connection's
-//! service. `Handle::graceful_shutdown` and [`GracefulTls::shutdown`] follow one another. The
-//! first is seen by what it does, closing the listener, which is why the listener is ours too; a
+//! service. `Handle::graceful_shutdown` and [`GracefulTls::shutdown`] follow one another. Prefer
+//! the second: the first is seen only by what it does, closing the listener (which is why the
+//! listener is ours too), and so without a lame duck or a look at the listener's queue before. A
 //! time-out given to it is left to axum-server, which then drops the connections, and they end as
 //! dropped ones do.
 
@@ -51,7 +52,8 @@ pub struct Arrival(Accepted<tokio::net::TcpStream>);
 
 /// The listener of [`GracefulTls::axum_server`].
 ///
-/// It survives accept errors, which it logs, and empties its queue before it closes.
+/// It survives accept errors, which it logs. A [`GracefulTls::shutdown`] empties its queue before
+/// it closes.
 #[derive(Debug)]
 pub struct TlsListener {
     incoming: Mutex<Incoming<TcpListener>>,
@@ -151,14 +153,7 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
     fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
         let acceptor = self.acceptor.clone();
         // axum-server drops this future when it shuts down; the handshake has its own way to end.
-        let handshake = tokio::spawn(async move {
-            let Accepted {
-                io,
-                addresses,
-                turn,
-            } = arrival;
-            acceptor.accept_in_turn(io, addresses, turn).await
-        });
+        let handshake = tokio::spawn(async move { acceptor.accept_in_turn(arrival).await });
         Box::pin(async move {
             let stream = handshake.await.map_err(io::Error::other)?;
             let stream = stream.map_err(io::Error::other)?;

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
 use crate::{
-    accept::{Accept, Accepted, Incoming},
+    accept::{Accept, Incoming},
     builder::{GracefulTls, Server},
     connection::TlsConnection,
     layer::{GracefulTlsBody, GracefulTlsFuture, RequestLine, begin_on},
@@ -64,16 +64,11 @@ impl GracefulTls {
         let acceptor = self.acceptor();
         self.server.layered.store(true, Ordering::Relaxed);
         let mut incoming = Incoming::new(listener, acceptor.clone());
-        while let Some(Accepted {
-            io,
-            addresses,
-            turn,
-        }) = incoming.next().await?
-        {
+        while let Some(accepted) = incoming.next().await? {
             let acceptor = acceptor.clone();
             let service = service.clone();
             tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept_in_turn(io, addresses, turn).await {
+                if let Ok(stream) = acceptor.accept_in_turn(accepted).await {
                     spawn(acceptor.server(), stream, service);
                 }
             });

@@ -21,20 +21,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
-};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    accept::{self, Accept, Accepted},
+    accept::{self, Accept},
     acceptor::Acceptor,
     builder::GracefulTls,
     stream::GracefulStream,
 };
-
-/// How many handshaken streams wait for the server. Behind them clients wait in the kernel.
-const WAITING: usize = 64;
 
 /// TLS on a listener: streams in the order in which their handshakes end.
 ///
@@ -83,7 +77,10 @@ impl<A: Accept> Incoming<A> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<GracefulStream<A::Io>>>> {
         if let Some((listener, acceptor)) = self.parts.take() {
-            let (sender, streams) = mpsc::channel(WAITING);
+            // A server that takes no streams must not gather handshaken ones without limit. Behind
+            // as many as may shake hands at once, clients wait in the kernel.
+            let waiting = acceptor.server().settings.max_handshakes;
+            let (sender, streams) = mpsc::channel(waiting.min(Semaphore::MAX_PERMITS));
             let incoming = accept::Incoming::new(listener, acceptor.clone());
             tokio::spawn(accept(incoming, acceptor, sender));
             self.streams = streams;
@@ -102,40 +99,28 @@ async fn accept<A: Accept>(
     acceptor: Acceptor,
     sender: mpsc::Sender<io::Result<GracefulStream<A::Io>>>,
 ) {
-    loop {
+    // Fails when the server has gone.
+    while let Ok(place) = sender.clone().reserve_owned().await {
         let accepted = tokio::select! {
             accepted = incoming.next() => accepted,
-            // The server has gone.
             () = sender.closed() => return,
         };
         match accepted {
             Ok(Some(accepted)) => {
-                tokio::spawn(shake_hands(accepted, acceptor.clone(), sender.clone()));
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept_in_turn(accepted).await {
+                        // Where nobody takes it, it is dropped, and ends properly.
+                        place.send(Ok(stream));
+                    }
+                });
             }
             Ok(None) => return,
             Err(error) => {
-                let _ = sender.send(Err(error)).await;
+                place.send(Err(error));
                 return;
             }
         }
-    }
-}
-
-async fn shake_hands<IO>(
-    accepted: Accepted<IO>,
-    acceptor: Acceptor,
-    sender: mpsc::Sender<io::Result<GracefulStream<IO>>>,
-) where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let Accepted {
-        io,
-        addresses,
-        turn,
-    } = accepted;
-    if let Ok(stream) = acceptor.accept_in_turn(io, addresses, turn).await {
-        // Where nobody takes it, it is dropped, and ends properly.
-        let _ = sender.send(Ok(stream)).await;
     }
 }
 

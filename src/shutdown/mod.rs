@@ -163,6 +163,15 @@ impl Shutdown {
         self.report.get().cloned().unwrap_or_default()
     }
 
+    /// Skips every phase, where there is nothing to run them on.
+    pub(crate) fn close_at_once(&self) {
+        self.close(Report {
+            deadline_reached: true,
+            ..Report::default()
+        });
+        self.register.wake_all();
+    }
+
     fn close(&self, report: Report) {
         let _ = self.report.set(report);
         self.stop_accepting.cancel();

@@ -65,9 +65,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
         let mut session = session.map(Box::new);
         // A failed session repeats its error. It sent a fatal alert, or was sent one, and neither
         // is followed by close_notify (RFC 8446 6.2).
-        let alive = session
-            .as_mut()
-            .is_some_and(|session| session.process_new_packets().is_ok());
+        let unread = session.as_mut().map(|s| s.process_new_packets());
+        let alive = matches!(unread, Some(Ok(_)));
+        if let (Some(session), Some(Ok(state))) = (&mut session, unread) {
+            // rustls takes nothing more in while it holds much that nobody will read.
+            discard_plaintext(session, state.plaintext_bytes_to_read());
+        }
         let mut bounds = registration.connection().server().settings.bounds();
         if cause == Cause::Stalled {
             // The peer has had its time.

@@ -47,7 +47,9 @@ enum State {
         progress: Instant,
         end: Instant,
     },
-    HalfClosing,
+    HalfClosing {
+        end: Instant,
+    },
     Draining {
         received: Instant,
         end: Instant,
@@ -92,7 +94,7 @@ impl Machine {
         match self.state {
             State::Notifying => Action::Notify,
             State::Flushing { .. } => Action::Flush,
-            State::HalfClosing => Action::HalfClose,
+            State::HalfClosing { .. } => Action::HalfClose,
             State::Draining { .. } => Action::Drain,
             State::Closed(outcome) => Action::Close(outcome),
         }
@@ -103,7 +105,8 @@ impl Machine {
         match self.state {
             State::Flushing { progress, end } => Some(end.min(progress + self.bounds.flush)),
             State::Draining { received, end, .. } => Some(end.min(received + self.bounds.idle)),
-            State::Notifying | State::HalfClosing | State::Closed(_) => None,
+            State::HalfClosing { end } => Some(end),
+            State::Notifying | State::Closed(_) => None,
         }
     }
 
@@ -123,14 +126,14 @@ impl Machine {
 
     /// Everything TLS held has been handed to the transport.
     pub(crate) fn flushed(&mut self) {
-        if let State::Flushing { .. } = self.state {
-            self.state = State::HalfClosing;
+        if let State::Flushing { end, .. } = self.state {
+            self.state = State::HalfClosing { end };
         }
     }
 
     /// The write side of the transport is shut down.
     pub(crate) fn half_closed(&mut self, now: Instant) {
-        if let State::HalfClosing = self.state {
+        if let State::HalfClosing { .. } = self.state {
             self.state = match self.peer_closed {
                 true => State::Closed(Outcome::Clean),
                 false => State::Draining {
@@ -171,7 +174,7 @@ impl Machine {
         self.state = match self.state {
             State::Closed(outcome) => State::Closed(outcome),
             State::Draining { .. } => State::Closed(Outcome::Clean),
-            State::Notifying | State::Flushing { .. } | State::HalfClosing => {
+            State::Notifying | State::Flushing { .. } | State::HalfClosing { .. } => {
                 State::Closed(Outcome::Aborted)
             }
         };
@@ -192,6 +195,7 @@ impl Machine {
             {
                 Outcome::Aborted
             }
+            State::HalfClosing { end } if now >= end => Outcome::Aborted,
             State::Draining { received, .. } if now >= received + self.bounds.idle => {
                 Outcome::PeerSilent
             }
@@ -278,6 +282,11 @@ mod tests {
             ("begins with the notification", vec![], Notify),
             ("then flushes", vec![Notified], Flush),
             ("then half-closes", vec![Notified, Flushed], HalfClose),
+            (
+                "a half-close that never ends",
+                vec![Notified, Flushed, ms(30_000), Tick],
+                Close(Aborted),
+            ),
             ("then drains", drain(&[]), Drain),
             ("peer closes", drain(&[PeerClosed]), Close(Clean)),
             (
