@@ -204,6 +204,7 @@ fn a_reader_that_stops_in_the_middle_of_it_is_let_go() {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "one of it at a time")]
 /// A client of either protocol that reads at its own pace.
 enum Reader {
     Http1(Client),
