@@ -26,8 +26,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     accept::Accepted,
-    builder::Server,
     connection::{Facts, TlsConnection},
+    server::Server,
     shutdown::{Phase, Registration},
     stream::{GracefulStream, finish_elsewhere},
     teardown::{Cause, Teardown},

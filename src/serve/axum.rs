@@ -27,7 +27,7 @@ use http::{StatusCode, request::Parts};
 
 use super::Incoming;
 use crate::{
-    accept::Accept, builder::GracefulTls, connection::TlsConnection, stream::GracefulStream,
+    accept::Accept, connection::TlsConnection, server::GracefulTls, stream::GracefulStream,
 };
 
 /// A listener for `axum::serve`. Made by [`GracefulTls::listener`].

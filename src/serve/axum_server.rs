@@ -36,9 +36,9 @@ use tower_service::Service;
 use crate::{
     accept::{Accept, Accepted, Incoming},
     acceptor::Acceptor,
-    builder::GracefulTls,
     connection::TlsConnection,
     layer::GracefulTlsService,
+    server::GracefulTls,
     stream::GracefulStream,
 };
 

@@ -27,9 +27,9 @@ use tower_service::Service;
 
 use crate::{
     accept::{Accept, Incoming},
-    builder::{GracefulTls, Server},
     connection::TlsConnection,
     layer::{GracefulTlsBody, GracefulTlsFuture, RequestLine, begin_on},
+    server::{GracefulTls, Server},
     shutdown::{Phase, Report},
     stream::GracefulStream,
 };

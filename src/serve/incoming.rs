@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::{
     accept::{self, Accept},
     acceptor::Acceptor,
-    builder::GracefulTls,
+    server::GracefulTls,
     stream::GracefulStream,
 };
 

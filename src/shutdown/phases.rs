@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
 
 use super::{Phase, Report, Shutdown, report::Counts};
-use crate::builder::Server;
+use crate::server::Server;
 
 /// How long connections accepted last may take to send their first request.
 const SETTLE: Duration = Duration::from_millis(500);

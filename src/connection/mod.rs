@@ -5,8 +5,13 @@
 //! to decide how to end. Handlers take the same record from their request as [`TlsConnection`]
 //! and read from it what TLS agreed on.
 //!
+//! `exchange` is the layer's end of it, `facts` what the handshake left behind.
+//!
 //! Everything here is an atomic, written without a lock. The one mutex guards the wakers and is
 //! taken when a stream moves to another task, and when the connection is told to end.
+
+mod exchange;
+mod facts;
 
 use std::{
     fmt,
@@ -20,12 +25,13 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tokio_rustls::rustls::{
-    ProtocolVersion, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer,
-};
+use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{builder::Server, shutdown::Phase, transport::Addresses};
+use crate::{server::Server, shutdown::Phase};
+
+pub(crate) use exchange::{Exchange, Tally};
+pub(crate) use facts::Facts;
 
 /// One connection, as handlers see it.
 ///
@@ -52,41 +58,6 @@ struct Shared {
     wakers: Mutex<Wakers>,
     fresh: Mutex<Option<TaskTrackerToken>>,
     server: Arc<Server>,
-}
-
-/// What TLS agreed on.
-pub(crate) struct Facts {
-    pub(crate) addresses: Addresses,
-    pub(crate) server_name: Option<Box<str>>,
-    pub(crate) alpn: Option<Box<[u8]>>,
-    pub(crate) version: Option<ProtocolVersion>,
-    pub(crate) cipher_suite: Option<SupportedCipherSuite>,
-    pub(crate) peer_certificates: Option<Box<[CertificateDer<'static>]>>,
-}
-
-impl Facts {
-    pub(crate) fn new(session: &ServerConnection, addresses: Addresses) -> Self {
-        Self {
-            addresses,
-            server_name: session.server_name().map(Box::from),
-            alpn: session.alpn_protocol().map(Box::from),
-            version: session.protocol_version(),
-            cipher_suite: session.negotiated_cipher_suite(),
-            peer_certificates: session.peer_certificates().map(Box::from),
-        }
-    }
-
-    /// Of a connection that never got as far.
-    pub(crate) fn failed(addresses: Addresses) -> Self {
-        Self {
-            addresses,
-            server_name: None,
-            alpn: None,
-            version: None,
-            cipher_suite: None,
-            peer_certificates: None,
-        }
-    }
 }
 
 /// The task that reads and the task that writes; one and the same but for split tunnels.
@@ -127,25 +98,6 @@ const HALF_CLOSED: u32 = 1 << 9;
 const FRESH: u32 = 1 << 10;
 /// The service failed, or the body did: the answer will be cut short.
 const CUT: u32 = 1 << 11;
-
-/// How many exchanges a connection has begun, and how many of them are in flight.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Tally {
-    pub(crate) begun: u32,
-    pub(crate) in_flight: u32,
-}
-
-const BEGUN: u64 = 1 << 32;
-
-impl Tally {
-    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
-    fn unpack(packed: u64) -> Self {
-        Self {
-            begun: (packed >> 32) as u32,
-            in_flight: packed as u32,
-        }
-    }
-}
 
 impl TlsConnection {
     pub(crate) fn new(
@@ -280,7 +232,9 @@ impl TlsConnection {
 
     /// Counts an exchange as begun; it ends when the result is dropped.
     pub(crate) fn begin(&self, http2: bool, upload: bool) -> Exchange {
-        self.shared.exchanges.fetch_add(BEGUN + 1, Ordering::AcqRel);
+        self.shared
+            .exchanges
+            .fetch_add(exchange::BEGUN + 1, Ordering::AcqRel);
         let mut wanted = LAYERED;
         if http2 {
             wanted |= HTTP2;
@@ -298,11 +252,7 @@ impl TlsConnection {
         if flags & FRESH != 0 {
             self.settle();
         }
-        Exchange {
-            connection: self.clone(),
-            http2,
-            held: false,
-        }
+        Exchange::new(self.clone(), http2)
     }
 
     /// The connection is no longer one that has yet to send its first request.
@@ -466,54 +416,5 @@ impl fmt::Debug for TlsConnection {
             .field("requests_begun", &tally.begun)
             .field("requests_in_flight", &tally.in_flight)
             .finish_non_exhaustive()
-    }
-}
-
-/// One request and its answer, counted while it lives.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    connection: TlsConnection,
-    http2: bool,
-    held: bool,
-}
-
-impl Exchange {
-    pub(crate) fn connection(&self) -> &TlsConnection {
-        &self.connection
-    }
-
-    /// The service or the body has failed. Over HTTP/2 that ends the stream alone.
-    #[cold]
-    pub(crate) fn set_cut(&self) {
-        if !self.http2 {
-            self.connection.set(CUT);
-        }
-    }
-
-    /// The body gave a frame, or is asked for the next one.
-    ///
-    /// Only HTTP/2 can hold a body up behind an open socket.
-    pub(crate) fn set_held(&mut self, held: bool) {
-        if !self.http2 || self.held == held {
-            return;
-        }
-        self.held = held;
-        let counter = &self.connection.shared.held;
-        match held {
-            true => counter.fetch_add(BEGUN + 1, Ordering::AcqRel),
-            false => counter.fetch_sub(1, Ordering::AcqRel),
-        };
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.set_held(false);
-        let shared = &self.connection.shared;
-        let before = Tally::unpack(shared.exchanges.fetch_sub(1, Ordering::AcqRel));
-        // The stream of a half-closed peer waits for this to say EOF.
-        if before.in_flight == 1 && self.connection.has(HALF_CLOSED) {
-            shared.wake_tasks();
-        }
     }
 }
