@@ -249,3 +249,38 @@ impl Reader {
         self.conn().ending()
     }
 }
+
+/// Answers 101 and sends one line through the tunnel, which it then ends or lets go.
+async fn tunnel(tls: GracefulTls, listener: TcpListener, orderly: bool) {
+    let upgrade = move |request: Request<hyper::body::Incoming>| async move {
+        tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+            io.write_all(b"through the tunnel").await.unwrap();
+            io.flush().await.unwrap();
+            if orderly {
+                io.shutdown().await.unwrap();
+            }
+        });
+        let answer = Response::builder().status(101).header("upgrade", "line");
+        Ok::<_, http::Error>(
+            answer
+                .header("connection", "upgrade")
+                .body(Full::<Bytes>::default())?,
+        )
+    };
+    tls.serve(listener, service_fn(upgrade)).await.unwrap();
+}
+
+#[test]
+fn a_raw_tunnel_that_is_ended_is_notified_and_one_that_is_dropped_is_not() {
+    let request = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: line\r\n\r\n";
+    for orderly in [true, false] {
+        let endings = seen(request, move |tls, tcp| tunnel(tls, tcp, orderly));
+        for ending in endings {
+            assert_eq!(ending.is_proper(), orderly, "{ending:?}");
+            assert_eq!(ending.is_truncation_visible(), !orderly, "{ending:?}");
+            assert!(ending.bytes.ends_with(b"through the tunnel"), "{ending:?}");
+        }
+    }
+}

@@ -190,7 +190,8 @@ impl TlsConnection {
 
     /// Resolves when the server begins to drain; at once if it has.
     ///
-    /// A handler of an endless answer should end it then. Cancel safe.
+    /// A handler of an endless answer should end it then: with the `futures` crate an SSE stream
+    /// does by `events.take_until(connection.draining())`. Cancel safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.shared.server.clone();
         async move { server.shutdown.reached(Phase::Draining).await }

@@ -1,0 +1,179 @@
+//! Where connections come from: listeners that fail, that break, that are no TCP.
+
+mod support;
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use graceful_tls::{Accept, GracefulTls, GracefulTlsLayer, TlsConnection};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use support::{VERSIONS, pair};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
+    net::{UnixListener, UnixStream},
+    time::Instant,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tower::service_fn;
+
+/// A listener that gives what it was told to, in turn, and then nothing.
+struct Script(VecDeque<io::Result<DuplexStream>>);
+
+impl Accept for Script {
+    type Io = DuplexStream;
+
+    fn poll_accept(
+        &mut self,
+        _: &mut Context<'_>,
+    ) -> Poll<io::Result<(DuplexStream, Option<SocketAddr>)>> {
+        match self.0.pop_front() {
+            Some(next) => Poll::Ready(next.map(|io| (io, None))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::new(Bytes::from("hello"))))
+}
+
+/// One request on a connection of its own, read to its end: fails without close_notify.
+async fn ask<IO: AsyncRead + AsyncWrite + Unpin>(connector: &TlsConnector, io: IO) -> String {
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut tls = connector.connect(name, io).await.unwrap();
+    tls.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    tls.read_to_string(&mut answer).await.unwrap();
+    let _ = tls.shutdown().await;
+    answer
+}
+
+/// EMFILE: too many open files.
+fn out_of_descriptors() -> io::Error {
+    io::Error::from_raw_os_error(24)
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_out_of_descriptors_is_survived() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (server, client) = tokio::io::duplex(64 * 1024);
+    let script = VecDeque::from([
+        Err(out_of_descriptors()),
+        Err(io::ErrorKind::ConnectionAborted.into()),
+        Err(out_of_descriptors()),
+        Err(out_of_descriptors()),
+        Ok(server),
+    ]);
+    let begun = Instant::now();
+    let serving = tls.clone();
+    tokio::spawn(async move { serving.serve(Script(script), service_fn(hello)).await });
+    let answer = ask(&connector, client).await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    // 10, 20 and 40 ms of back-off; a client that is gone costs none.
+    assert_eq!(begun.elapsed().as_millis() / 10, 7);
+}
+
+#[tokio::test]
+async fn a_broken_listener_ends_the_server_and_says_so() {
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    // EBADF.
+    let script = VecDeque::from([Err(io::Error::from_raw_os_error(9))]);
+    let error = tls
+        .serve(Script(script), service_fn(hello))
+        .await
+        .unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(9));
+}
+
+/// A Unix socket in a folder of its own.
+fn unix() -> (tempfile::TempDir, UnixListener) {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
+    (folder, listener)
+}
+
+async fn report_is_clean(tls: &GracefulTls) {
+    tls.shutdown();
+    let closed = tokio::time::timeout(Duration::from_secs(10), tls.closed());
+    let report = closed.await.unwrap();
+    assert_eq!(report.connections(), report.clean, "{report}");
+}
+
+#[tokio::test]
+async fn unix_sockets_are_served() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.build().unwrap();
+        let (folder, listener) = unix();
+        let serving = tls.clone();
+        let server = tokio::spawn(async move { serving.serve(listener, service_fn(hello)).await });
+        let client = UnixStream::connect(folder.path().join("socket"))
+            .await
+            .unwrap();
+        assert!(ask(&connector, client).await.ends_with("hello"));
+        report_is_clean(&tls).await;
+        server.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn unix_sockets_are_served_by_axum() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (folder, listener) = unix();
+    let who = |connection: TlsConnection| async move { format!("{:?}", connection.server_name()) };
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(who))
+        .layer(GracefulTlsLayer)
+        .into_make_service_with_connect_info::<TlsConnection>();
+    let server = axum::serve(tls.listener(listener), app).with_graceful_shutdown(tls.draining());
+    let server = tokio::spawn(server.into_future());
+    let client = UnixStream::connect(folder.path().join("socket"))
+        .await
+        .unwrap();
+    assert!(
+        ask(&connector, client)
+            .await
+            .ends_with("Some(\"localhost\")")
+    );
+    report_is_clean(&tls).await;
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_handler_makes_its_answer_the_last() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (folder, listener) = unix();
+    let last = |request: Request<Incoming>| async move {
+        request.extensions().get::<TlsConnection>().unwrap().close();
+        hello(request).await
+    };
+    let serving = tls.clone();
+    tokio::spawn(async move { serving.serve(listener, service_fn(last)).await });
+    let client = UnixStream::connect(folder.path().join("socket"))
+        .await
+        .unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = connector.connect(name, client).await.unwrap();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
