@@ -263,11 +263,9 @@ async fn tunnel(tls: GracefulTls, listener: TcpListener, orderly: bool) {
             }
         });
         let answer = Response::builder().status(101).header("upgrade", "line");
-        Ok::<_, http::Error>(
-            answer
-                .header("connection", "upgrade")
-                .body(Full::<Bytes>::default())?,
-        )
+        answer
+            .header("connection", "upgrade")
+            .body(Full::<Bytes>::default())
     };
     tls.serve(listener, service_fn(upgrade)).await.unwrap();
 }
