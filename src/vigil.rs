@@ -138,7 +138,13 @@ impl Vigil {
     #[inline]
     pub(crate) fn read(&mut self, connection: &TlsConnection, n: usize) {
         self.unanswered = self.unanswered.saturating_add(n);
-        if self.unanswered > HEAD || connection.is_tunnel() {
+        if connection.is_tunnel() {
+            // No requests are to come: its framing was settled when it was opened.
+            self.traffic = true;
+            self.head = None;
+            return;
+        }
+        if self.unanswered > HEAD {
             self.traffic = true;
         }
         if !connection.is_managed() {
