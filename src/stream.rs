@@ -79,7 +79,9 @@ enum Hold {
     Read,
     /// An exchange is in flight, or the server has written since the last finished flush.
     Busy,
-    /// A flush finished with nothing in flight.
+    /// A flush finished with nothing in flight, but something was when the server began to write.
+    Settling,
+    /// A read found nothing in flight, and a flush after it finished with nothing written between.
     Flushed,
 }
 
@@ -183,7 +185,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let due = match hold {
             _ if at_once || self.vigil.ends_half_close() => false,
             _ if in_flight => true,
-            Hold::New | Hold::Busy => true,
+            Hold::New | Hold::Busy | Hold::Settling => true,
             Hold::Read | Hold::Flushed => !self.vigil.trusts_half_close(connection),
         };
         if !due {
@@ -233,11 +235,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Peer::HalfClosed(hold) = self.peer {
             let idle = self.connection.tally().in_flight == 0;
             self.peer = Peer::HalfClosed(match (done && idle, hold) {
-                (true, Hold::Flushed) => Hold::Flushed,
-                (true, _) => {
+                (true, Hold::Read) => {
                     self.connection.wake();
                     Hold::Flushed
                 }
+                // An HTTP/2 answer may have been queued, and its exchange ended, by another thread
+                // since the server last looked at its queue: let it look once more.
+                (true, Hold::New | Hold::Busy) => {
+                    self.connection.wake();
+                    Hold::Settling
+                }
+                (true, same) => same,
                 (false, _) => Hold::Busy,
             });
         }
