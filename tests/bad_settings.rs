@@ -1,14 +1,6 @@
 //! Settings that can't work: the testbed says in one line which one it is and what would work, and
 //! does not start.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 mod testbed;
 
 use std::{

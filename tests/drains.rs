@@ -1,14 +1,6 @@
 //! The drain: what a client still sends when the last answer is on its way must not destroy that
 //! answer, and must not hold the descriptor for longer than the bounds say (RFC 9112 9.6).
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 mod testbed;
 mod wire;
 

@@ -1,14 +1,6 @@
 //! Orderly ends: whoever wants the connection to end, and however, each side learns of it in the
 //! way TLS provides for (RFC 8446 6.1, RFC 9112 9.6 and 9.8).
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;

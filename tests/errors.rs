@@ -1,14 +1,6 @@
 //! Connections that end because of an error, on either side: whatever answer there is arrives
 //! whole, and so does close_notify.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;

@@ -1,14 +1,6 @@
 //! Half-close: in TLS 1.3 the peer's close_notify ends only its own direction, and the answers it
 //! waits for are due (RFC 8446 6.1); in TLS 1.2 it ends the connection (RFC 5246 7.2.1).
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;

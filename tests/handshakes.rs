@@ -1,14 +1,6 @@
 //! Handshakes that fail or never end: the alert arrives, nobody else is held up, and whoever
 //! speaks plain HTTP is answered in it.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;

@@ -1,14 +1,6 @@
 //! Requests that race the shutdown, and many connections at once. Each request is answered whole or
 //! refused with no byte of an answer, cleanly; none is destroyed by a RST.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 mod testbed;
 mod wire;
 

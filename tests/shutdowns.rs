@@ -1,14 +1,6 @@
 //! Shutdown, phase by phase: what SIGTERM does to a connection in each state it can be in, what
 //! the report says of it, and how long it takes.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 mod testbed;
 mod wire;
 

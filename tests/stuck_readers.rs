@@ -1,14 +1,6 @@
 //! Readers that stop, and readers that are only slow: the write time-out must tell them apart,
 //! over TCP and behind HTTP/2's flow control alike.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 mod testbed;
 mod wire;
 

@@ -1,14 +1,6 @@
 //! Connections with nothing in flight: whatever a client does or leaves half done, the keep-alive
 //! time-out ends it, and properly.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;

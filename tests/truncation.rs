@@ -1,14 +1,6 @@
 //! close_notify is a promise that nothing is missing (RFC 9112 9.8): an answer that ends with the
 //! connection and was cut short must end without it, and so must a connection that TLS gave up.
 
-#![allow(
-    unreachable_pub,
-    clippy::disallowed_types,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a test of another process: it has no use for paused time, and may panic"
-)]
-
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;
