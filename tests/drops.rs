@@ -5,12 +5,18 @@ mod support;
 
 use std::{io::Read, time::Duration};
 
-use support::{VERSIONS, connect, doubles::double, pair};
+use graceful_tls::{GracefulStream, GracefulTls};
+use support::{
+    VERSIONS, connect,
+    doubles::{Double, Handle, double},
+    pair,
+};
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, DuplexStream},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -20,13 +26,36 @@ fn runtime() -> Runtime {
         .unwrap()
 }
 
-#[test]
-fn outside_a_runtime_that_lives() {
-    let runtime = runtime();
+/// Both ends of a connection in memory, accepted on a runtime of the test's choice.
+struct Bed {
+    tls: GracefulTls,
+    server: GracefulStream<Double>,
+    client: TlsStream<DuplexStream>,
+    handle: Handle,
+}
+
+fn bed(runtime: &Runtime) -> Bed {
     let (builder, connector) = pair(VERSIONS[1]);
     let tls = builder.build().unwrap();
     let (io, client, handle) = double(64 * 1024);
-    let (server, mut client) = runtime.block_on(connect(&tls, &connector, io, client));
+    let (server, client) = runtime.block_on(connect(&tls, &connector, io, client));
+    Bed {
+        tls,
+        server,
+        client,
+        handle,
+    }
+}
+
+#[test]
+fn outside_a_runtime_that_lives() {
+    let runtime = runtime();
+    let Bed {
+        tls: _tls,
+        server,
+        mut client,
+        handle,
+    } = bed(&runtime);
     std::thread::spawn(move || drop(server)).join().unwrap();
     runtime.block_on(async {
         let mut rest = Vec::new();
@@ -40,10 +69,12 @@ fn outside_a_runtime_that_lives() {
 fn after_the_runtime_has_gone() {
     let ours = runtime();
     let theirs = runtime();
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder.build().unwrap();
-    let (io, client, handle) = double(64 * 1024);
-    let (server, mut client) = ours.block_on(connect(&tls, &connector, io, client));
+    let Bed {
+        tls: _tls,
+        server,
+        mut client,
+        handle,
+    } = bed(&ours);
     drop(ours);
     drop(server);
     assert!(handle.dropped().is_some(), "nothing is leaked");
@@ -58,12 +89,9 @@ fn after_the_runtime_has_gone() {
 
 /// A connection over real sockets: the server's stream and the client's.
 async fn sockets(
-    tls: &graceful_tls::GracefulTls,
-    connector: &tokio_rustls::TlsConnector,
-) -> (
-    graceful_tls::GracefulStream<TcpStream>,
-    tokio_rustls::client::TlsStream<TcpStream>,
-) {
+    tls: &GracefulTls,
+    connector: &TlsConnector,
+) -> (GracefulStream<TcpStream>, TlsStream<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (client, accepted) = tokio::join!(TcpStream::connect(addr), listener.accept());
@@ -108,10 +136,12 @@ fn while_the_runtime_shuts_down() {
 #[test]
 fn during_a_panic() {
     let runtime = runtime();
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder.build().unwrap();
-    let (io, client, handle) = double(64 * 1024);
-    let (server, mut client) = runtime.block_on(connect(&tls, &connector, io, client));
+    let Bed {
+        tls: _tls,
+        server,
+        mut client,
+        handle,
+    } = bed(&runtime);
     let task = runtime.spawn(async move {
         let _server = server;
         panic!("on purpose");
@@ -128,10 +158,12 @@ fn during_a_panic() {
 #[test]
 fn nothing_is_leaked_by_a_server_that_is_dropped() {
     let runtime = runtime();
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder.build().unwrap();
-    let (io, client, handle) = double(64 * 1024);
-    let (server, client) = runtime.block_on(connect(&tls, &connector, io, client));
+    let Bed {
+        tls,
+        server,
+        client,
+        handle,
+    } = bed(&runtime);
     let connection = server.connection().clone();
     drop((tls, server, client));
     runtime.block_on(handle.wait_dropped());
