@@ -1,9 +1,9 @@
 //! The stream's eye on the clock: idle connections, stuck peers, and the shutdown deadline.
 //!
-//! There is one `Sleep` a connection, made when first needed and hardly ever reset. It is armed
-//! for the earliest thing that may come due. When it fires, the vigil looks at what has really
-//! happened since, and arms it anew; a busy connection pays for that once in many requests. What
-//! a request pays for is one look at the clock, when the connection falls idle.
+//! There is one `Sleep` a connection, made when first needed and hardly ever reset. It is set for
+//! no later than the earliest thing that may come due. When it fires, the vigil looks at what has
+//! really happened since, and sets it anew; a busy connection pays for that once in many requests.
+//! What a request pays for is one look at the clock, when the connection falls idle.
 
 use std::{future::Future, pin::Pin, sync::atomic::Ordering, task::Context, time::Duration};
 
@@ -61,11 +61,11 @@ struct Since {
 }
 
 impl Since {
-    fn now(mark: u64) -> Option<Self> {
-        Some(Self {
+    fn now(mark: u64) -> Self {
+        Self {
             at: Instant::now(),
             mark,
-        })
+        }
     }
 }
 
@@ -173,33 +173,32 @@ impl Vigil {
     #[inline]
     pub(crate) fn waiting(&mut self, connection: &TlsConnection) {
         let tally = connection.tally();
-        let mut changed = self.sleep.is_none();
         if tally.in_flight > 0 || self.dirty {
             self.idle = None;
-        } else if self.counts_traffic(connection) {
-            if self.idle.is_none() || self.traffic {
-                self.traffic = false;
-                self.idle = Since::now(0);
-                changed = true;
+            return;
+        }
+        let fell_idle = match self.counts_traffic(connection) {
+            true => self.idle.is_none() || std::mem::take(&mut self.traffic),
+            false => unmarked(self.idle, u64::from(tally.begun)),
+        };
+        if fell_idle {
+            self.idle = Some(Since::now(u64::from(tally.begun)));
+        }
+        let draining = connection.server().shutdown.phase() >= Phase::Draining;
+        if fell_idle || draining != self.draining {
+            self.draining = draining;
+            if let Some(end) = self.idle_end(connection) {
+                self.fires_by(end, connection);
             }
-        } else if unmarked(self.idle, u64::from(tally.begun)) {
-            self.idle = Since::now(u64::from(tally.begun));
-            changed = true;
-        }
-        if connection.server().shutdown.phase() >= Phase::Draining && !self.draining {
-            self.draining = true;
-            changed = true;
-        }
-        if changed {
-            self.arm(connection);
         }
     }
 
     /// A write or a flush is blocked, with `written` bytes taken so far.
     pub(crate) fn blocked(&mut self, connection: &TlsConnection, written: u64) {
         if unmarked(self.blocked, written) {
-            self.blocked = Since::now(written);
-            self.arm(connection);
+            let since = Since::now(written);
+            self.blocked = Some(since);
+            self.fires_within_write_timeout(since, connection);
         }
     }
 
@@ -214,13 +213,15 @@ impl Vigil {
         self.waiting(connection);
     }
 
+    #[inline]
     fn look_at_held(&mut self, connection: &TlsConnection) {
         let held = connection.held();
         if held.in_flight == 0 || held.in_flight < connection.tally().in_flight {
             self.held = None;
         } else if unmarked(self.held, u64::from(held.begun)) {
-            self.held = Since::now(u64::from(held.begun));
-            self.arm(connection);
+            let since = Since::now(u64::from(held.begun));
+            self.held = Some(since);
+            self.fires_within_write_timeout(since, connection);
         }
     }
 
@@ -228,8 +229,9 @@ impl Vigil {
     pub(crate) fn half_closed(&mut self, connection: &TlsConnection) {
         let begun = u64::from(connection.tally().begun);
         if unmarked(self.half_closed, begun) {
-            self.half_closed = Since::now(begun);
-            self.arm(connection);
+            let since = Since::now(begun);
+            self.half_closed = Some(since);
+            self.fires_by(since.at + LINGER, connection);
         }
     }
 
@@ -241,7 +243,7 @@ impl Vigil {
         let past = |since: Option<Since>| since.is_some_and(|since| now >= since.at + timeout);
 
         if self.blocked.is_some() && unmarked(self.blocked, written) {
-            self.blocked = Since::now(written);
+            self.blocked = Some(Since::now(written));
         }
         if self.held.is_some() {
             self.look_at_held(connection);
@@ -284,6 +286,7 @@ impl Vigil {
         true
     }
 
+    #[inline]
     fn idle_end(&self, connection: &TlsConnection) -> Option<Instant> {
         if connection.is_tunnel() && !connection.is_http2() {
             // The tunnel is the exchange, and lasts as long as its handler likes.
@@ -323,16 +326,23 @@ impl Vigil {
     }
 
     /// Whether traffic shows that the connection is in use, because exchanges do not.
+    #[inline]
     fn counts_traffic(&self, connection: &TlsConnection) -> bool {
         let layered = connection.server().layered.load(Ordering::Relaxed) && !self.unlayered;
         !layered || connection.is_tunnel()
     }
 
-    /// Sees to it that the timer fires no later than something may come due.
-    fn arm(&mut self, connection: &TlsConnection) {
-        let due = self.due(connection, Instant::now());
+    fn fires_within_write_timeout(&mut self, since: Since, connection: &TlsConnection) {
+        let timeout = connection.server().settings.write_timeout;
+        self.fires_by(since.at + timeout, connection);
+    }
+
+    /// Sees to it that the timer fires by `due`. What is due earlier it is set for already.
+    #[inline]
+    fn fires_by(&mut self, due: Instant, connection: &TlsConnection) {
         match &mut self.sleep {
-            Some(sleep) if sleep.is_elapsed() || sleep.deadline() <= due => {}
+            Some(sleep) if sleep.deadline() <= due => {}
+            Some(sleep) if sleep.is_elapsed() => {}
             Some(sleep) => {
                 sleep.as_mut().reset(due);
                 poll(sleep, connection);

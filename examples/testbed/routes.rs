@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ProtocolVersion;
 
-use crate::bodies::{self, Xs};
+use super::bodies::{self, Xs};
 
 const CLOSE: [(axum::http::HeaderName, &str); 1] = [(CONNECTION, "close")];
 

@@ -32,6 +32,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    #[inline]
     pub(super) fn new(connection: TlsConnection, http2: bool) -> Self {
         Self {
             connection,

@@ -210,10 +210,12 @@ impl TlsConnection {
         &self.shared.server
     }
 
+    #[inline]
     fn flags(&self) -> u32 {
         self.shared.flags.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn has(&self, flag: u32) -> bool {
         self.flags() & flag != 0
     }
@@ -227,12 +229,14 @@ impl TlsConnection {
         std::mem::replace(&mut self.tracked, true)
     }
 
+    #[inline]
     pub(crate) fn tally(&self) -> Tally {
         Tally::unpack(self.shared.exchanges.load(Ordering::Acquire))
     }
 
     /// Counts an exchange as begun; it ends when the result is dropped.
-    pub(crate) fn begin(&self, http2: bool, upload: bool) -> Exchange {
+    #[inline]
+    pub(crate) fn begin(self, http2: bool, upload: bool) -> Exchange {
         self.shared
             .exchanges
             .fetch_add(exchange::BEGUN + 1, Ordering::AcqRel);
@@ -253,7 +257,7 @@ impl TlsConnection {
         if flags & FRESH != 0 {
             self.settle();
         }
-        Exchange::new(self.clone(), http2)
+        Exchange::new(self, http2)
     }
 
     /// The connection is no longer one that has yet to send its first request.
@@ -272,6 +276,7 @@ impl TlsConnection {
         self.has(LAYERED)
     }
 
+    #[inline]
     pub(crate) fn is_http2(&self) -> bool {
         self.has(HTTP2)
     }
@@ -300,6 +305,7 @@ impl TlsConnection {
         self.set(TUNNEL);
     }
 
+    #[inline]
     pub(crate) fn is_tunnel(&self) -> bool {
         self.has(TUNNEL)
     }

@@ -29,6 +29,7 @@ pin_project! {
 }
 
 impl<B> GracefulTlsBody<B> {
+    #[inline]
     pub(crate) fn new(inner: B, exchange: Option<Exchange>, grpc: bool) -> Self {
         Self {
             inner,

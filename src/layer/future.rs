@@ -29,6 +29,7 @@ pin_project! {
 }
 
 impl<F> GracefulTlsFuture<F> {
+    #[inline]
     pub(crate) fn new(inner: F, line: RequestLine, exchange: Option<Exchange>) -> Self {
         Self {
             inner,
@@ -56,8 +57,11 @@ where
         let mut grpc = false;
         if let Some(exchange) = &exchange {
             begin_answer(*this.line, &mut response, exchange);
-            // gRPC is HTTP/2 only.
-            grpc = cfg!(feature = "tonic") && this.line.is_http2() && is_grpc(&response);
+            // gRPC is HTTP/2 only, and its answers have no length.
+            grpc = cfg!(feature = "tonic")
+                && this.line.is_http2()
+                && response.body().size_hint().exact().is_none()
+                && is_grpc(&response);
         }
         Poll::Ready(Ok(
             response.map(|body| GracefulTlsBody::new(body, exchange, grpc))

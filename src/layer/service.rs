@@ -63,7 +63,7 @@ fn begin<B: Body>(request: &mut Request<B>, line: RequestLine) -> Option<Exchang
         return None;
     }
     let connection = connection.clone();
-    Some(begin_on(&connection, line, !request.body().is_end_stream()))
+    Some(begin_on(connection, line, request))
 }
 
 /// The connection that the server has put into the request.
@@ -77,10 +77,17 @@ fn find<B>(request: &mut Request<B>) -> Option<&mut TlsConnection> {
 }
 
 /// Counts an exchange on `connection`.
-pub(crate) fn begin_on(connection: &TlsConnection, line: RequestLine, upload: bool) -> Exchange {
+#[inline]
+pub(crate) fn begin_on<B: Body>(
+    connection: TlsConnection,
+    line: RequestLine,
+    request: &Request<B>,
+) -> Exchange {
     let layered = &connection.server().layered;
     if !layered.load(Ordering::Relaxed) {
         layered.store(true, Ordering::Relaxed);
     }
+    // What an HTTP/2 request still owes its stream knows.
+    let upload = !line.is_http2() && !request.body().is_end_stream();
     connection.begin(line.is_http2(), upload)
 }

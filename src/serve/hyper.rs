@@ -98,8 +98,7 @@ where
     /// has to know that a request is being worked on.
     fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
         let line = RequestLine::of(&request);
-        let upload = !request.body().is_end_stream();
-        let exchange = begin_on(&self.connection, line, upload);
+        let exchange = begin_on(self.connection.clone(), line, &request);
         request.extensions_mut().insert(self.connection.clone());
         GracefulTlsFuture::new(self.inner.call(request), line, Some(exchange))
     }

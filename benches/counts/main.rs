@@ -1,0 +1,175 @@
+//! Instructions per request: `cargo bench --bench counts`. Needs valgrind.
+//!
+//! Time on a shared machine is noise; what callgrind counts is the same at every run. One thread
+//! runs server and client over loopback TLS. Callgrind stops counting while the client is polled
+//! (see `client::uncounted`), so that what is left is the server, tokio's scheduler and its epoll.
+//! Every scenario runs twice, with few and with many requests: the difference is what the requests
+//! cost, without the start.
+//!
+//! `-- --check` compares with the limits below and fails where one is passed. They leave 1 % for
+//! another version of a dependency: noise they need not bear.
+
+mod client;
+#[path = "../rig/mod.rs"]
+mod rig;
+
+use std::{
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use client::Work;
+use rig::{Certificate, Error, Kind};
+use tokio::net::TcpListener;
+
+struct Scenario {
+    name: &'static str,
+    title: &'static str,
+    work: Work,
+    /// Requests of the short run and of the long one.
+    requests: [u64; 2],
+    /// How many instructions, ours over bare, a request may cost.
+    limit: f64,
+}
+
+const SCENARIOS: [Scenario; 6] = [
+    Scenario {
+        name: "http1-small",
+        title: "HTTP/1.1 keep-alive, 6 bytes",
+        work: Work::keep_alive("http/1.1", "/"),
+        requests: [100, 600],
+        limit: 1.01,
+    },
+    Scenario {
+        name: "http1-mib",
+        title: "HTTP/1.1 keep-alive, 1 MiB",
+        work: Work::keep_alive("http/1.1", "/bytes/1048576"),
+        requests: [4, 24],
+        limit: 1.01,
+    },
+    Scenario {
+        name: "http2-small",
+        title: "HTTP/2, 6 bytes",
+        work: Work::keep_alive("h2", "/"),
+        requests: [100, 600],
+        limit: 1.01,
+    },
+    Scenario {
+        name: "http2-mib",
+        title: "HTTP/2, 1 MiB",
+        work: Work::keep_alive("h2", "/bytes/1048576"),
+        requests: [4, 24],
+        limit: 1.01,
+    },
+    Scenario {
+        name: "full-handshake",
+        title: "one request a connection, full handshake",
+        work: Work::one_per_connection(false),
+        requests: [10, 60],
+        limit: 1.03,
+    },
+    Scenario {
+        name: "resumed",
+        title: "one request a connection, resumed",
+        work: Work::one_per_connection(true),
+        requests: [10, 60],
+        limit: 1.03,
+    },
+];
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.iter().position(|word| word == "--run") {
+        Some(at) => run(&words[at + 1..]).map(|()| true),
+        None => compare(words.iter().any(|word| word == "--check")),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("counts: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints the table; whether every limit was kept.
+fn compare(check: bool) -> Result<bool, Error> {
+    println!(
+        "{:<42} {:>9} {:>9} {:>7} {:>9} {:>7} {:>6}",
+        "instructions per request", "ours", "bare", "ratio", "watched", "ratio", "limit"
+    );
+    let mut kept = true;
+    for scenario in &SCENARIOS {
+        let ours = scenario.per_request(Kind::Graceful)?;
+        let bare = scenario.per_request(Kind::Bare)?;
+        let watched = scenario.per_request(Kind::Watched)?;
+        let passed = ours / bare > scenario.limit;
+        kept &= !passed;
+        println!(
+            "{:<42} {ours:>9.0} {bare:>9.0} {:>7.4} {watched:>9.0} {:>7.4} {:>6.2}{}",
+            scenario.title,
+            ours / bare,
+            ours / watched,
+            scenario.limit,
+            if passed { "  PASSED" } else { "" },
+        );
+    }
+    Ok(kept || !check)
+}
+
+impl Scenario {
+    fn per_request(&self, kind: Kind) -> Result<f64, Error> {
+        let [few, many] = self.requests;
+        let cost = self.count(kind, many)? - self.count(kind, few)?;
+        Ok(cost / (many - few) as f64)
+    }
+
+    /// The instructions of a whole run.
+    fn count(&self, kind: Kind, requests: u64) -> Result<f64, Error> {
+        let output = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            // In this order: the first implies that nothing is counted at the start.
+            .args(["--toggle-collect=*poll_uncounted*", "--collect-atstart=yes"])
+            .arg(std::env::current_exe()?)
+            .args(["--run", self.name, kind.name(), &requests.to_string()])
+            // Else malloc gives memory back to the kernel by a history of its own.
+            .env("MALLOC_TRIM_THRESHOLD_", (1 << 30).to_string())
+            .output()
+            .map_err(|error| {
+                format!("valgrind can't be run ({error}): install it (apt-get install valgrind)")
+            })?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            return Err(format!("the run under valgrind failed:\n{said}").into());
+        }
+        let collected = said
+            .lines()
+            .find_map(|line| line.split_once("Collected : "))
+            .and_then(|(_, count)| count.trim().parse().ok());
+        collected.ok_or_else(|| format!("valgrind gave no count:\n{said}").into())
+    }
+}
+
+/// The work itself, under valgrind: a scenario, who serves, and how many requests.
+fn run(words: &[String]) -> Result<(), Error> {
+    let [name, kind, requests, ..] = words else {
+        return Err("--run SCENARIO KIND REQUESTS".into());
+    };
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
+    let work = scenario.ok_or("there is no such scenario")?.work;
+    let kind = Kind::named(kind).ok_or("there is no such server")?;
+    let requests = requests.parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let certificate = Certificate::new()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let addr = certificate.serve(kind, listener)?;
+        // Every real service has some timer, and with the first one tokio begins to look at the
+        // clock each time it waits.
+        tokio::spawn(tokio::time::sleep(Duration::from_secs(3600)));
+        client::uncounted(work.run(addr, &certificate, requests)).await
+    })
+}
