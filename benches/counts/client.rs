@@ -1,10 +1,7 @@
-//! A client whose own work is not counted.
+//! A client whose own work is not counted: its polls go through the `poll_uncounted` of whoever
+//! includes it.
 
-use std::{
-    future::Future,
-    net::SocketAddr,
-    task::{Context, Poll},
-};
+use std::{future::Future, net::SocketAddr};
 
 use bytes::Bytes;
 use http::Request;
@@ -65,10 +62,15 @@ impl Work {
     }
 }
 
-async fn connect(addr: SocketAddr, connector: &TlsConnector) -> Result<TlsStream<TcpStream>, Error> {
+async fn connect(
+    addr: SocketAddr,
+    connector: &TlsConnector,
+) -> Result<TlsStream<TcpStream>, Error> {
     let tcp = TcpStream::connect(addr).await?;
     tcp.set_nodelay(true)?;
-    Ok(connector.connect(ServerName::try_from("localhost")?, tcp).await?)
+    Ok(connector
+        .connect(ServerName::try_from("localhost")?, tcp)
+        .await?)
 }
 
 async fn http1(tls: TlsStream<TcpStream>, path: &str, requests: u64) -> Answers {
@@ -132,23 +134,13 @@ impl<F: Future + Send + 'static> Executor<F> for Uncounted {
     }
 }
 
-/// `future`, polled where callgrind does not count.
+/// `future`, polled where nothing is counted.
 pub async fn uncounted<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let mut output = None;
     std::future::poll_fn(|cx| {
-        let mut poll = |cx: &mut Context<'_>| future.as_mut().poll(cx).map(|out| output = Some(out));
-        poll_uncounted(&mut poll, cx)
+        crate::poll_uncounted(&mut || future.as_mut().poll(cx).map(|out| output = Some(out)))
     })
     .await;
     output.expect("it is ready")
-}
-
-/// Callgrind stops counting where it enters this function, and goes on where it leaves it.
-#[inline(never)]
-fn poll_uncounted(
-    poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<()>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    std::hint::black_box(poll(cx))
 }

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "no bench needs all of it")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use graceful_tls::GracefulTls;
@@ -11,15 +11,19 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
-        self, ClientConfig, RootCertStore, ServerConfig,
-        client::Resumption,
-        pki_types::{CertificateDer, PrivateKeyDer},
+        self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
+        client::{
+            Resumption,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        },
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     },
 };
+use tokio_util::sync::CancellationToken;
 
 #[path = "../../examples/testbed/bodies.rs"]
 mod bodies;
@@ -42,12 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [
-        Self::Graceful,
-        Self::Bare,
-        Self::Watched,
-        Self::AxumServer,
-    ];
+    pub const ALL: [Self; 4] = [Self::Graceful, Self::Bare, Self::Watched, Self::AxumServer];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -86,29 +85,43 @@ impl Certificate {
         })
     }
 
-    /// Serves on `listener` for as long as the runtime lives.
-    pub fn serve(&self, kind: Kind, listener: TcpListener) -> Result<SocketAddr, Error> {
-        let addr = listener.local_addr()?;
-        let tls = GracefulTls::new(self.config.clone())?;
+    /// Serves on `listener` until told to shut down, or for as long as the runtime lives.
+    pub fn serve(&self, kind: Kind, listener: TcpListener) -> Result<Serving, Error> {
+        let config = self.config.clone();
+        // With no lame duck: what is measured is the end, not the wait for it.
+        let tls = GracefulTls::builder(config.clone())
+            .lame_duck(Duration::ZERO)
+            .build()?;
         let router = routes::router(tls.clone());
-        match kind {
+        Ok(match kind {
             Kind::Graceful => {
-                tokio::spawn(async move { tls.serve(listener, router).await });
+                let serving = tls.clone();
+                tokio::spawn(async move { serving.serve(listener, router).await });
+                Serving::Graceful(tls)
             }
             Kind::Bare => {
-                tokio::spawn(bare(listener, self.config.clone(), router, None));
+                tokio::spawn(bare(listener, config, router, None));
+                Serving::Bare
             }
             Kind::Watched => {
-                let watch = Some(GracefulShutdown::new());
-                tokio::spawn(bare(listener, self.config.clone(), router, watch));
+                let stop = CancellationToken::new();
+                let watch = Some((GracefulShutdown::new(), stop.clone()));
+                Serving::Watched(stop, tokio::spawn(bare(listener, config, router, watch)))
             }
             Kind::AxumServer => {
-                let config = axum_server::tls_rustls::RustlsConfig::from_config(self.config.clone());
-                let server = axum_server::from_tcp_rustls(listener.into_std()?, config)?;
-                tokio::spawn(server.serve(router.into_make_service()));
+                let handle = axum_server::Handle::new();
+                let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
+                let server = axum_server::from_tcp_rustls(listener.into_std()?, config)?
+                    .handle(handle.clone())
+                    .serve(router.into_make_service());
+                Serving::AxumServer(handle, tokio::spawn(async { drop(server.await) }))
             }
-        }
-        Ok(addr)
+        })
+    }
+
+    /// What does the server's handshakes.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.clone())
     }
 
     /// A client that trusts it, offers `alpn`, and resumes its sessions or does a full handshake
@@ -129,14 +142,57 @@ impl Certificate {
     }
 }
 
+/// A client that trusts every certificate: one that connects to another process.
+pub fn any_certificate(alpn: &[u8]) -> Result<TlsConnector, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(rustls::ALL_VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Any(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A server at work.
+pub enum Serving {
+    Graceful(GracefulTls),
+    Bare,
+    Watched(CancellationToken, JoinHandle<()>),
+    AxumServer(axum_server::Handle<SocketAddr>, JoinHandle<()>),
+}
+
+impl Serving {
+    /// Shuts down as gracefully as the server can, with no deadline.
+    pub async fn shut_down(self) {
+        match self {
+            Self::Graceful(tls) => {
+                tls.shutdown();
+                tls.closed().await;
+            }
+            Self::Bare => {}
+            Self::Watched(stop, served) => {
+                stop.cancel();
+                let _ = served.await;
+            }
+            Self::AxumServer(handle, served) => {
+                handle.graceful_shutdown(None);
+                let _ = served.await;
+            }
+        }
+    }
+}
+
 async fn bare(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     router: Router,
-    watch: Option<GracefulShutdown>,
+    watch: Option<(GracefulShutdown, CancellationToken)>,
 ) {
     let acceptor = TlsAcceptor::from(config);
-    while let Ok((tcp, _)) = listener.accept().await {
+    let (watch, stop) = watch.unzip();
+    let stop = stop.unwrap_or_default();
+    while let Some(Ok((tcp, _))) = stop.run_until_cancelled(listener.accept()).await {
         let acceptor = acceptor.clone();
         let router = router.clone();
         let watcher = watch.as_ref().map(GracefulShutdown::watcher);
@@ -149,12 +205,55 @@ async fn bare(
             builder.http1().timer(TokioTimer::new());
             builder.http2().timer(TokioTimer::new());
             let service = TowerToHyperService::new(router);
-            let connection =
-                builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+            let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
             let _ = match watcher {
                 Some(watcher) => watcher.watch(connection.into_owned()).await,
                 None => connection.await,
             };
         });
+    }
+    if let Some(watch) = watch {
+        watch.shutdown().await;
+    }
+}
+
+/// Verifies nothing but the handshake's signature.
+#[derive(Debug)]
+struct Any(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Any {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
