@@ -257,11 +257,9 @@ impl<A: Accept> Incoming<A> {
         turn: Turn,
         tokens: Tokens,
     ) -> Accepted<A::Io> {
-        let mut addresses = transport::prepare(&io);
-        addresses.remote = remote.or(addresses.remote);
         Accepted {
+            addresses: transport::prepare(&io, remote),
             io,
-            addresses,
             turn,
             tokens,
         }

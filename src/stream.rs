@@ -48,10 +48,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wrote: bool,
 }
 
-#[expect(clippy::large_enum_variant, reason = "nearly always the large one")]
+/// The teardown takes the place of what it ends: an ending connection needs no memory more.
 enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     Open(TlsStream<Transport<IO>>, Registration),
-    Closing(Box<Teardown<IO>>),
+    Closing(Teardown<IO>),
     Closed,
 }
 
@@ -307,6 +307,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             cause,
             notify,
             peer_closed,
+            self.vigil.take_sleep(),
         ))
     }
 }
@@ -409,10 +410,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Some(teardown) = this.begin_teardown(true) {
-            this.state = State::Closing(Box::new(teardown));
+            this.state = State::Closing(teardown);
         }
         if let State::Closing(teardown) = &mut this.state {
-            ready!(Pin::new(teardown.as_mut()).poll(cx));
+            ready!(Pin::new(teardown).poll(cx));
             this.state = State::Closed;
         }
         Poll::Ready(Ok(()))
@@ -422,7 +423,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for GracefulStream<IO> {
     fn drop(&mut self) {
         let teardown = match self.begin_teardown(false) {
-            Some(teardown) => Box::new(teardown),
+            Some(teardown) => teardown,
             None => match mem::replace(&mut self.state, State::Closed) {
                 State::Closing(teardown) => teardown,
                 State::Open(..) | State::Closed => return,
@@ -434,7 +435,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for GracefulStrea
 
 /// Lets a teardown go on without its stream: at once if it can, as a task if it must.
 pub(crate) fn finish_elsewhere<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    mut teardown: Box<Teardown<IO>>,
+    mut teardown: Teardown<IO>,
     connection: &TlsConnection,
 ) {
     teardown.leave_task();

@@ -166,13 +166,17 @@ pub(crate) struct Addresses {
     pub(crate) local: Option<SocketAddr>,
 }
 
-/// Sets the options a TLS server wants on a TCP socket, and reads its addresses.
+/// Sets the options a TLS server wants on a TCP socket, and reads its addresses, but for the
+/// client's where accepting has told it.
 ///
 /// `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
 /// it (RFC 9293 3.7.4). Any other transport is left as it is.
-pub(crate) fn prepare<IO: 'static>(io: &IO) -> Addresses {
+pub(crate) fn prepare<IO: 'static>(io: &IO, remote: Option<SocketAddr>) -> Addresses {
     let Some(tcp) = (io as &dyn Any).downcast_ref::<TcpStream>() else {
-        return Addresses::default();
+        return Addresses {
+            remote,
+            local: None,
+        };
     };
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -182,7 +186,7 @@ pub(crate) fn prepare<IO: 'static>(io: &IO) -> Addresses {
         tracing::debug!(%error, "TCP_NOTSENT_LOWAT could not be set");
     }
     Addresses {
-        remote: tcp.peer_addr().ok(),
+        remote: remote.or_else(|| tcp.peer_addr().ok()),
         local: tcp.local_addr().ok(),
     }
 }

@@ -79,6 +79,11 @@ impl Vigil {
         self.cause
     }
 
+    /// The timer, for whoever ends the connection.
+    pub(crate) fn take_sleep(&mut self) -> Option<Pin<Box<Sleep>>> {
+        self.sleep.take()
+    }
+
     /// Whether reads have to end: with an EOF, which every server understands.
     #[inline]
     pub(crate) fn ends_reads(&mut self, connection: &TlsConnection, written: u64) -> bool {

@@ -73,9 +73,9 @@ fn the_chunks_of_a_body_add_none() {
 /// The record of the connection, its timer, a task for the handshake and one for the service, the
 /// teardown.
 #[test]
-fn a_connection_adds_seven() {
+fn a_connection_adds_four() {
     for resume in [false, true] {
         let added = added(Work::one_per_connection(resume), [20, 60]);
-        assert!(added <= 7.1, "resumed: {resume}: {added}");
+        assert!(added <= 4.1, "resumed: {resume}: {added}");
     }
 }

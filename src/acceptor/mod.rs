@@ -102,7 +102,7 @@ impl Acceptor {
     {
         let deadline = self.deadline();
         let tokens = self.tokens();
-        let addresses = transport::prepare(&io);
+        let addresses = transport::prepare(&io, None);
         tokio::select! {
             biased;
             turn = self.turn() => self.handshake(io, addresses, turn, tokens, deadline).await,
@@ -257,8 +257,9 @@ where
         Cause::Handshake,
         false,
         false,
+        None,
     );
-    finish_elsewhere(Box::new(teardown), &connection);
+    finish_elsewhere(teardown, &connection);
 }
 
 fn classify(error: io::Error, phase: Phase) -> HandshakeError {

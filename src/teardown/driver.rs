@@ -41,7 +41,7 @@ enum Discarded {
 pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin> {
     io: Transport<IO>,
     /// `None` where there is no session to speak of: a failed handshake, a failed session.
-    session: Option<Box<ServerConnection>>,
+    session: Option<ServerConnection>,
     machine: Machine,
     cause: Cause,
     /// Bytes the transport had taken when the machine was last told of progress.
@@ -53,16 +53,17 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
-    /// `notify` asks for close_notify, which a failed session can't send.
+    /// `notify` asks for close_notify, which a failed session can't send. `sleep` is a timer that
+    /// has nothing else to do any more.
     pub(crate) fn new(
         io: Transport<IO>,
-        session: Option<ServerConnection>,
+        mut session: Option<ServerConnection>,
         registration: Registration,
         cause: Cause,
         notify: bool,
         peer_closed: bool,
+        sleep: Option<Pin<Box<Sleep>>>,
     ) -> Self {
-        let mut session = session.map(Box::new);
         // A failed session repeats its error. It sent a fatal alert, or was sent one, and neither
         // is followed by close_notify (RFC 8446 6.2).
         let unread = session.as_mut().map(|s| s.process_new_packets());
@@ -82,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
             session,
             machine: Machine::new(Instant::now(), bounds, notify && alive, peer_closed),
             cause,
-            sleep: None,
+            sleep,
             seat: None,
             registration,
             done: false,
