@@ -88,10 +88,7 @@ impl Certificate {
     /// Serves on `listener` until told to shut down, or for as long as the runtime lives.
     pub fn serve(&self, kind: Kind, listener: TcpListener) -> Result<Serving, Error> {
         let config = self.config.clone();
-        // With no lame duck: what is measured is the end, not the wait for it.
-        let tls = GracefulTls::builder(config.clone())
-            .lame_duck(Duration::ZERO)
-            .build()?;
+        let tls = self.graceful()?;
         let router = routes::router(tls.clone());
         Ok(match kind {
             Kind::Graceful => {
@@ -119,7 +116,13 @@ impl Certificate {
         })
     }
 
-    /// What does the server's handshakes.
+    /// Ours, with no lame duck: what is measured is the end, not the wait for it.
+    pub fn graceful(&self) -> Result<GracefulTls, Error> {
+        let builder = GracefulTls::builder(self.config.clone()).lame_duck(Duration::ZERO);
+        Ok(builder.build()?)
+    }
+
+    /// What does the server's handshakes without us.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.clone())
     }
@@ -127,18 +130,31 @@ impl Certificate {
     /// A client that trusts it, offers `alpn`, and resumes its sessions or does a full handshake
     /// every time.
     pub fn connector(&self, alpn: &[u8], resume: bool) -> Result<TlsConnector, Error> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone())?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(rustls::ALL_VERSIONS)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = self.client(rustls::ALL_VERSIONS)?;
         config.alpn_protocols = vec![alpn.to_vec()];
         if !resume {
             config.resumption = Resumption::disabled();
         }
         Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    /// A client that resumes over TLS 1.2.
+    pub fn tls12_connector(&self) -> Result<TlsConnector, Error> {
+        let config = self.client(&[&rustls::version::TLS12])?;
+        Ok(TlsConnector::from(Arc::new(config)))
+    }
+
+    fn client(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Result<ClientConfig, Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone())?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)?
+            .with_root_certificates(roots)
+            .with_no_client_auth())
     }
 }
 
