@@ -7,6 +7,8 @@
 //! or an RST. `alerts` is no server but the least that can be done: one task a connection that
 //! writes the alert when told. Servers take turns, round by round; printed are the medians.
 
+#[path = "../chart/mod.rs"]
+mod chart;
 mod client;
 #[path = "../rig/mod.rs"]
 mod rig;
@@ -74,6 +76,8 @@ fn compare(connections: &str, rounds: &str) -> Result<(), Error> {
         "bare",
         "RST"
     );
+    let mut rows = Vec::new();
+    let mut lines = vec![Vec::new(); Server::ALL.len()];
     for n in connections.split(',') {
         let n: usize = n.parse().map_err(|_| "--connections wants numbers")?;
         let mut seen: Vec<Vec<Seen>> = Server::ALL.iter().map(|_| Vec::new()).collect();
@@ -83,8 +87,57 @@ fn compare(connections: &str, rounds: &str) -> Result<(), Error> {
             }
         }
         print(n, &seen);
+        for ((server, seen), line) in Server::ALL.iter().zip(&seen).zip(&mut lines) {
+            rows.push(row(n, *server, seen));
+            line.push((n as f64, median(seen, Seen::told_ms)));
+        }
     }
-    Ok(())
+    let command =
+        format!("cargo bench --bench idle -- --connections {connections} --rounds {rounds}");
+    chart::csv("idle", &command, HEAD, &rows)?;
+    draw(lines)
+}
+
+const HEAD: &str =
+    "connections,server,bytes_idle,bytes_draining,told_ms,exit_ms,notified,bare_fin,rst";
+
+fn row(n: usize, server: Server, seen: &[Seen]) -> String {
+    let ends = sum(seen);
+    format!(
+        "{n},{},{:.0},{:.0},{:.1},{:.1},{},{},{}",
+        server.name(),
+        median(seen, |s| s.idle),
+        median(seen, |s| s.draining),
+        median(seen, Seen::told_ms),
+        median(seen, |s| s.exit.as_secs_f64() * 1e3),
+        ends.notified,
+        ends.bare,
+        ends.reset,
+    )
+}
+
+fn draw(lines: Vec<Vec<(f64, f64)>>) -> Result<(), Error> {
+    let title = "From SIGTERM to the last connection that was told to go";
+    chart::svg("idle", (900, 460), title, |area| {
+        let lines = chart::Lines {
+            x: "idle connections",
+            y: "milliseconds",
+            names: Server::ALL.map(Server::name).into(),
+            lines,
+        };
+        lines.draw(area)
+    })
+}
+
+fn sum(seen: &[Seen]) -> Ends {
+    seen.iter()
+        .fold(Ends::default(), |sum, seen| sum + seen.ends)
+}
+
+impl Seen {
+    fn told_ms(&self) -> f64 {
+        self.told.as_secs_f64() * 1e3
+    }
 }
 
 fn print(n: usize, seen: &[Vec<Seen>]) {
@@ -93,17 +146,15 @@ fn print(n: usize, seen: &[Vec<Seen>]) {
         at(server).map_or(f64::NAN, |i| median(&seen[i], figure))
     };
     for (server, seen) in Server::ALL.iter().zip(seen) {
-        let ends = seen
-            .iter()
-            .fold(Ends::default(), |sum, seen| sum + seen.ends);
+        let ends = sum(seen);
         let idle = median(seen, |s| s.idle);
-        let told = median(seen, |s| s.told.as_secs_f64() * 1e3);
+        let told = median(seen, Seen::told_ms);
         println!(
             "{n:>11} {:<13} {idle:>9.0} {:>6.3} {:>9.0} {told:>9.1} {:>6.2} {:>9.1} {:>8} {:>7} {:>6}",
             server.name(),
             idle / of(Server::Bare, |s| s.idle),
             median(seen, |s| s.draining),
-            told / of(Server::Alerts, |s| s.told.as_secs_f64() * 1e3),
+            told / of(Server::Alerts, Seen::told_ms),
             median(seen, |s| s.exit.as_secs_f64() * 1e3),
             ends.notified,
             ends.bare,

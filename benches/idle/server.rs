@@ -15,6 +15,7 @@ use crate::rig::{Certificate, Error, Kind};
 pub const ROOMY: u64 = 16_384;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[allow(clippy::enum_variant_names, reason = "it is its name")]
 pub enum Server {
     Graceful,
     /// It ends with its process.

@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use graceful_tls::GracefulTls;
+use graceful_tls::{Drain, GracefulTls};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -64,6 +64,8 @@ impl Kind {
 
 /// One certificate, for every server of a run and its clients.
 pub struct Certificate {
+    /// How our servers drain.
+    pub drain: Drain,
     config: Arc<ServerConfig>,
     der: CertificateDer<'static>,
 }
@@ -80,6 +82,7 @@ impl Certificate {
             .with_single_cert(vec![der.clone()], key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
+            drain: Drain::default(),
             config: Arc::new(config),
             der,
         })
@@ -118,7 +121,9 @@ impl Certificate {
 
     /// Ours, with no lame duck: what is measured is the end, not the wait for it.
     pub fn graceful(&self) -> Result<GracefulTls, Error> {
-        let builder = GracefulTls::builder(self.config.clone()).lame_duck(Duration::ZERO);
+        let builder = GracefulTls::builder(self.config.clone())
+            .lame_duck(Duration::ZERO)
+            .drain(self.drain.clone());
         Ok(builder.build()?)
     }
 

@@ -1,0 +1,249 @@
+//! The load: many clients on one thread, for a given time.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::{body::Incoming, client::conn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+
+use crate::rig::{Certificate, Error};
+
+/// Connections at once.
+pub const CONNECTIONS: usize = 16;
+
+/// What an unread upload sends: more than sockets buffer on loopback without being read.
+const UPLOAD: usize = 200 * 1024;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    KeepAlive {
+        protocol: Protocol,
+        path: &'static str,
+    },
+    /// A connection for each request.
+    Once { resume: bool },
+    /// A connection for each request, whose body the server does not read.
+    Upload,
+}
+
+/// What they got done.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Answered whole.
+    pub requests: u64,
+    pub lost: u64,
+    /// Connections on which an RST was seen.
+    pub reset: u64,
+    pub took: Duration,
+}
+
+/// What all clients of one run count together.
+#[derive(Debug, Default)]
+struct Counters {
+    requests: AtomicU64,
+    lost: AtomicU64,
+    reset: AtomicU64,
+}
+
+impl Load {
+    pub const fn keep_alive(protocol: Protocol, path: &'static str) -> Self {
+        Self::KeepAlive { protocol, path }
+    }
+
+    /// Runs the load against `addr` for `time`.
+    pub async fn run(
+        self,
+        addr: SocketAddr,
+        certificate: &Certificate,
+        time: Duration,
+    ) -> Result<Done, Error> {
+        let connector = match self {
+            Self::KeepAlive {
+                protocol: Protocol::Http2,
+                ..
+            } => certificate.connector(b"h2", false)?,
+            Self::Once { resume } => certificate.connector(b"http/1.1", resume)?,
+            Self::KeepAlive { .. } | Self::Upload => certificate.connector(b"http/1.1", false)?,
+        };
+        let begun = Instant::now();
+        let counters = Arc::<Counters>::default();
+        let mut clients = JoinSet::new();
+        for _ in 0..CONNECTIONS {
+            let client = self.client(addr, connector.clone(), counters.clone(), begun + time);
+            clients.spawn(client);
+        }
+        while let Some(client) = clients.join_next().await {
+            client??;
+        }
+        Ok(Done {
+            requests: counters.requests.load(Ordering::Relaxed),
+            lost: counters.lost.load(Ordering::Relaxed),
+            reset: counters.reset.load(Ordering::Relaxed),
+            took: begun.elapsed(),
+        })
+    }
+
+    async fn client(
+        self,
+        addr: SocketAddr,
+        connector: TlsConnector,
+        counters: Arc<Counters>,
+        end: Instant,
+    ) -> Result<(), Error> {
+        while Instant::now() < end {
+            let tls = connect(addr, &connector).await?;
+            match self {
+                Self::KeepAlive { protocol, path } => {
+                    keep_alive(tls, protocol, path, &counters, end).await?;
+                }
+                Self::Once { .. } => {
+                    let head = b"GET /close HTTP/1.1\r\nhost: localhost\r\n\r\n";
+                    counters.count(once(tls, head, 0).await);
+                }
+                Self::Upload => {
+                    let head = format!(
+                        "POST /unread/4194304 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+                         content-length: {UPLOAD}\r\n\r\n"
+                    );
+                    counters.count(once(tls, head.as_bytes(), UPLOAD).await);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One answer, and how its connection ended.
+struct Answer {
+    whole: bool,
+    reset: bool,
+}
+
+impl Counters {
+    fn count(&self, answer: Answer) {
+        match answer.whole {
+            true => self.requests.fetch_add(1, Ordering::Relaxed),
+            false => self.lost.fetch_add(1, Ordering::Relaxed),
+        };
+        self.reset
+            .fetch_add(u64::from(answer.reset), Ordering::Relaxed);
+    }
+}
+
+/// One request, and the connection read to its end: close_notify or not, then FIN or RST.
+async fn once(tls: TlsStream<TcpStream>, head: &[u8], upload: usize) -> Answer {
+    let (mut reader, mut writer) = tokio::io::split(tls);
+    let mut answer = Vec::with_capacity(512);
+    let send = async {
+        writer.write_all(head).await?;
+        writer.write_all(&vec![b'x'; upload]).await?;
+        writer.flush().await
+    };
+    // The server may end while the upload is still on its way.
+    let (sent, read) = tokio::join!(send, reader.read_to_end(&mut answer));
+    let whole = is_whole(&answer);
+    let mut reset = is_reset(&sent) || is_reset(&read);
+    let mut tls = reader.unsplit(writer);
+    if !reset {
+        let _ = tls.shutdown().await;
+        reset = is_reset(&tls.get_mut().0.read(&mut [0; 64]).await);
+    }
+    Answer { whole, reset }
+}
+
+fn is_reset<T>(result: &io::Result<T>) -> bool {
+    let kind = result.as_ref().map_err(io::Error::kind).err();
+    matches!(
+        kind,
+        Some(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    )
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .and_then(|length| length.trim().parse().ok());
+    head.starts_with("http/1.1 200") && length == Some(answer.len() - end - 4)
+}
+
+async fn keep_alive(
+    tls: TlsStream<TcpStream>,
+    protocol: Protocol,
+    path: &str,
+    counters: &Counters,
+    end: Instant,
+) -> Result<(), Error> {
+    let io = TokioIo::new(tls);
+    match protocol {
+        Protocol::Http1 => {
+            let (mut sender, connection) = conn::http1::handshake(io).await?;
+            tokio::spawn(connection);
+            while Instant::now() < end {
+                sender.ready().await?;
+                consume(sender.send_request(request(path)?).await?.into_body()).await?;
+                counters.requests.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Protocol::Http2 => {
+            let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), io).await?;
+            tokio::spawn(connection);
+            while Instant::now() < end {
+                sender.ready().await?;
+                consume(sender.send_request(request(path)?).await?.into_body()).await?;
+                counters.requests.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn request(path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
+    Request::get(format!("https://localhost{path}"))
+        .header("host", "localhost")
+        .body(Empty::new())
+}
+
+pub async fn connect(
+    addr: SocketAddr,
+    connector: &TlsConnector,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let tcp = TcpStream::connect(addr).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from("localhost")?;
+    Ok(connector.connect(name, tcp).await?)
+}
+
+async fn consume(mut body: Incoming) -> Result<(), Error> {
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! Crowds that hurt: what ill-behaved clients do while others want to be served.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    client::connect,
+    rig::{Certificate, Error},
+};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Crowd {
+    /// They handshake and leave.
+    Storm,
+    /// They ask for megabytes, and read nothing.
+    StuckReaders,
+    /// They get their answer, and neither close nor read on: the server drains at its cap.
+    Lingerers,
+}
+
+/// Of the storm, and of those that linger, a second.
+const A_SECOND: u32 = 100;
+/// How long those stay that linger.
+const LINGER: Duration = Duration::from_secs(10);
+pub const STUCK_READERS: usize = 1000;
+
+impl Crowd {
+    /// Lets them come; they leave when the result is dropped.
+    pub async fn gather(
+        self,
+        addr: SocketAddr,
+        certificate: &Certificate,
+    ) -> Result<JoinSet<()>, Error> {
+        let connector = certificate.connector(b"http/1.1", false)?;
+        let mut crowd = JoinSet::new();
+        match self {
+            Self::StuckReaders => {
+                for _ in 0..STUCK_READERS {
+                    let mut tls = connect(addr, &connector).await?;
+                    ask(&mut tls, "/bytes/100000000").await?;
+                    crowd.spawn(async move {
+                        std::future::pending::<()>().await;
+                        drop(tls);
+                    });
+                }
+            }
+            Self::Storm | Self::Lingerers => {
+                let connector = Arc::new(connector);
+                crowd.spawn(self.keep_coming(addr, connector));
+                // Until the server has its hands full.
+                let full = if self == Self::Storm { 100 } else { 2500 };
+                sleep(Duration::from_millis(full)).await;
+            }
+        }
+        Ok(crowd)
+    }
+
+    async fn keep_coming(self, addr: SocketAddr, connector: Arc<TlsConnector>) {
+        let mut ticks = interval(Duration::from_secs(1) / A_SECOND);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut crowd = JoinSet::new();
+        loop {
+            ticks.tick().await;
+            while crowd.try_join_next().is_some() {}
+            let connector = connector.clone();
+            crowd.spawn(async move {
+                let Ok(mut tls) = connect(addr, &connector).await else {
+                    return;
+                };
+                if self == Self::Lingerers && ask(&mut tls, "/close").await.is_ok() {
+                    let _ = tls.read(&mut [0; 512]).await;
+                    sleep(LINGER).await;
+                }
+            });
+        }
+    }
+}
+
+async fn ask(tls: &mut (impl AsyncWriteExt + Unpin), path: &str) -> Result<(), Error> {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    tls.write_all(head.as_bytes()).await?;
+    tls.flush().await?;
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Keep-alive load by h2load, where it is installed: it takes less of the machine than a client
+//! of ours, and so more of what is measured is the server.
+
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::{
+    client::{Done, Protocol},
+    rig::Error,
+};
+
+pub fn is_installed() -> bool {
+    let version = Command::new("h2load")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    version.is_ok_and(|status| status.success())
+}
+
+/// One request at a time on each of `connections`.
+pub fn run(
+    addr: SocketAddr,
+    protocol: Protocol,
+    path: &str,
+    connections: usize,
+    time: Duration,
+) -> Result<Done, Error> {
+    let mut command = Command::new("h2load");
+    if protocol == Protocol::Http1 {
+        command.arg("--h1");
+    }
+    let output = command
+        .args(["--threads=1", "--max-concurrent-streams=1"])
+        .arg(format!("--clients={connections}"))
+        .arg(format!("--duration={}ms", time.as_millis()))
+        .arg(format!("https://localhost:{}{path}", addr.port()))
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // requests: 27654 total, 27670 started, 27654 done, 27654 succeeded, 0 failed, …
+    let count = |what: &str| {
+        let line = said.lines().find(|line| line.starts_with("requests:"))?;
+        let (before, _) = line.split_once(&format!(" {what}"))?;
+        before.rsplit(' ').next()?.parse::<u64>().ok()
+    };
+    let (Some(requests), Some(lost)) = (count("succeeded"), count("failed")) else {
+        return Err(format!("h2load said {said:?}").into());
+    };
+    Ok(Done {
+        requests,
+        lost,
+        reset: 0,
+        took: time,
+    })
+}
