@@ -39,14 +39,14 @@ pub(crate) struct Sockets {
 
 /// Takes over the sockets of the process before, takes those of systemd, or makes new ones.
 pub(crate) fn open(ecdysis: &Ecdysis, settings: &Settings) -> Result<Sockets, String> {
+    // First, or a descriptor of our own could be taken for one that was passed.
+    let passed = from_systemd(ecdysis)?;
     let (before, next) = ecdysis.unix_datagram_pair("addresses".into());
     let next = next.map_err(|error| format!("no socket for the next process: {error}"))?;
     let listeners = match before {
         Some(before) => inherited(ecdysis, &before)?,
-        None => match from_systemd(ecdysis)? {
-            none if none.is_empty() => bound(ecdysis, settings)?,
-            listeners => listeners,
-        },
+        None if passed.is_empty() => bound(ecdysis, settings)?,
+        None => passed,
     };
     let mut addresses = Vec::with_capacity(listeners.len());
     for listener in &listeners {
