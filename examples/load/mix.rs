@@ -1,6 +1,6 @@
 //! The kinds of requests, and what their answers must be.
 
-use std::{convert::Infallible, fmt, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -72,23 +72,14 @@ pub(crate) enum Expected {
 /// One kind of request.
 #[derive(Clone, Debug)]
 pub(crate) struct Kind {
+    /// What the reports call it.
+    pub(crate) name: Arc<str>,
     pub(crate) protocol: Protocol,
     pub(crate) method: Method,
     path: String,
     upload: Option<Upload>,
     pub(crate) weight: usize,
     pub(crate) expected: Expected,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.protocol.name(), self.method, self.path)?;
-        match &self.upload {
-            Some(Upload { bytes, over }) if over.is_zero() => write!(f, " ({bytes} bytes)"),
-            Some(Upload { bytes, over }) => write!(f, " ({bytes} bytes in {over:?})"),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Kind {
@@ -115,6 +106,15 @@ impl Kind {
 
 fn empty() -> Body {
     Empty::new().boxed_unsync()
+}
+
+impl fmt::Display for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.over.is_zero() {
+            true => write!(f, " ({} bytes)", self.bytes),
+            false => write!(f, " ({} bytes in {:?})", self.bytes, self.over),
+        }
+    }
 }
 
 impl Upload {
@@ -172,7 +172,9 @@ pub(crate) fn kind(text: &str) -> Result<Kind, String> {
         return Err(format!("{path:?} is not a path: it begins with /"));
     }
     let upload = parts.next().map(upload).transpose()?;
+    let uploads = upload.map_or(String::new(), |upload| upload.to_string());
     Ok(Kind {
+        name: format!("{} {method} {path}{uploads}", protocol.name()).into(),
         protocol,
         method,
         path: path.to_owned(),

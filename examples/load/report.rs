@@ -83,7 +83,9 @@ impl<'a> Report<'a> {
         let kinds: BTreeMap<_, _> = counts
             .kinds
             .iter()
-            .map(|(kind, (requests, lost))| (kind, json!({ "requests": requests, "lost": lost })))
+            .map(|(kind, (requests, lost))| {
+                (&**kind, json!({ "requests": requests, "lost": lost }))
+            })
             .collect();
         json!({
             "begun_unix_ms": counts.begun.as_millis() as u64,
@@ -110,7 +112,7 @@ impl<'a> Report<'a> {
         let last = counts.samples.iter().map(|sample| step(&sample.at)).max();
         let mut steps = vec![Step::default(); last.map_or(0, |last| last + 1)];
         for sample in &counts.samples {
-            steps[step(&sample.at)].samples.push(*sample);
+            steps[step(&sample.at)].samples.push(sample.clone());
         }
         let within =
             |times: &[Duration], number| times.iter().filter(|at| step(at) == number).count();
@@ -127,10 +129,17 @@ impl<'a> Report<'a> {
     }
 
     fn samples(&self) -> String {
-        let mut text = String::from("ended_unix_ms,took_us,lost\n");
-        for Sample { at, took, lost } in &self.counts.samples {
+        let mut text = String::from("ended_unix_ms,took_us,lost,kind\n");
+        for Sample {
+            kind,
+            at,
+            took,
+            lost,
+        } in &self.counts.samples
+        {
             let at = (self.counts.begun + *at).as_millis();
-            let _ = writeln!(text, "{at},{},{}", took.as_micros(), u8::from(*lost));
+            let lost = u8::from(*lost);
+            let _ = writeln!(text, "{at},{},{lost},{kind}", took.as_micros());
         }
         text
     }

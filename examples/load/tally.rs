@@ -11,8 +11,9 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{mix::Kind, verdict::Refusal, wire::Wire};
 
 /// One request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sample {
+    pub(crate) kind: Arc<str>,
     /// When it ended, from the beginning of the load.
     pub(crate) at: Duration,
     /// From when it was due.
@@ -25,7 +26,7 @@ pub(crate) struct Counts {
     pub(crate) begun: Duration,
     pub(crate) samples: Vec<Sample>,
     /// Requests and losses by kind.
-    pub(crate) kinds: BTreeMap<String, (u64, u64)>,
+    pub(crate) kinds: BTreeMap<Arc<str>, (u64, u64)>,
     pub(crate) lost: BTreeMap<String, u64>,
     pub(crate) refused: BTreeMap<Refusal, u64>,
     pub(crate) refused_at: Vec<Duration>,
@@ -81,18 +82,22 @@ impl Tally {
 
     /// A request has been answered, or else lost for this reason.
     pub(crate) fn settled(&self, due: Instant, kind: &Kind, outcome: Result<(), String>) {
-        let sample = Sample {
-            at: self.begun.elapsed(),
-            took: due.elapsed(),
-            lost: outcome.is_err(),
-        };
+        let (at, took, lost) = (self.begun.elapsed(), due.elapsed(), outcome.is_err());
         let mut counts = self.lock();
-        counts.samples.push(sample);
-        let of_kind = counts.kinds.entry(kind.to_string()).or_default();
+        let of_kind = counts.kinds.entry(kind.name.clone()).or_default();
         of_kind.0 += 1;
-        of_kind.1 += u64::from(sample.lost);
+        of_kind.1 += u64::from(lost);
+        counts.samples.push(Sample {
+            kind: kind.name.clone(),
+            at,
+            took,
+            lost,
+        });
         if let Err(why) = outcome {
-            *counts.lost.entry(format!("{kind}: {why}")).or_default() += 1;
+            *counts
+                .lost
+                .entry(format!("{}: {why}", kind.name))
+                .or_default() += 1;
         }
     }
 

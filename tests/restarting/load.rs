@@ -23,13 +23,14 @@ pub struct Load {
 /// What became of the requests.
 pub struct Totals {
     pub json: Value,
-    /// When each request ended, what it took, and whether it was lost.
+    /// The requests that were answered.
     pub samples: Vec<Sample>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sample {
-    /// Since the epoch.
+    pub kind: String,
+    /// When it ended, since the epoch.
     pub at: Duration,
     pub took: Duration,
 }
@@ -101,10 +102,15 @@ impl Totals {
 }
 
 fn sample(line: &str) -> Option<Sample> {
-    let mut fields = line.split(',');
-    let at = Duration::from_millis(fields.next()?.parse().ok()?);
-    let took = Duration::from_micros(fields.next()?.parse().ok()?);
-    Some(Sample { at, took })
+    let fields: Vec<_> = line.splitn(4, ',').collect();
+    let [at, took, "0", kind] = fields[..] else {
+        return None;
+    };
+    Some(Sample {
+        kind: kind.to_owned(),
+        at: Duration::from_millis(at.parse().ok()?),
+        took: Duration::from_micros(took.parse().ok()?),
+    })
 }
 
 /// The time, on the clock of the samples.
