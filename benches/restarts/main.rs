@@ -39,6 +39,15 @@ struct Options {
     #[arg(long, default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
 
+    /// How far away the clients are, there and back: what is on the wire when a server ends a
+    /// connection is what it can lose
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    rtt_ms: u32,
+
+    /// Connections at once
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    connections: u32,
+
     /// Where to write restarts.svg and restarts.csv
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results"))]
     results: PathBuf,
@@ -54,6 +63,15 @@ const SERVERS: [(&str, &str); 2] = [("graceful-tls", "graceful"), ("bare hyper-u
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let every = Duration::from_millis(options.every_ms);
+    let load = [
+        ("--rate", options.rate),
+        ("--rtt-ms", options.rtt_ms),
+        ("--connections", options.connections),
+    ];
+    let load: Vec<_> = load
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let mut runs = Vec::new();
     for (name, server) in SERVERS {
         runs.push(Run::of(
@@ -61,7 +79,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             server,
             options.restarts,
             every,
-            options.rate,
+            &load,
         )?);
     }
     println!("{}", judge::heading());

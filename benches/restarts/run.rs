@@ -25,10 +25,11 @@ impl Run {
         server: &str,
         restarts: u32,
         every: Duration,
-        rate: u32,
+        load: &[String],
     ) -> Result<Self, Box<dyn Error>> {
         let site = Site::start(&["--server", server, "--shutdown-timeout-ms", "10000"]);
-        let load = Load::start(site.addr, &["--rate", &rate.to_string()]);
+        let load: Vec<_> = load.iter().map(String::as_str).collect();
+        let load = Load::start(site.addr, &load);
         let mut windows = Vec::new();
         sleep(every);
         for number in 1..=restarts {

@@ -1,6 +1,6 @@
 //! Connections: TCP, TLS, and hyper on top.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,6 +16,7 @@ use tokio_rustls::{
 };
 
 use crate::{
+    distance::Distant,
     mix::{Body, Protocol},
     settings::Settings,
     tally::Tally,
@@ -44,7 +45,8 @@ pub(crate) struct Connector {
     name: ServerName<'static>,
     http1: ClientConfigs,
     http2: ClientConfigs,
-    pub(crate) timeout: std::time::Duration,
+    pub(crate) timeout: Duration,
+    round_trip: Duration,
 }
 
 type ClientConfigs = Arc<ClientConfig>;
@@ -61,6 +63,7 @@ impl Connector {
             http1: config(b"http/1.1")?,
             http2: config(b"h2")?,
             timeout: settings.timeout(),
+            round_trip: settings.round_trip(),
         })
     }
 
@@ -107,7 +110,10 @@ impl Connector {
             Protocol::Http2 => &self.http2,
             _ => &self.http1,
         };
-        let tcp = Tcp::new(tcp, wire.clone());
+        let tcp = match self.round_trip.is_zero() {
+            true => Tcp::new(tcp, wire.clone()),
+            false => Tcp::new(Distant::new(tcp, self.round_trip), wire.clone()),
+        };
         let connector = TlsConnector::from(config.clone());
         let tls = connector.connect(self.name.clone(), tcp).await?;
         let agreed = tls.get_ref().1.alpn_protocol();

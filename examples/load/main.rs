@@ -19,10 +19,11 @@
 //!
 //! `settings` has the options and `mix` the kinds of requests. `worker` sends them one after the
 //! other when `schedule` says so, over the connection that its `lane` has; `connect` makes those,
-//! and `wire` watches how they end. `exchange` is one attempt and `verdict` says what it came to.
+//! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one attempt and `verdict` says what it came to.
 //! `tally` counts, `report` prints.
 
 mod connect;
+mod distance;
 mod exchange;
 mod lane;
 mod mix;

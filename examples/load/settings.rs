@@ -49,6 +49,11 @@ pub(crate) struct Settings {
     #[arg(allow_negative_numbers = true)]
     timeout: u64,
 
+    /// How far away the server is made to be, there and back
+    #[arg(long = "rtt-ms", value_name = "MS", default_value_t = 0, value_parser = distance)]
+    #[arg(allow_negative_numbers = true)]
+    round_trip: u64,
+
     /// Writes totals and the time line, in steps of 100 ms, as JSON; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -85,6 +90,10 @@ impl Settings {
 
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
+    }
+
+    pub(crate) fn round_trip(&self) -> Duration {
+        Duration::from_millis(self.round_trip)
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -129,6 +138,13 @@ fn ms(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(ms @ 1..=86_400_000) => Ok(ms),
         _ => Err("give milliseconds, 1 to 86400000 (a day)".into()),
+    }
+}
+
+fn distance(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(ms @ 0..=10_000) => Ok(ms),
+        _ => Err("give milliseconds, 0 to 10000".into()),
     }
 }
 

@@ -17,7 +17,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 use tokio_rustls::client::TlsStream;
@@ -87,15 +86,19 @@ impl Wire {
     }
 }
 
-/// The socket.
-#[derive(Debug)]
+/// The socket, near or far.
 pub(crate) struct Tcp {
-    io: TcpStream,
+    io: Pin<Box<dyn Socket>>,
     wire: Arc<Wire>,
 }
 
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Socket for T {}
+
 impl Tcp {
-    pub(crate) fn new(io: TcpStream, wire: Arc<Wire>) -> Self {
+    pub(crate) fn new(io: impl Socket + 'static, wire: Arc<Wire>) -> Self {
+        let io = Box::pin(io);
         Self { io, wire }
     }
 
@@ -114,7 +117,7 @@ impl AsyncRead for Tcp {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let poll = Pin::new(&mut self.io).poll_read(cx, buf);
+        let poll = self.io.as_mut().poll_read(cx, buf);
         if matches!(poll, Poll::Ready(Ok(()))) && buf.filled().len() == before {
             self.wire.fin.store(true, Relaxed);
         }
@@ -128,7 +131,7 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.io).poll_write(cx, buf);
+        let poll = self.io.as_mut().poll_write(cx, buf);
         self.noted(poll)
     }
 
@@ -137,7 +140,7 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let poll = self.io.as_mut().poll_write_vectored(cx, bufs);
         self.noted(poll)
     }
 
@@ -146,16 +149,15 @@ impl AsyncWrite for Tcp {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.io.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        self.io.as_mut().poll_shutdown(cx)
     }
 }
 
 /// The TLS stream. Its shutdown waits for the server's end, to see how that looks.
-#[derive(Debug)]
 pub(crate) struct Tls {
     io: TlsStream<Tcp>,
     wire: Arc<Wire>,
