@@ -6,6 +6,8 @@ mod wire;
 
 use std::{
     fs,
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -30,6 +32,21 @@ fn five_restarts_lose_nothing() {
     assert!(totals.count("requests") > 1000, "{}", totals.story());
     site.signal("TERM");
     site.wait_for_times("shutdown took", 6);
+}
+
+#[test]
+fn every_socket_is_handed_over() {
+    let site = Site::start(&["--listen", "127.0.0.1:0"]);
+    let said = site.said();
+    let addresses = said.trim().trim_start_matches("listening on ");
+    let (addresses, _) = addresses.split_once(" (pid").unwrap();
+    let addresses: Vec<SocketAddr> = addresses.split(' ').map(|a| a.parse().unwrap()).collect();
+    assert_eq!(addresses.len(), 2, "{said}");
+    site.restart();
+    for addr in addresses {
+        let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+        assert_eq!(client.get("/").unwrap().text(), "hello\n");
+    }
 }
 
 #[test]
@@ -138,6 +155,43 @@ fn the_old_process_does_not_restart() {
     assert!(lives(old), "{}", site.said());
     site.wait_gone(old);
     assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn the_old_process_accepts_nothing_more() {
+    let site = Site::start(&["--lame-duck-ms", "3000"]);
+    let old = site.pid();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    for _ in 0..40 {
+        let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+        let answer = client.get("/").unwrap();
+        assert!(
+            !answer.says_close(),
+            "answered by the old process: {answer:?}"
+        );
+    }
+    assert!(lives(old), "{}", site.said());
+}
+
+/// Or clients would wait in its queue, where nobody accepts them.
+#[test]
+fn no_socket_is_left_open_by_the_old_process() {
+    let site = Site::start(&["--lame-duck-ms", "0"]);
+    let old = site.pid();
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client
+        .send("GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    let new = site.pid();
+    kill("TERM", new);
+    site.wait_gone(new);
+    let refused = TcpStream::connect(site.addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(lives(old), "{}", site.said());
 }
 
 #[test]

@@ -74,13 +74,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .collect();
     let mut runs = Vec::new();
     for (name, server) in SERVERS {
-        runs.push(Run::of(
-            name,
-            server,
-            options.restarts,
-            every,
-            &load,
-        )?);
+        runs.push(Run::of(name, server, options.restarts, every, &load)?);
     }
     println!("{}", judge::heading());
     for run in &runs {
