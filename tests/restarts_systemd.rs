@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use restarting::{Site, install, kill, load::Load, output};
+use restarting::{Site, installed, kill, load::Load, output};
 use wire::{Client, Options};
 
 #[test]
@@ -151,8 +151,7 @@ fn a_pid_file_on_a_full_disk() {
         disk.path().display()
     );
     let run = format!("{mount}; exec \"$0\" \"$@\"");
-    let folder = tempfile::tempdir().unwrap();
-    install(folder.path());
+    let folder = installed();
     let mut server = Command::new("unshare")
         .args(["-rm", "sh", "-c", &run])
         .arg(folder.path().join("server"))
@@ -197,8 +196,7 @@ struct Activated {
 
 impl Activated {
     fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        install(folder.path());
+        let folder = installed();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = free.local_addr().unwrap();
         drop(free);

@@ -10,8 +10,8 @@ pub mod load;
 
 use std::{
     fs::{self, File},
+    io::Write,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -42,8 +42,7 @@ impl Site {
         options: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        install(folder.path());
+        let folder = installed();
         let mut command = Command::new(folder.path().join("server"));
         command
             .args(["--listen", "127.0.0.1:0", "--pid-file"])
@@ -129,11 +128,19 @@ impl Site {
     }
 
     /// Puts a file in the server's place.
+    ///
+    /// Another process writes it: a file that this one has open for writing could not be run, as
+    /// long as the child of another test inherits it.
     pub fn replace_by(&self, content: &[u8], mode: u32) {
-        let new = self.path("new");
-        fs::write(&new, content).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(mode)).unwrap();
-        fs::rename(new, self.path("server")).unwrap();
+        let script = format!("cat > new && chmod {mode:o} new && mv -f new server");
+        let mut shell = Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(&self.folder)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(content).unwrap();
+        assert!(shell.wait().unwrap().success());
     }
 
     /// Puts the server back in its place.
@@ -201,10 +208,14 @@ pub fn lives(pid: u32) -> bool {
     state.is_some_and(|state| state != "Z" && state != "X")
 }
 
-/// Puts the server into `folder`, as `server` and as `server.real`.
-pub fn install(folder: &Path) {
-    fs::copy(example("restart"), folder.join("server.real")).unwrap();
-    fs::hard_link(folder.join("server.real"), folder.join("server")).unwrap();
+/// A folder with the server in it, as `server` and as `server.real`.
+pub fn installed() -> TempDir {
+    // On the disk of the example, so that a link is enough.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for name in ["server", "server.real"] {
+        fs::hard_link(example("restart"), folder.path().join(name)).unwrap();
+    }
+    folder
 }
 
 /// What all the processes of a site write to.
