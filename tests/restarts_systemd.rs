@@ -157,6 +157,7 @@ fn a_pid_file_on_a_full_disk() {
         .arg(folder.path().join("server"))
         .args(["--listen", "127.0.0.1:0", "--pid-file"])
         .arg(&pid_file)
+        .args(restarting::PATIENT)
         .stdout(output(folder.path()))
         .stderr(output(folder.path()))
         .spawn()
@@ -203,6 +204,7 @@ impl Activated {
         let child = Command::new("systemd-socket-activate")
             .args(["-l", &addr.to_string()])
             .arg(folder.path().join("server"))
+            .args(restarting::PATIENT)
             .stdout(output(folder.path()))
             .stderr(output(folder.path()))
             .spawn();

@@ -9,7 +9,7 @@ pub(crate) const UNUSABLE: u8 = 2;
 
 /// A server that replaces itself on SIGUSR2 or SIGHUP, and stops on SIGTERM or Ctrl-C.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "restart")]
+#[command(name = "restart", args_override_self = true)]
 pub(crate) struct Settings {
     /// Address to listen on, may be given more than once; sockets that systemd passes come first
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
