@@ -270,6 +270,21 @@ fn a_log_on_a_full_disk() {
 }
 
 #[test]
+fn standard_error_on_a_full_disk() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let site = Site::start_with(&[], |command| command.stderr(full));
+    let load = Load::start(site.addr, &LIGHT);
+    site.restart();
+    site.replace("exit 3");
+    site.signal("USR2");
+    sleep(Duration::from_secs(1));
+    site.repair();
+    site.restart();
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+#[test]
 fn a_signal_that_means_nothing() {
     let site = Site::start(&[]);
     for signal in ["USR1", "ALRM", "IO"] {

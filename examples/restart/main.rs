@@ -28,6 +28,8 @@ mod routes;
 mod tls;
 
 mod bare;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod log;
 mod pid_file;
 mod process;
@@ -38,21 +40,23 @@ mod signals;
 mod sockets;
 mod systemd;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use ecdysis::Ecdysis;
 
-use settings::{Settings, UNUSABLE};
+use command_line::UNUSABLE;
+use settings::Settings;
 
 fn main() -> ExitCode {
-    let settings = match Settings::from_args() {
+    let settings = match command_line::parse::<Settings>() {
         Ok(settings) => settings,
         Err(status) => return status,
     };
     match run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Where standard error is a file on a full disk, the exit status has to do.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             UNUSABLE.into()
         }
     }
