@@ -16,7 +16,7 @@
 //!
 //! `settings` has the options, and `sockets` says where the listeners come from. `process` is the
 //! life of one process: it serves until a signal (`signals`) stops or replaces it; `replacement`
-//! starts the new one, with Cloudflare's `ecdysis`. `server` runs the testbed's endpoints behind
+//! starts the new one, with Cloudflare's `ecdysis`, and from then on the listener is `shared`. `server` runs the testbed's endpoints behind
 //! this crate, and `bare` behind hyper-util alone, to compare with. `systemd`, `pid_file` and `log`
 //! tell others how it goes.
 
@@ -36,6 +36,7 @@ mod process;
 mod replacement;
 mod server;
 mod settings;
+mod shared;
 mod signals;
 mod sockets;
 mod systemd;

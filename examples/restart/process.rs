@@ -12,8 +12,9 @@ use crate::{
     pid_file, replacement,
     server::Server,
     settings::Settings,
+    shared::HandedOver,
     signals::{self, Request},
-    sockets::{HandedOver, Sockets},
+    sockets::Sockets,
     systemd,
 };
 

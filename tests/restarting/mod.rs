@@ -160,10 +160,7 @@ impl Site {
         let failed = self.said().matches("restart failed").count();
         kill("USR2", pid);
         let said = self.wait_for_times("restart failed, this process goes on serving", failed + 1);
-        let line = said
-            .lines()
-            .filter(|line| line.contains("restart failed"))
-            .next_back();
+        let line = said.lines().rfind(|line| line.contains("restart failed"));
         assert!(line.unwrap().contains(why), "{said}");
         assert_eq!(self.pid(), pid, "{said}");
     }
