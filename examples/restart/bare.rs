@@ -1,0 +1,96 @@
+//! The same endpoints behind hyper-util and tokio-rustls alone, with hyper-util's
+//! `GracefulShutdown`: what people write by hand, to compare with.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Bare {
+    acceptor: TlsAcceptor,
+    router: Router,
+    shutdown_timeout: Duration,
+    stop: CancellationToken,
+    hurry: CancellationToken,
+}
+
+impl Bare {
+    pub(crate) fn new(config: ServerConfig, router: Router, shutdown_timeout: Duration) -> Self {
+        Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            router,
+            shutdown_timeout,
+            stop: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn stop(&self, hurry: bool) {
+        self.stop.cancel();
+        if hurry {
+            self.hurry.cancel();
+        }
+    }
+
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        listeners: Vec<TcpListener>,
+    ) -> Result<String, String> {
+        let graceful = Arc::new(GracefulShutdown::new());
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(self.clone().accept(listener, graceful.clone()));
+        }
+        accepting.join_all().await;
+        let graceful = Arc::into_inner(graceful).unwrap_or_default();
+        let drained = timeout(self.shutdown_timeout, graceful.shutdown());
+        let in_time = tokio::select! {
+            drained = drained => drained.is_ok(),
+            () = self.hurry.cancelled() => false,
+        };
+        Ok(match in_time {
+            true => "shutdown done".into(),
+            false => "shutdown done (deadline reached)".into(),
+        })
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    if let Ok((tcp, _)) = accepted {
+                        tokio::spawn(self.clone().connection(tcp, graceful.watcher()));
+                    }
+                }
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Self>, tcp: TcpStream, watcher: Watcher) {
+        let _ = tcp.set_nodelay(true);
+        let Ok(tls) = self.acceptor.accept(tcp).await else {
+            return;
+        };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new());
+        builder.http2().timer(TokioTimer::new());
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
+        let _ = watcher.watch(connection.into_owned()).await;
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// A server that replaces itself on SIGUSR2 or SIGHUP, and stops on SIGTERM or Ctrl-C.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "restart", args_override_self = true)]
+pub(crate) struct Settings {
+    /// Address to listen on, unless systemd passes sockets; may be given more than once
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443", value_parser = address)]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// Certificate chain, PEM, the server's own first [default: makes one for localhost]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// Private key of the certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// What serves the connections
+    #[arg(long, value_enum, default_value_t = Server::Graceful)]
+    pub(crate) server: Server,
+
+    /// How long connections that are open may go on being used, once this process is replaced or
+    /// stopped: every HTTP/1 answer tells the client to make a new one
+    #[arg(long = "lame-duck-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(default_value = "250", allow_negative_numbers = true)]
+    pub(crate) lame_duck: Duration,
+
+    /// How long requests in flight may go on after that
+    #[arg(long = "shutdown-timeout-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(default_value = "30000", allow_negative_numbers = true)]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// Keeps the process id of the one that serves in this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Appends the log to this file [default: standard error]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// Only checks the settings; a restart does so first
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// What serves the connections.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Server {
+    /// This crate.
+    Graceful,
+    /// hyper-util and its GracefulShutdown, to compare with.
+    Bare,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse();
+    address.map_err(|_| "give an IP address and a port, as in 127.0.0.1:8443".into())
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms @ 0..=DAY_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("give milliseconds, 0 to {DAY_MS} (a day)")),
+    }
+}

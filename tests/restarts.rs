@@ -1,0 +1,314 @@
+//! Restarts under load: what clients see of them, and what happens when the new process does not
+//! get ready.
+
+mod restarting;
+mod wire;
+
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{SocketAddr, TcpStream},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use restarting::{Site, kill, lives, load::Load};
+use wire::{Client, Options};
+
+/// A load that a small machine can serve beside other tests.
+const LIGHT: [&str; 4] = ["--rate", "200", "--connections", "16"];
+
+#[test]
+fn five_restarts_lose_nothing() {
+    let site = Site::start(&[]);
+    let load = Load::start(site.addr, &["--rate", "300"]);
+    for _ in 0..5 {
+        let (old, new) = site.restart();
+        assert_ne!(old, new);
+        sleep(Duration::from_millis(500));
+    }
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+    assert!(totals.count("requests") > 1000, "{}", totals.story());
+    site.signal("TERM");
+    site.wait_for_times("shutdown took", 6);
+}
+
+#[test]
+fn every_socket_is_handed_over() {
+    let site = Site::start(&["--listen", "127.0.0.1:0"]);
+    let said = site.said();
+    let addresses = said.trim().trim_start_matches("listening on ");
+    let (addresses, _) = addresses.split_once(" (pid").unwrap();
+    let addresses: Vec<SocketAddr> = addresses.split(' ').map(|a| a.parse().unwrap()).collect();
+    assert_eq!(addresses.len(), 2, "{said}");
+    site.restart();
+    for addr in addresses {
+        let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+        assert_eq!(client.get("/").unwrap().text(), "hello\n");
+    }
+}
+
+#[test]
+fn sighup_restarts_too() {
+    let site = Site::start(&[]);
+    site.signal("HUP");
+    site.wait_for_times("listening on ", 2);
+    site.wait_for("shutdown took");
+    assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn a_program_that_can_not_be_started() {
+    let site = Site::start(&[]);
+    fs::remove_file(site.path("server")).unwrap();
+    site.fails_to_restart("server can't be started: No such file or directory");
+    site.replace_by(b"\x7fELF and then nothing", 0o644);
+    site.fails_to_restart("server can't be started: Permission denied");
+    site.replace_by(b"\x7fELF and then nothing", 0o755);
+    site.fails_to_restart("server can't be started: Exec format error");
+    // And when it is mended, it restarts after all.
+    site.repair();
+    let (old, new) = site.restart();
+    assert_ne!(old, new);
+    assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn a_certificate_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let cert = folder.path().join("cert.pem").display().to_string();
+    let key = folder.path().join("key.pem").display().to_string();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let site = Site::start(&["--cert", &cert, "--key", &key]);
+    fs::write(&cert, "no certificate").unwrap();
+    site.fails_to_restart(&format!("--cert {cert}: holds no certificate"));
+    assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn a_new_process_that_does_not_get_ready() {
+    let site = Site::start(&[]);
+    let load = Load::start(site.addr, &LIGHT);
+    site.replace("echo it crashed; exit 3");
+    site.fails_to_restart("the new process exited before it was ready");
+    site.replace("exec sleep 60");
+    site.fails_to_restart("the new process was not ready within 5s, and was killed");
+    site.repair();
+    site.restart();
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+#[test]
+fn a_new_process_that_is_killed() {
+    let site = Site::start(&[]);
+    let load = Load::start(site.addr, &LIGHT);
+    site.replace("echo $$ > killed; exec sleep 60");
+    let old = site.pid();
+    kill("USR2", old);
+    let new = eventually(|| {
+        fs::read_to_string(site.path("killed"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    });
+    kill("KILL", new);
+    site.wait_for("this process goes on serving: the new process exited before it was ready");
+    assert_eq!(site.pid(), old);
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+#[test]
+fn two_restarts_at_once() {
+    let site = Site::start(&[]);
+    let load = Load::start(site.addr, &LIGHT);
+    site.replace("sleep 1; exec \"$0.real\" \"$@\"");
+    let old = site.pid();
+    kill("USR2", old);
+    sleep(Duration::from_millis(300));
+    kill("USR2", old);
+    site.wait_for("a restart is under way already, this one is ignored");
+    site.wait_for_times("listening on ", 2);
+    site.wait_gone(old);
+    let said = site.said();
+    assert_eq!(said.matches("listening on ").count(), 2, "{said}");
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{said}", totals.story());
+}
+
+#[test]
+fn the_old_process_does_not_restart() {
+    let site = Site::start(&["--lame-duck-ms", "2000"]);
+    let old = site.pid();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    kill("USR2", old);
+    site.wait_for("this process has been replaced: signal the one that serves now");
+    // One SIGTERM does not hurry what finishes anyway.
+    kill("TERM", old);
+    sleep(Duration::from_millis(300));
+    assert!(lives(old), "{}", site.said());
+    site.wait_gone(old);
+    assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn the_old_process_accepts_nothing_more() {
+    let site = Site::start(&["--lame-duck-ms", "3000"]);
+    let old = site.pid();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    for _ in 0..40 {
+        let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+        let answer = client.get("/").unwrap();
+        assert!(
+            !answer.says_close(),
+            "answered by the old process: {answer:?}"
+        );
+    }
+    assert!(lives(old), "{}", site.said());
+}
+
+/// Or clients would wait in its queue, where nobody accepts them.
+#[test]
+fn no_socket_is_left_open_by_the_old_process() {
+    let site = Site::start(&["--lame-duck-ms", "0"]);
+    let old = site.pid();
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client
+        .send("GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    let new = site.pid();
+    kill("TERM", new);
+    site.wait_gone(new);
+    let refused = TcpStream::connect(site.addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(lives(old), "{}", site.said());
+}
+
+#[test]
+fn sigterm_during_a_restart() {
+    let site = Site::start(&[]);
+    let load = Load::start(site.addr, &LIGHT);
+    site.replace("touch started; sleep 1; exec \"$0.real\" \"$@\"");
+    let old = site.pid();
+    kill("USR2", old);
+    eventually(|| site.path("started").exists().then_some(()));
+    kill("TERM", old);
+    site.wait_for("stopping during a restart: if the new process gets ready, it serves on");
+    site.wait_for_times("listening on ", 2);
+    site.wait_gone(old);
+    assert_ne!(site.pid(), old);
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+#[test]
+fn sigterm_before_there_is_a_new_process() {
+    let site = Site::start(&[]);
+    site.replace_by(b"#!/bin/sh\ntouch \"${0%/*}/checking\"; sleep 60", 0o755);
+    let old = site.pid();
+    kill("USR2", old);
+    eventually(|| site.path("checking").exists().then_some(()));
+    kill("TERM", old);
+    site.wait_for("restart failed, and nobody serves any more: it was told to stop first");
+    site.wait_gone(old);
+    assert!(!site.path("pid").exists());
+}
+
+#[test]
+fn the_old_process_is_killed_during_a_restart() {
+    let site = Site::start(&[]);
+    site.replace("touch started; sleep 1; exec \"$0.real\" \"$@\"");
+    let old = site.pid();
+    kill("USR2", old);
+    eventually(|| site.path("started").exists().then_some(()));
+    kill("KILL", old);
+    site.wait_for("the process before is gone: serving without a word to it");
+    site.wait_for_times("listening on ", 2);
+    assert_eq!(get(&site), "hello\n");
+}
+
+#[test]
+fn a_client_that_holds_a_stream_past_the_deadline() {
+    let site = Site::start(&["--shutdown-timeout-ms", "1000"]);
+    let load = Load::start(site.addr, &LIGHT);
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client
+        .send("GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+    site.restart();
+    let said = site.said();
+    assert!(said.contains("(deadline reached)"), "{said}");
+    let ending = client.read_until_end(Duration::from_secs(5));
+    assert!(ending.is_proper(), "{ending:?}");
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{said}", totals.story());
+}
+
+#[test]
+fn a_log_on_a_full_disk() {
+    let site = Site::start(&["--log", "/dev/full"]);
+    let load = Load::start(site.addr, &LIGHT);
+    site.restart();
+    let said = site.said();
+    assert!(
+        said.contains("error: --log /dev/full: No space left on device (os error 28): logging to"),
+        "{said}"
+    );
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{said}", totals.story());
+}
+
+#[test]
+fn standard_error_on_a_full_disk() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let site = Site::start_with(&[], |command| command.stderr(full));
+    let load = Load::start(site.addr, &LIGHT);
+    site.restart();
+    site.replace("exit 3");
+    site.signal("USR2");
+    sleep(Duration::from_secs(1));
+    site.repair();
+    site.restart();
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+#[test]
+fn a_signal_that_means_nothing() {
+    let site = Site::start(&[]);
+    for signal in ["USR1", "ALRM", "IO"] {
+        site.signal(signal);
+        site.wait_for(&format!(
+            "SIG{signal} means nothing here: SIGUSR2 or SIGHUP restarts"
+        ));
+    }
+    assert_eq!(get(&site), "hello\n");
+}
+
+fn get(site: &Site) -> String {
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client.get("/").unwrap().text()
+}
+
+/// Waits until there is something.
+fn eventually<T>(mut what: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(it) = what() {
+            return it;
+        }
+        assert!(begun.elapsed() < restarting::SOON);
+        sleep(Duration::from_millis(10));
+    }
+}
