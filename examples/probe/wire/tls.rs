@@ -36,9 +36,7 @@ impl Tls {
     /// Bytes which rustls wants sent.
     fn pending(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        while self.conn.wants_write() {
-            self.conn.write_tls(&mut out).expect("write to memory");
-        }
+        while self.conn.wants_write() && self.conn.write_tls(&mut out).is_ok() {}
         out
     }
 
@@ -54,7 +52,10 @@ impl Tls {
             return heard.close_notify(story);
         }
         let opened = self.process(record).map(|closed| {
-            self.drain(heard);
+            match self.drain(heard) {
+                0 => {}
+                n => _ = story.tally("< plaintext", n),
+            }
             if closed {
                 heard.close_notify(story);
             }
@@ -81,11 +82,14 @@ impl Tls {
         Ok(closed)
     }
 
-    fn drain(&mut self, heard: &mut Heard) {
+    /// Takes the plaintext from rustls, and says how much it was.
+    fn drain(&mut self, heard: &mut Heard) -> usize {
+        let before = heard.plaintext.len();
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = self.conn.reader().read(&mut buffer) {
             heard.plaintext.extend_from_slice(&buffer[..n]);
         }
+        heard.plaintext.len() - before
     }
 }
 
@@ -111,10 +115,8 @@ impl Layer for Tls {
     }
 
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        self.conn
-            .writer()
-            .write_all(plaintext)
-            .expect("write to memory");
+        // Refused once nothing can be encrypted any more: then nothing of it is sent.
+        let _ = self.conn.writer().write_all(plaintext);
         self.pending()
     }
 }
