@@ -22,8 +22,10 @@ pub enum Expect {
     End,
     /// A fatal alert.
     Alert,
-    /// An end, without another word: a fatal alert has been said by the client.
+    /// An end, of which nothing has to be said: there is no TLS yet, or no more.
     Silence,
+    /// To be let go, however: the client does not read what it is told.
+    LetGo,
     /// Word that this port does not speak plain HTTP, as an answer or as an alert.
     PlainHttp,
     /// An answer that broke off, and shows it.
@@ -66,6 +68,7 @@ fn verdict(seen: &Seen, expect: Expect, rule: &str, goaway: bool) -> Judgement {
     }
     let judged = match expect {
         Expect::Cut => cut(seen),
+        Expect::LetGo => None,
         _ => answer(seen, expect, rule),
     };
     // What was lost is worse than a descriptor that is held.
@@ -183,6 +186,7 @@ fn end(seen: &Seen, expect: Expect, rule: &str) -> Judgement {
         Expect::Alert => alert(seen, rule),
         Expect::PlainHttp => plain_http(seen, rule),
         Expect::Silence => silence(seen, rule),
+        Expect::LetGo => say(Proper, rule, "The server let go of it."),
         _ => closure(seen, expect, rule),
     }
 }
@@ -215,7 +219,11 @@ fn alert(seen: &Seen, rule: &str) -> Judgement {
 
 fn silence(seen: &Seen, rule: &str) -> Judgement {
     match seen.reset() {
-        None => say(Proper, rule, "The server closed at once."),
+        None => say(
+            Proper,
+            rule,
+            "The server ended it, and there was nothing to say.",
+        ),
         Some(_) => say(
             Allowed,
             rule,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::seen::{Held, Seen};
 use crate::stage::Stage;
 use crate::timeline::events;
-use crate::wire::{Client, Connection, End, H2, Layer, Pumped, RawTcp};
+use crate::wire::{Client, Connection, End, H2, H2Options, Layer, Pumped, RawTcp};
 
 /// What the client itself does about the end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +70,8 @@ impl Peer for H2 {
     }
 
     fn notify(&mut self) {
+        // Whoever has said close_notify may not acknowledge anything any more.
+        self.options = H2Options::silent();
         self.conn.notify();
     }
 

@@ -8,7 +8,7 @@ use crate::judge::Expect;
 use crate::seen::{Came, Seen};
 use crate::stage::Stage;
 use crate::watch::{Manners, watch};
-use crate::wire::{Frame, H2, Version};
+use crate::wire::{Frame, H2, H2Options, Version, kind};
 
 pub const TABLE: &[Scenario] = &[
     Scenario {
@@ -125,6 +125,10 @@ fn half_close(stage: &Stage) -> io::Result<Seen> {
 /// Request and close_notify in one segment, so that the server finds both.
 pub(super) fn half_close_behind(stage: &Stage, path: &str) -> io::Result<Seen> {
     let mut h2 = stage.http2()?;
+    // The server's SETTINGS have to be acknowledged before close_notify: nothing may follow that.
+    let settings = |frame: &Frame| frame.is(kind::SETTINGS) && !frame.is_ack();
+    h2.wait_frame(settings, stage.left());
+    h2.options = H2Options::silent();
     let request = h2.request(&stage.fields("GET", path), true);
     h2.conn.note(&format!("request GET {path}"));
     let mut bytes = h2.conn.encrypt_only(request.encode());

@@ -115,7 +115,7 @@ pub const TABLE: &[Scenario] = &[
         title: "A client that stops reading",
         http: Http::V1_1,
         tls: Tls::Both,
-        expect: Expect::Cut,
+        expect: Expect::LetGo,
         rule: "RFC 9112 9.5",
         play: stuck_reader,
     },
