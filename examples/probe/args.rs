@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use crate::scenarios;
+use crate::{scenarios, shutdown};
 
 /// See how an HTTPS server ends its connections: what each of them left on the wire, and whether
 /// anything was lost.
@@ -109,12 +109,19 @@ impl Args {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
     }
 
+    /// Whether the server can be started on any port.
+    pub fn has_port_placeholder(&self) -> bool {
+        self.start
+            .as_ref()
+            .is_some_and(|command| command.contains("{port}"))
+    }
+
     /// What one option alone can't tell.
     pub fn check(&self) -> Result<(), String> {
-        let all: Vec<_> = scenarios::all(true)
-            .iter()
-            .map(|(_, scenario)| scenario.id)
-            .collect();
+        let (all, shutdowns) = (scenarios::all(true), shutdown::TABLE.iter());
+        let all = all.iter().map(|(_, scenario)| scenario.id);
+        let mut all: Vec<_> = all.chain(shutdowns.map(|scenario| scenario.id)).collect();
+        all.dedup();
         match self.only.iter().find(|name| !all.contains(&name.as_str())) {
             Some(name) => Err(format!("--only {name}: there is {}", all.join(", "))),
             None => Ok(()),

@@ -21,7 +21,7 @@ enum News {
 }
 
 /// Between the starts of two threads, so that the server is not met by all of them at once.
-const STAGGER: Duration = Duration::from_millis(10);
+const STAGGER: Duration = Duration::from_millis(20);
 
 /// Does all jobs, so many at once; what they found is in their order.
 pub fn run(jobs: Vec<Job<'_>>, at_once: usize) -> Vec<Ending> {

@@ -24,6 +24,8 @@ pub enum Expect {
     Alert,
     /// An end, of which nothing has to be said: there is no TLS yet, or no more.
     Silence,
+    /// An answer, unless the request crossed the end of the connection.
+    Race,
     /// To be let go, however: the client does not read what it is told.
     LetGo,
     /// Word that this port does not speak plain HTTP, as an answer or as an alert.
@@ -152,6 +154,12 @@ fn no_answer(seen: &Seen, expect: Expect, rule: &str) -> Option<Judgement> {
     };
     match expect {
         Expect::Answer => Some(say(Lost, rule, format!("No answer: {how}."))),
+        Expect::Race if seen.declined => None,
+        Expect::Race => {
+            let note =
+                format!("A request went unanswered, {how}: only a safe one may be repeated.");
+            Some(say(Allowed, rule, note))
+        }
         Expect::AnswerAdvised => {
             let note = format!("The client is not told what is wrong: {how}.");
             Some(say(Allowed, rule, note))

@@ -19,9 +19,11 @@ mod crew;
 mod judge;
 mod label;
 mod page;
+mod process;
 mod run;
 mod scenarios;
 mod seen;
+mod shutdown;
 mod stage;
 mod table;
 mod target;
@@ -36,7 +38,8 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use args::Args;
-use run::{FORMAT, Run, Server, Verdict};
+use process::Process;
+use run::{Ending, FORMAT, Run, Server, Verdict};
 use target::{Facts, Target};
 use wire::Version;
 
@@ -82,10 +85,13 @@ fn act(args: &Args) -> Result<ExitCode, String> {
 
 fn probe(args: &Args, target: &Target) -> Result<Run, String> {
     let (started, begun) = (SystemTime::now(), Instant::now());
+    let process = match &args.start {
+        Some(command) => Some(Process::start(command, target.addr)?),
+        None => None,
+    };
     let facts = target.examine(args)?;
     introduce(args, target, &facts);
-    let jobs = black_box::jobs(args, target, &facts);
-    let endings = crew::run(jobs, args.at_once);
+    let endings = play(args, target, &facts, process);
     Ok(Run {
         format: FORMAT,
         server: Server {
@@ -97,6 +103,23 @@ fn probe(args: &Args, target: &Target) -> Result<Run, String> {
         took_ms: begun.elapsed().as_millis() as u64,
         endings,
     })
+}
+
+/// All scenarios. Shutdowns run beside the others where each can have a port of its own.
+fn play(args: &Args, target: &Target, facts: &Facts, process: Option<Process>) -> Vec<Ending> {
+    let mut jobs = black_box::jobs(args, target, facts);
+    let shutdowns = match args.start {
+        Some(_) => shutdown::jobs(args, target, facts),
+        None => Vec::new(),
+    };
+    if args.has_port_placeholder() {
+        jobs.extend(shutdowns);
+        return crew::run(jobs, args.at_once);
+    }
+    let mut endings = crew::run(jobs, args.at_once);
+    drop(process);
+    endings.extend(crew::run(shutdowns, 1));
+    endings
 }
 
 /// Says what was found out before anything is tried, unless only JSON is wanted.

@@ -20,6 +20,8 @@ pub struct Seen {
     pub late_reset: Option<Duration>,
     /// A GOAWAY came.
     pub goaway: bool,
+    /// That GOAWAY says that the request was not processed.
+    pub declined: bool,
     pub held: Held,
     /// When the client stopped looking.
     pub ended: Duration,

@@ -39,7 +39,18 @@ const TABLE: &[(&str, Side, Kind)] = &[
 
 /// The events in order.
 pub fn events(story: &Story) -> Vec<Event> {
-    story.lines().iter().filter_map(event).collect()
+    let mut events: Vec<Event> = Vec::new();
+    for event in story.lines().iter().filter_map(event) {
+        match events.last_mut() {
+            // An answer comes in many records; what is of interest is that it came.
+            Some(last) if last.kind == Answer && event.kind == Answer => {
+                last.bytes += event.bytes;
+                last.detail = format!("until {:.0} ms", event.ms);
+            }
+            _ => events.push(event),
+        }
+    }
+    events
 }
 
 fn event(line: &Line) -> Option<Event> {

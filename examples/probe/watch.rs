@@ -54,7 +54,9 @@ impl Peer for Client {
 
     fn notify(&mut self) {
         // Whether it still can be sent is up to the server, and nothing to complain of.
-        let _ = self.send_close_notify();
+        if !self.story().has("> close_notify") {
+            let _ = self.send_close_notify();
+        }
     }
 }
 
@@ -101,7 +103,7 @@ pub fn watch(peer: &mut impl Peer, stage: &Stage, manners: Manners) -> Seen {
         peer.conn().linger_for_reset(LINGER);
         if peer.conn().ending().is_fin() {
             peer.notify();
-            let _ = peer.conn().fin();
+            fin(peer.conn());
         }
     }
     let held = held(peer.conn(), stage);
@@ -141,8 +143,14 @@ fn say_goodbye(peer: &mut impl Peer, said: &mut bool) -> Option<Instant> {
         peer.notify();
         return Some(Instant::now() + BEFORE_FIN);
     }
-    let _ = peer.conn().fin();
+    fin(peer.conn());
     None
+}
+
+fn fin<L: Layer>(conn: &mut Connection<L>) {
+    if !conn.story().has("> FIN") {
+        let _ = conn.fin();
+    }
 }
 
 /// Waits until the server has let go, as long as patience lasts.
@@ -178,6 +186,7 @@ pub fn see(peer: &mut impl Peer, held: Held) -> Seen {
         end: ending.end,
         late_reset: ending.late_reset,
         goaway,
+        declined: false,
         held,
         ended: conn.now(),
         too_much: conn.is_full(),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Http, Scenario, Tls, ask, came};
+use super::{Http, Scenario, Tls, ask, http1_came};
 use crate::judge::Expect;
 use crate::seen::Seen;
 use crate::stage::Stage;
@@ -69,7 +69,7 @@ fn plain_http(stage: &Stage) -> io::Result<Seen> {
     let request = stage.request(&line, "Connection: close\r\n");
     ask(&mut client, &line, request);
     let is_http = starts_with(&mut client, b"HTTP/", stage);
-    let came = is_http.then(|| came(&mut client, "GET", stage));
+    let came = is_http.then(|| http1_came(&mut client, "GET", stage));
     let seen = watch(&mut client, stage, Manners::Leaves(AT_ONCE));
     Ok(seen.with(came.unwrap_or_default()))
 }

@@ -86,7 +86,7 @@ pub const TABLE: &[Scenario] = &[
 ];
 
 /// Sends a GET, and says so on the time line.
-pub(super) fn get(h2: &mut H2, stage: &Stage, path: &str) -> u32 {
+pub fn get(h2: &mut H2, stage: &Stage, path: &str) -> u32 {
     let frame = h2.request(&stage.fields("GET", path), true);
     h2.conn.note(&format!("request GET {path}"));
     // A write that fails is part of what is seen.

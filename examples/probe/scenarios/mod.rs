@@ -7,6 +7,8 @@ mod requests;
 mod testbed;
 mod time_outs;
 
+pub use http2::get as http2_get;
+
 use std::io;
 
 use crate::judge::Expect;
@@ -30,7 +32,7 @@ pub struct Scenario {
 }
 
 /// What is spoken inside TLS.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Http {
     None,
     V1_0,
@@ -105,7 +107,7 @@ fn ask<L: Layer>(client: &mut Connection<L>, what: &str, plaintext: impl AsRef<[
 }
 
 /// The answer to a request with this method, as far as it comes while patience lasts.
-fn came<L: Layer>(client: &mut Connection<L>, method: &str, stage: &Stage) -> Came {
+pub fn http1_came<L: Layer>(client: &mut Connection<L>, method: &str, stage: &Stage) -> Came {
     match client.read_response_to(method, stage.left()) {
         Ok(response) => Came::from(&response),
         Err(_) => Came {

@@ -4,7 +4,7 @@ use std::io;
 use std::thread::sleep;
 use std::time::Duration;
 
-use super::{Http, Scenario, Tls, ask, came};
+use super::{Http, Scenario, Tls, ask, http1_came};
 use crate::judge::Expect;
 use crate::seen::Seen;
 use crate::stage::Stage;
@@ -22,7 +22,7 @@ pub const TABLE: &[Scenario] = &[
         play: connection_close,
     },
     Scenario {
-        id: "http-1.0",
+        id: "http-1-0",
         title: "HTTP/1.0, where the end of the connection may end the answer",
         http: Http::V1_0,
         tls: Tls::Both,
@@ -150,7 +150,7 @@ const CLOSE: &str = "Connection: close\r\n";
 fn exchange(stage: &Stage, line: &str, fields: &str, manners: Manners) -> io::Result<Seen> {
     let mut client = stage.http1()?;
     ask(&mut client, line, stage.request(line, fields));
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, manners).with(came))
 }
 
@@ -189,7 +189,7 @@ fn pipelined(stage: &Stage) -> io::Result<Seen> {
         &format!("{line}, Connection: close, and another"),
         both,
     );
-    let first = came(&mut client, "GET", stage);
+    let first = http1_came(&mut client, "GET", stage);
     let seen = watch(&mut client, stage, Manners::Waits).with(first);
     Ok(match client.unread().is_empty() {
         true => seen,
@@ -202,7 +202,7 @@ fn oversized(stage: &Stage) -> io::Result<Seen> {
     let field = format!("X-Probe: {}\r\n", "x".repeat(UPLOAD));
     let request = stage.request(&get(stage), &field);
     send_all(&mut client, "GET with a field of 256 KiB", &request);
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Leaves(A_WHILE)).with(came))
 }
 
@@ -217,7 +217,7 @@ pub(super) fn upload(stage: &Stage, path: &str) -> io::Result<Seen> {
     let mut request = stage.request(&line, &format!("Content-Length: {UPLOAD}\r\n"));
     request.push_str(&"u".repeat(UPLOAD));
     send_all(&mut client, &format!("{line}, 256 KiB"), &request);
-    let came = came(&mut client, "POST", stage);
+    let came = http1_came(&mut client, "POST", stage);
     Ok(watch(&mut client, stage, Manners::Leaves(A_WHILE)).with(came))
 }
 
@@ -244,7 +244,7 @@ fn slow_reader(stage: &Stage) -> io::Result<Seen> {
         sleep(Duration::from_millis(50));
         client.pump(std::time::Instant::now());
     }
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Waits).with(came))
 }
 
@@ -260,7 +260,7 @@ pub(super) fn half_close_behind(stage: &Stage, path: &str) -> io::Result<Seen> {
     let mut bytes = client.encrypt_only(stage.request(&line, ""));
     bytes.extend(client.close_notify_bytes());
     let _ = client.send_raw(bytes);
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Waits).with(came))
 }
 
@@ -268,7 +268,7 @@ fn fin_behind_request(stage: &Stage) -> io::Result<Seen> {
     let mut client = stage.http1()?;
     ask(&mut client, &get(stage), stage.request(&get(stage), ""));
     let _ = client.fin();
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Waits).with(came))
 }
 

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::requests::{half_close_behind, upload};
-use super::{Http, Scenario, Tls, ask, came, http2};
+use super::{Http, Scenario, Tls, ask, http1_came, http2};
 use crate::judge::Expect;
 use crate::seen::{Came, Seen};
 use crate::stage::Stage;
@@ -171,7 +171,7 @@ const AT_ONCE: Manners = Manners::Leaves(Duration::from_millis(500));
 fn exchange(stage: &Stage, line: &str) -> io::Result<Seen> {
     let mut client = stage.http1()?;
     ask(&mut client, line, stage.request(line, ""));
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, AT_ONCE).with(came))
 }
 
@@ -204,7 +204,7 @@ fn stuck_reader(stage: &Stage) -> io::Result<Seen> {
     }
     let held = held(&mut client, stage);
     let late = stage.for_another(Duration::from_secs(3));
-    let came = came(&mut client, "GET", &late);
+    let came = http1_came(&mut client, "GET", &late);
     let seen = watch(&mut client, &late, Manners::Waits).with(came);
     Ok(Seen { held, ..seen })
 }

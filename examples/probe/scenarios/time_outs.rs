@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Http, Scenario, Tls, ask, came};
+use super::{Http, Scenario, Tls, ask, http1_came};
 use crate::judge::Expect;
 use crate::seen::{Came, Seen};
 use crate::stage::Stage;
@@ -104,7 +104,7 @@ fn half_head(stage: &Stage) -> io::Result<Seen> {
     let mut client = stage.http1()?;
     let half = format!("GET {} HTTP/1.1\r\nHost: ", stage.path);
     ask(&mut client, "half a head", half);
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Waits).with(came))
 }
 
@@ -112,7 +112,7 @@ fn keep_alive_idle(stage: &Stage) -> io::Result<Seen> {
     let mut client = stage.http1()?;
     let line = format!("GET {} HTTP/1.1", stage.path);
     ask(&mut client, &line, stage.request(&line, ""));
-    let came = came(&mut client, "GET", stage);
+    let came = http1_came(&mut client, "GET", stage);
     Ok(watch(&mut client, stage, Manners::Waits).with(came))
 }
 

@@ -67,6 +67,11 @@ impl Story {
         self.push(text.into(), Some((1, bytes)))
     }
 
+    /// Whether there is a line that says just this.
+    pub fn has(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.text == text)
+    }
+
     /// All lines, in order.
     pub fn lines(&self) -> &[Line] {
         &self.lines

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, ClientConnection, Error, HandshakeKind};
+use rustls::{AlertDescription, ClientConnection, Error, HandshakeKind, ProtocolVersion};
 
 use super::connection::{Connection, Pumped};
 use super::layer::{Heard, Layer};
@@ -161,11 +161,14 @@ impl Client {
                 return Err(self.failure(ErrorKind::TimedOut, "handshake timed out"));
             }
         }
-        let (version, alpn) = (self.layer.conn.protocol_version(), self.alpn());
-        let how = self.layer.conn.handshake_kind();
-        self.story.note(format!(
-            "handshake complete: {version:?}, ALPN {alpn:?}, {how:?}"
-        ));
+        let version = match self.layer.conn.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        };
+        let alpn = self.alpn().unwrap_or("no protocol".into());
+        let resumed = if self.resumed() { ", resumed" } else { "" };
+        self.story
+            .note(format!("handshake complete: {version}, {alpn}{resumed}"));
         Ok(())
     }
 
