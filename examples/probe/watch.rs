@@ -1,9 +1,9 @@
 //! The end of a connection: reads until the server ends it, answers as clients do, and waits until
 //! the server has let go of its descriptor.
 
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::descriptors::wait_let_go;
 use crate::seen::{Held, Seen};
 use crate::stage::Stage;
 use crate::timeline::events;
@@ -26,8 +26,6 @@ const BETWEEN: Duration = Duration::from_millis(300);
 const BEFORE_FIN: Duration = Duration::from_millis(500);
 /// How long to look for a RST behind a FIN.
 const LINGER: Duration = Duration::from_millis(30);
-/// How soon to look at the descriptor again; each time a little later.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// A client of any kind.
 pub trait Peer {
@@ -161,16 +159,13 @@ pub fn held<L: Layer>(conn: &mut Connection<L>, stage: &Stage) -> Held {
             _ => Held::Unknown,
         };
     }
-    let mut pause = LOOK.0;
-    while conn.server_holds() {
-        if Instant::now() >= stage.deadline {
-            return Held::Still;
-        }
-        sleep(pause);
-        pause = (pause * 3 / 2).min(LOOK.1);
-    }
+    let (server, client) = (conn.peer_addr(), conn.local_addr());
+    let (began, now) = (Instant::now(), conn.now());
+    let Some(at) = wait_let_go(server, client, stage.deadline) else {
+        return Held::Still;
+    };
     conn.note("server let go of its descriptor");
-    Held::Until(conn.now())
+    Held::Until(now + at.saturating_duration_since(began))
 }
 
 /// What has been seen by now, but for the answer.

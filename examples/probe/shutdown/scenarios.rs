@@ -10,7 +10,6 @@ use crate::judge::{Expect, judge};
 use crate::run::Verdict;
 use crate::scenarios::Http;
 use crate::seen::Seen;
-use crate::stage::Stage;
 use crate::watch::{Manners, watch};
 use crate::wire::Client;
 
