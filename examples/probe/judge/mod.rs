@@ -289,3 +289,6 @@ fn closure(seen: &Seen, expect: Expect, rule: &str) -> Judgement {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
