@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use crate::descriptors::wait_let_go;
+use crate::run::{Event, Kind, Side};
 use crate::seen::{Held, Seen};
 use crate::stage::Stage;
-use crate::timeline::events;
+use crate::timeline;
 use crate::wire::{Client, Connection, End, H2, H2Options, Layer, Pumped, RawTcp};
 
 /// What the client itself does about the end.
@@ -173,6 +174,7 @@ pub fn see(peer: &mut impl Peer, held: Held) -> Seen {
     let goaway = peer.has_goaway();
     let conn = peer.conn();
     let ending = conn.ending();
+    let events = timeline::events(conn.story());
     Seen {
         answer: None,
         close_delimited: false,
@@ -180,12 +182,22 @@ pub fn see(peer: &mut impl Peer, held: Held) -> Seen {
         alert: ending.alert.map(|(kind, _)| format!("{kind:?}")),
         end: ending.end,
         late_reset: ending.late_reset,
+        client_ended: client_ended(&events),
         goaway,
         declined: false,
         held,
         ended: conn.now(),
         too_much: conn.is_full(),
         remark: None,
-        events: events(conn.story()),
+        events,
     }
+}
+
+/// Whether the client ended its side before the server did.
+fn client_ended(events: &[Event]) -> bool {
+    let ends = |event: &&Event| matches!(event.kind, Kind::CloseNotify | Kind::Fin | Kind::Rst);
+    events
+        .iter()
+        .find(ends)
+        .is_some_and(|event| event.from == Side::Client)
 }

@@ -17,6 +17,7 @@ fn proper() -> Seen {
         alert: None,
         end: End::Fin(MS),
         late_reset: None,
+        client_ended: false,
         goaway: false,
         declined: false,
         held: Held::Until(MS),
