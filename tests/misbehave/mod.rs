@@ -4,6 +4,10 @@
 //! on a thread of its own, with blocking rustls and no runtime, and does exactly what the closure
 //! given to it says.
 
+#![allow(dead_code)]
+
+mod cert;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::SockRef;
 
-use super::test_cert;
+pub use cert::test_cert;
 
 /// A server which is running, or has run.
 pub struct Server {
@@ -60,6 +64,26 @@ pub fn serve_tcp(connections: usize, behave: impl Fn(TcpStream) + Send + 'static
         }
     });
     Server { addr, thread }
+}
+
+/// Serves TLS on any number of connections at once, for as long as the test runs.
+pub fn serve_tls_for_ever(
+    config: Arc<ServerConfig>,
+    behave: impl Fn(Peer) + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let addr = listener.local_addr().expect("local address");
+    thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            let (config, behave) = (config.clone(), behave.clone());
+            thread::spawn(move || {
+                let mut peer = Peer::new(tcp, config);
+                peer.handshake();
+                behave(peer);
+            });
+        }
+    });
+    addr
 }
 
 /// Both TLS versions, a fresh certificate, and these protocols.
