@@ -1,0 +1,101 @@
+//! What people run today, with the testbed's endpoints: for the probe, the benches and the tests
+//! to compare with.
+//!
+//! ```sh
+//! cargo run --release --example peers -- --server bare-hyper --port 8443
+//! ```
+//!
+//! Each server is written after its project's own examples, one a file: `bare_hyper`,
+//! `axum_server` and `tls_listener`. `plain` has no TLS; nginx and Apache httpd stand before it,
+//! with `nginx.conf` and `apache.conf`. Router, certificate, ALPN and TLS versions are the
+//! testbed's.
+//!
+//! It prints `listening on ADDR` once it accepts connections, begins a graceful shutdown on
+//! SIGTERM and exits 0. What can't work is said in one line, with exit status 2.
+
+mod axum_server;
+mod bare_hyper;
+mod plain;
+mod settings;
+mod tls_listener;
+
+#[path = "../../examples/testbed/bodies.rs"]
+mod bodies;
+#[path = "../../examples/testbed/routes.rs"]
+mod routes;
+#[path = "../../examples/testbed/tls.rs"]
+mod tls;
+
+use std::{error::Error, net::SocketAddr, process::ExitCode, sync::Arc};
+
+use axum::Router;
+use graceful_tls::GracefulTls;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use settings::{Server, Settings};
+
+/// What every peer is given to serve.
+struct Site {
+    app: Router,
+    tls: Arc<ServerConfig>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::from_args() {
+        Ok(settings) => settings,
+        Err(status) => return status,
+    };
+    match run(&settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            settings::UNUSABLE.into()
+        }
+    }
+}
+
+async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let site = site(settings)?;
+    match settings.server {
+        Server::BareHyper => bare_hyper::serve(site, settings).await,
+        Server::AxumServer => axum_server::serve(site, settings).await,
+        Server::TlsListener => tls_listener::serve(site, settings).await,
+        Server::Plain => plain::serve(site, settings).await,
+    }
+}
+
+fn site(settings: &Settings) -> Result<Site, Box<dyn Error>> {
+    let tls = Arc::new(tls::config(settings)?);
+    // For the state of `/ready` alone: nothing here serves with it.
+    let app = routes::router(GracefulTls::new(tls.clone())?);
+    Ok(Site { app, tls })
+}
+
+/// Listens, and says so.
+async fn listen(addr: SocketAddr) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(addr).await;
+    let listener = listener.map_err(|error| unbound(addr, &error))?;
+    let addr = listener.local_addr().map_err(|error| error.to_string())?;
+    println!("listening on {addr}");
+    Ok(listener)
+}
+
+fn unbound(addr: SocketAddr, error: &std::io::Error) -> String {
+    let port = addr.port();
+    format!("--port {port}: {error}: choose another, or let --port 0 take a free one")
+}
+
+/// Resolves at the first SIGTERM; later ones have no effect.
+async fn terminate() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminations) => {
+            terminations.recv().await;
+        }
+        Err(error) => eprintln!("SIGTERM can't be waited for: {error}"),
+    }
+}
