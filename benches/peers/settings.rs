@@ -22,7 +22,7 @@ pub(crate) struct Settings {
 
     /// Port on 127.0.0.1 to listen on; 0 takes a free one
     #[arg(long, value_name = "N", default_value = "8443")]
-    port: u16,
+    pub(crate) port: u16,
 
     /// Certificate chain, PEM, the server's own first [default: makes one for localhost]
     #[arg(long, value_name = "FILE")]
@@ -52,7 +52,11 @@ pub(crate) enum Server {
     AxumServer,
     /// `axum::serve` over tls-listener
     TlsListener,
-    /// `axum::serve` without TLS, for nginx and Apache httpd to stand before
+    /// nginx before `plain`
+    Nginx,
+    /// Apache httpd before `plain`
+    Apache,
+    /// `axum::serve` without TLS
     Plain,
 }
 
