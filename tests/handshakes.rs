@@ -4,6 +4,7 @@
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::{

@@ -2,6 +2,7 @@
 //! the report says of it, and how long it takes.
 
 mod testbed;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::{

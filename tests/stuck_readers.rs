@@ -2,6 +2,7 @@
 //! over TCP and behind HTTP/2's flow control alike.
 
 mod testbed;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::{

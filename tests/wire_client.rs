@@ -3,6 +3,8 @@
 //! Every other test believes what the client says about close_notify, FIN and RST; this is where it
 //! earns that.
 
+mod misbehave;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::io::{ErrorKind, Write};
@@ -10,8 +12,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use misbehave::{Peer, Server, serve_tls, server_config};
 use rustls::AlertDescription;
-use wire::misbehave::{Peer, Server, serve_tls, server_config};
 use wire::{Client, End, Ending, Options, Version};
 
 const SHORT: Duration = Duration::from_millis(150);

@@ -1,12 +1,14 @@
 //! The HTTP/1 and HTTP/2 sides of the wire-level client, against servers written out by hand.
 
+mod misbehave;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wire::misbehave::{Peer, Server, serve_tcp, serve_tls, server_config};
+use misbehave::{Peer, Server, serve_tcp, serve_tls, server_config};
 use wire::{
     Client, Frame, Framing, H2, H2Options, H2Stream, Options, PREFACE, RawTcp, Response, Version,
     flag, kind, setting,

@@ -1,6 +1,8 @@
 //! The sending side of the wire-level client, and how it behaves towards servers in distress:
 //! what they see of it, handshakes which go nowhere, and readers which are slow or do not read.
 
+mod misbehave;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::io::{ErrorKind, Read, Write};
@@ -9,10 +11,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use wire::misbehave::{
-    Peer, Server, make_reset, serve_tcp, serve_tls, server_config, server_config_for,
+use misbehave::{
+    Peer, Server, make_reset, serve_tcp, serve_tls, server_config, server_config_for, test_cert,
 };
-use wire::{Client, End, Options, RawTcp, Version, half_client_hello, test_cert};
+use wire::{Client, End, Options, RawTcp, Version, half_client_hello};
 
 const SHORT: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 /// The one TLS version which a client offers.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Version {
     Tls12,
     Tls13,
@@ -31,6 +31,8 @@ pub struct Options {
     pub(super) timeout: Duration,
     pub(super) recv_buffer: Option<usize>,
     pub(super) read_chunk: usize,
+    pub(super) most_bytes: usize,
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
     /// The configuration shared by all clones, if sessions are to be resumed.
     resuming: Option<Arc<OnceLock<Arc<ClientConfig>>>>,
 }
@@ -45,6 +47,8 @@ impl Options {
             timeout: super::DEFAULT_TIMEOUT,
             recv_buffer: None,
             read_chunk: 16 * 1024,
+            most_bytes: usize::MAX,
+            verifier: None,
             resuming: None,
         }
     }
@@ -109,6 +113,18 @@ impl Options {
         self
     }
 
+    /// Receives at most about so many bytes of plaintext, and from then on reads no more.
+    pub fn most_bytes(mut self, bytes: usize) -> Self {
+        self.most_bytes = bytes;
+        self
+    }
+
+    /// Lets this decide about the server's certificate; otherwise any will do.
+    pub fn verifier(mut self, verifier: Arc<dyn ServerCertVerifier>) -> Self {
+        self.verifier = Some(verifier);
+        self
+    }
+
     /// Resumes sessions among all connections made with these options and their clones.
     ///
     /// The first of them fixes version, ALPN and client certificate for the others.
@@ -134,10 +150,12 @@ impl Options {
             Version::Tls12 => &rustls::version::TLS12,
             Version::Tls13 => &rustls::version::TLS13,
         };
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+        let verifier = self.verifier.clone();
+        let verifier = verifier.unwrap_or_else(|| Arc::new(AcceptAny(provider.clone())));
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)));
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &self.client_cert {
             Some((cert, key)) => {
                 builder.with_client_auth_cert(vec![cert.clone()], key.clone_key())?
@@ -163,6 +181,7 @@ impl Clone for Options {
             alpn: self.alpn.clone(),
             server_name: self.server_name.clone(),
             client_cert: cert.map(|(cert, key)| (cert.clone(), key.clone_key())),
+            verifier: self.verifier.clone(),
             resuming: self.resuming.clone(),
             ..*self
         }
@@ -189,7 +208,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Accepts every certificate: these tests are not about identity.
+/// Accepts every certificate: how a connection ends does not depend on identity.
 #[derive(Debug)]
 struct AcceptAny(Arc<CryptoProvider>);
 

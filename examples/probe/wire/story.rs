@@ -1,6 +1,6 @@
 //! The story of a connection: what happened, in order, with times.
 //!
-//! It exists for the reader of a failed assertion.  Repeated transfers are tallied on one line, so
+//! It exists for the reader of a failed assertion, and for whoever draws a time line of it.  Repeated transfers are tallied on one line, so
 //! that a long download does not bury the three lines which matter.
 
 use std::fmt;
@@ -13,13 +13,17 @@ pub struct Story {
     lines: Vec<Line>,
 }
 
+/// Something that happened, or a burst of transfers.
+///
+/// Its text begins with `<` for what the server did, `>` for what this client did, and `#` for
+/// remarks.
 #[derive(Clone)]
-struct Line {
-    first: Duration,
-    last: Duration,
-    text: String,
+pub struct Line {
+    pub first: Duration,
+    pub last: Duration,
+    pub text: String,
     /// How often, and how many bytes in all, if this line counts transfers.
-    tally: Option<(usize, usize)>,
+    pub tally: Option<(usize, usize)>,
 }
 
 impl Story {
@@ -63,9 +67,14 @@ impl Story {
         self.push(text.into(), Some((1, bytes)))
     }
 
-    /// Whether any line contains `text`.
-    pub fn mentions(&self, text: &str) -> bool {
-        self.lines.iter().any(|line| line.text.contains(text))
+    /// Whether there is a line that says just this.
+    pub fn has(&self, text: &str) -> bool {
+        self.lines.iter().any(|line| line.text == text)
+    }
+
+    /// All lines, in order.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     fn push(&mut self, text: String, tally: Option<(usize, usize)>) -> Duration {

@@ -4,6 +4,10 @@
 //! on a thread of its own, with blocking rustls and no runtime, and does exactly what the closure
 //! given to it says.
 
+#![allow(dead_code)]
+
+mod cert;
+
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -15,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ServerConfig, ServerConnection};
 use socket2::SockRef;
 
-use super::test_cert;
+pub use cert::test_cert;
 
 /// A server which is running, or has run.
 pub struct Server {

@@ -10,6 +10,9 @@ use super::connection::{Connection, Pumped};
 use super::layer::Layer;
 use super::story::excerpt;
 
+/// What is longer is no line of a head.
+const LONGEST_LINE: usize = 64 * 1024;
+
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Framing {
@@ -185,7 +188,9 @@ impl<L: Layer> Connection<L> {
     /// One line without its end, or `None` (and nothing taken) if it never came entirely.
     fn read_line(&mut self, deadline: Instant) -> Option<String> {
         let end = |unread: &[u8]| unread.windows(2).position(|pair| pair == b"\r\n");
-        self.need(deadline, |unread| end(unread).is_some());
+        self.need(deadline, |unread| {
+            end(unread).is_some() || unread.len() > LONGEST_LINE
+        });
         let length = end(self.heard.unread())?;
         let line = self.heard.take(length + 2);
         Some(String::from_utf8_lossy(&line[..length]).into_owned())

@@ -47,6 +47,7 @@ impl<L: Layer> Connection<L> {
             heard: self.heard,
             story: self.story,
             timeout: self.timeout,
+            most_bytes: self.most_bytes,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A blocking HTTPS client for tests, which looks at the wire.
+//! A blocking HTTPS client which looks at the wire, for the probe and for the tests.
 //!
-//! An HTTP library answers "did the request work?".  The tests of a server's *endings* ask
+//! An HTTP library answers "did the request work?".  Who judges a server's *endings* asks
 //! something else: was there a close_notify, did a FIN follow it, did a RST come instead, and does
 //! the server process still hold the descriptor?  This client reads the TCP socket itself, hands
 //! the bytes to rustls one TLS record at a time, and keeps each of those answers apart, in order
@@ -9,7 +9,8 @@
 //! - [`Client`] speaks TLS, [`RawTcp`] speaks nothing at all; both are a [`Connection`].
 //! - [`H2`] puts hand-written HTTP/2 frames on top of either.
 //! - [`Ending`] says what was on the wire.  Its `Debug` output tells the whole story, so that
-//!   `assert!(ending.is_proper(), "{ending:?}")` is all that a test has to write.
+//!   `assert!(ending.is_proper(), "{ending:?}")` is all that a test has to write; its [`Story`]
+//!   can be read line by line, too.
 //!
 //! Every wait is bounded: by the timeout given to the call, or by [`Options::timeout`].
 //!
@@ -19,7 +20,6 @@
 #![allow(dead_code)]
 #![allow(unused_imports)]
 
-mod cert;
 mod connection;
 mod ending;
 mod frame;
@@ -30,7 +30,6 @@ mod hpack;
 mod hpack_tables;
 mod http1;
 mod layer;
-pub mod misbehave;
 mod options;
 mod proc_net;
 mod raw;
@@ -39,7 +38,6 @@ mod socket;
 mod story;
 mod tls;
 
-pub use cert::test_cert;
 pub use connection::{Connection, Pumped};
 pub use ending::{End, Ending};
 pub use frame::{Frame, PREFACE, flag, kind, setting};
@@ -50,10 +48,10 @@ pub use layer::{Layer, Plain};
 pub use options::{Options, Version};
 pub use proc_net::{Row, server_row};
 pub use raw::{RawTcp, half_client_hello};
-pub use story::Story;
+pub use story::{Line, Story};
 pub use tls::{Client, Tls};
 
 use std::time::Duration;
 
-/// How long anything may take unless the test says otherwise.
+/// How long anything may take unless the caller says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ pub enum Pumped {
     Progress,
     /// Nothing came in time.
     Quiet,
-    /// TCP has ended.
+    /// TCP has ended, or no more is to be read.
     Ended,
 }
 
@@ -35,6 +35,7 @@ pub struct Connection<L: Layer> {
     pub(super) heard: Heard,
     pub(super) story: Story,
     pub(super) timeout: Duration,
+    pub(super) most_bytes: usize,
 }
 
 impl<L: Layer> Connection<L> {
@@ -46,6 +47,7 @@ impl<L: Layer> Connection<L> {
             heard: Heard::default(),
             story,
             timeout: options.timeout,
+            most_bytes: options.most_bytes,
         })
     }
 
@@ -62,6 +64,21 @@ impl<L: Layer> Connection<L> {
     /// The time since the connection was made, to compare with those of an [`Ending`].
     pub fn now(&self) -> Duration {
         self.story.now()
+    }
+
+    /// Whether so much was received that nothing more is read: see [`Options::most_bytes`].
+    pub fn is_full(&self) -> bool {
+        self.heard.plaintext.len() >= self.most_bytes
+    }
+
+    /// What happened so far.
+    pub fn story(&self) -> &Story {
+        &self.story
+    }
+
+    /// Whether close_notify was read.
+    pub fn close_notified(&self) -> bool {
+        self.heard.close_notify.is_some()
     }
 
     /// Adds a line to the story, for whoever reads it later.
@@ -161,6 +178,9 @@ impl<L: Layer> Connection<L> {
 impl<L: Layer> Connection<L> {
     /// Takes the next record received, or reads from the socket once, until `deadline` at most.
     pub fn pump(&mut self, deadline: Instant) -> Pumped {
+        if self.is_full() {
+            return Pumped::Ended;
+        }
         let raw = match self.layer.has_more() {
             true => Vec::new(),
             false => match self.socket.read(deadline, &mut self.story) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{AlertDescription, ClientConnection, Error, HandshakeKind};
+use rustls::{AlertDescription, ClientConnection, Error, HandshakeKind, ProtocolVersion};
 
 use super::connection::{Connection, Pumped};
 use super::layer::{Heard, Layer};
@@ -36,9 +36,7 @@ impl Tls {
     /// Bytes which rustls wants sent.
     fn pending(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
-        while self.conn.wants_write() {
-            self.conn.write_tls(&mut out).expect("write to memory");
-        }
+        while self.conn.wants_write() && self.conn.write_tls(&mut out).is_ok() {}
         out
     }
 
@@ -54,7 +52,10 @@ impl Tls {
             return heard.close_notify(story);
         }
         let opened = self.process(record).map(|closed| {
-            self.drain(heard);
+            match self.drain(heard) {
+                0 => {}
+                n => _ = story.tally("< plaintext", n),
+            }
             if closed {
                 heard.close_notify(story);
             }
@@ -81,11 +82,14 @@ impl Tls {
         Ok(closed)
     }
 
-    fn drain(&mut self, heard: &mut Heard) {
+    /// Takes the plaintext from rustls, and says how much it was.
+    fn drain(&mut self, heard: &mut Heard) -> usize {
+        let before = heard.plaintext.len();
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = self.conn.reader().read(&mut buffer) {
             heard.plaintext.extend_from_slice(&buffer[..n]);
         }
+        heard.plaintext.len() - before
     }
 }
 
@@ -111,10 +115,8 @@ impl Layer for Tls {
     }
 
     fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        self.conn
-            .writer()
-            .write_all(plaintext)
-            .expect("write to memory");
+        // Refused once nothing can be encrypted any more: then nothing of it is sent.
+        let _ = self.conn.writer().write_all(plaintext);
         self.pending()
     }
 }
@@ -159,11 +161,14 @@ impl Client {
                 return Err(self.failure(ErrorKind::TimedOut, "handshake timed out"));
             }
         }
-        let (version, alpn) = (self.layer.conn.protocol_version(), self.alpn());
-        let how = self.layer.conn.handshake_kind();
-        self.story.note(format!(
-            "handshake complete: {version:?}, ALPN {alpn:?}, {how:?}"
-        ));
+        let version = match self.layer.conn.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS 1.3",
+        };
+        let alpn = self.alpn().unwrap_or("no protocol".into());
+        let resumed = if self.resumed() { ", resumed" } else { "" };
+        self.story
+            .note(format!("handshake complete: {version}, {alpn}{resumed}"));
         Ok(())
     }
 

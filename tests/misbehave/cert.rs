@@ -1,4 +1,4 @@
-//! Fresh self-signed certificates, for servers under test and for clients which must show one.
+//! Fresh self-signed certificates, for servers that misbehave and for clients which must show one.
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
