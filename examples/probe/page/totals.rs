@@ -1,0 +1,74 @@
+//! A line for each server: what it is, and how often it earned which verdict.
+
+use maud::{Markup, html};
+
+use super::words::{VERDICTS, word};
+use crate::run::{Run, Verdict};
+
+pub fn render(runs: &[Run]) -> Markup {
+    html! {
+        section aria-labelledby="totals" {
+            h2 #totals { "Servers" }
+            div.scroll tabindex="0" role="region" aria-labelledby="totals" {
+                table.totals {
+                    thead { tr {
+                        th scope="col" { "Server" }
+                        @for verdict in VERDICTS {
+                            @let word = word(verdict);
+                            th.number scope="col" {
+                                span.sign aria-hidden="true" { (word.sign) } " " (word.short)
+                            }
+                        }
+                        th scope="col" { "Share" }
+                        th scope="col" { "Probed" }
+                    } }
+                    tbody { @for run in runs { (line(run)) } }
+                }
+            }
+        }
+    }
+}
+
+fn line(run: &Run) -> Markup {
+    let server = &run.server;
+    html! { tr {
+        th scope="row" {
+            (server.name)
+            span.small { (server.software.as_deref().unwrap_or("no Server header")) " at " (server.url) }
+        }
+        @for verdict in VERDICTS {
+            @let count = count(run, verdict);
+            td class={ "number " (if count == 0 { "none" } else { word(verdict).class }) } { (count) }
+        }
+        td { (bar(run)) }
+        td.small { (moment(&run.started)) ", in " (run.took_ms / 1000) " s" }
+    } }
+}
+
+fn count(run: &Run, verdict: Verdict) -> usize {
+    let endings = run.endings.iter();
+    endings.filter(|ending| ending.verdict == verdict).count()
+}
+
+/// The numbers beside it, drawn.
+fn bar(run: &Run) -> Markup {
+    html! {
+        div.bar aria-hidden="true" {
+            @for verdict in VERDICTS {
+                @let count = count(run, verdict);
+                @if count > 0 {
+                    span class=(word(verdict).class) style={ "flex-grow:" (count) } {}
+                }
+            }
+        }
+    }
+}
+
+/// An RFC 3339 time as people read it, to the minute.
+fn moment(started: &str) -> String {
+    let (day, time) = started.split_once('T').unwrap_or((started, ""));
+    match time.get(..5) {
+        Some(minute) => format!("{day} {minute} UTC"),
+        None => started.into(),
+    }
+}

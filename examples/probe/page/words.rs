@@ -1,0 +1,128 @@
+//! What things are called, and how times, sizes and rules are written.
+
+use maud::{Markup, html};
+
+use crate::run::Verdict;
+
+/// All verdicts, from good to bad; what there was nothing to see of comes last.
+pub const VERDICTS: [Verdict; 6] = [
+    Verdict::Proper,
+    Verdict::Allowed,
+    Verdict::Lost,
+    Verdict::Lie,
+    Verdict::Hang,
+    Verdict::Skipped,
+];
+
+/// How a verdict is shown. Sign and word tell what the colour does.
+#[derive(Debug)]
+pub struct Word {
+    pub class: &'static str,
+    pub sign: &'static str,
+    pub short: &'static str,
+    pub meaning: &'static str,
+}
+
+pub fn word(verdict: Verdict) -> Word {
+    let (class, sign, short, meaning) = match verdict {
+        Verdict::Proper => (
+            "proper",
+            "✓",
+            "proper",
+            "As it should be: the answer came whole, and the client can tell.",
+        ),
+        Verdict::Allowed => (
+            "allowed",
+            "~",
+            "allowed",
+            "Not as it should be, but nobody loses anything that the RFCs promise.",
+        ),
+        Verdict::Lost => (
+            "lost",
+            "✕",
+            "lost",
+            "An answer was lost, or the knowledge that it is complete.",
+        ),
+        Verdict::Lie => (
+            "lie",
+            "≠",
+            "lie",
+            "The answer looks whole, but is not: the client keeps a truncated one.",
+        ),
+        Verdict::Hang => (
+            "hang",
+            "∞",
+            "hangs",
+            "The server held the connection for longer than the probe waits.",
+        ),
+        Verdict::Skipped => (
+            "skipped",
+            "–",
+            "not seen",
+            "There was nothing to see, as where a server does not speak HTTP/2.",
+        ),
+    };
+    Word {
+        class,
+        sign,
+        short,
+        meaning,
+    }
+}
+
+/// Sign and word of a verdict.
+pub fn badge(verdict: Verdict) -> Markup {
+    let word = word(verdict);
+    html! {
+        span class={ "badge " (word.class) } {
+            span.sign aria-hidden="true" { (word.sign) } " " (word.short)
+        }
+    }
+}
+
+pub fn time(ms: f64) -> String {
+    match ms {
+        ..0.0005 => "0".into(),
+        ..10.0 => format!("{ms:.2} ms"),
+        ..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        1 => "1 byte".into(),
+        ..10_240 => format!("{bytes} bytes"),
+        ..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+/// The rule, with a link where it is a section of an RFC.
+pub fn rule(rule: &str) -> Markup {
+    html! {
+        @match link(rule) {
+            Some(link) => a href=(link) { (rule) },
+            None => (rule),
+        }
+    }
+}
+
+/// `RFC 8446 6.1` is at `https://www.rfc-editor.org/rfc/rfc8446#section-6.1`.
+fn link(rule: &str) -> Option<String> {
+    let mut words = rule.strip_prefix("RFC ")?.split(' ');
+    let (number, section) = (words.next()?, words.next());
+    let is = |text: &str, also: &str| {
+        let fits = |c: char| c.is_ascii_digit() || also.contains(c);
+        !text.is_empty() && text.chars().all(fits)
+    };
+    if words.next().is_some() || !is(number, "") {
+        return None;
+    }
+    let page = format!("https://www.rfc-editor.org/rfc/rfc{number}");
+    match section {
+        Some(section) if is(section, ".") => Some(format!("{page}#section-{section}")),
+        Some(_) => None,
+        None => Some(page),
+    }
+}
