@@ -16,6 +16,7 @@
 mod args;
 mod black_box;
 mod crew;
+mod descriptors;
 mod judge;
 mod label;
 mod page;

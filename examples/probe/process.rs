@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -111,6 +112,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // The server first, so that its shell can still see to its remains.
+        let _ = self.signal("KILL");
+        self.wait(Duration::from_millis(500));
         let _ = kill("KILL", &format!("-{}", self.shell.id()));
         let _ = self.shell.wait();
         let _ = self.watchdog.kill();
@@ -118,12 +122,17 @@ impl Drop for Process {
     }
 }
 
-/// A port that nothing listens on.
+/// A port that nothing listens on, another one each time.
+///
+/// It is none of those that the kernel gives to clients: one of those may be taken by the time the
+/// server wants it, and whoever looks whether anything listens there may meet itself.
 pub fn free_port(like: SocketAddr) -> Result<u16, String> {
-    let bound = TcpListener::bind((like.ip(), 0)).and_then(|listener| listener.local_addr());
-    bound
-        .map(|addr| addr.port())
-        .map_err(|error| format!("no free port: {error}"))
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    let ports = (0..1000).map(|_| first + TAKEN.fetch_add(1, Ordering::Relaxed) % 2000);
+    let mut free = ports.filter(|port| TcpListener::bind((like.ip(), *port)).is_ok());
+    free.next()
+        .ok_or_else(|| format!("no free port from {first} up"))
 }
 
 fn kill(signal: &str, whom: &str) -> io::Result<()> {

@@ -18,6 +18,8 @@ pub struct Seen {
     pub end: End,
     /// A RST behind the FIN.
     pub late_reset: Option<Duration>,
+    /// The client had said close_notify, or sent a FIN, before the server ended the connection.
+    pub client_ended: bool,
     /// A GOAWAY came.
     pub goaway: bool,
     /// That GOAWAY says that the request was not processed.

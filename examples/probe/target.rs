@@ -184,6 +184,11 @@ impl Target {
                 facts.software = answer.header("server").map(String::from);
                 Ok(())
             }
+            // One that closes instead has something to be judged.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                facts.http1 = true;
+                Ok(())
+            }
             Err(_) if facts.http2 => Ok(()),
             Err(_) => wrong("no HTTP answer within 10 s: choose another with --path"),
         }

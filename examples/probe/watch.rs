@@ -1,12 +1,13 @@
 //! The end of a connection: reads until the server ends it, answers as clients do, and waits until
 //! the server has let go of its descriptor.
 
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::descriptors::wait_let_go;
+use crate::run::{Event, Kind, Side};
 use crate::seen::{Held, Seen};
 use crate::stage::Stage;
-use crate::timeline::events;
+use crate::timeline;
 use crate::wire::{Client, Connection, End, H2, H2Options, Layer, Pumped, RawTcp};
 
 /// What the client itself does about the end.
@@ -26,8 +27,6 @@ const BETWEEN: Duration = Duration::from_millis(300);
 const BEFORE_FIN: Duration = Duration::from_millis(500);
 /// How long to look for a RST behind a FIN.
 const LINGER: Duration = Duration::from_millis(30);
-/// How soon to look at the descriptor again; each time a little later.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
 /// A client of any kind.
 pub trait Peer {
@@ -161,16 +160,13 @@ pub fn held<L: Layer>(conn: &mut Connection<L>, stage: &Stage) -> Held {
             _ => Held::Unknown,
         };
     }
-    let mut pause = LOOK.0;
-    while conn.server_holds() {
-        if Instant::now() >= stage.deadline {
-            return Held::Still;
-        }
-        sleep(pause);
-        pause = (pause * 3 / 2).min(LOOK.1);
-    }
+    let (server, client) = (conn.peer_addr(), conn.local_addr());
+    let (began, now) = (Instant::now(), conn.now());
+    let Some(at) = wait_let_go(server, client, stage.deadline) else {
+        return Held::Still;
+    };
     conn.note("server let go of its descriptor");
-    Held::Until(conn.now())
+    Held::Until(now + at.saturating_duration_since(began))
 }
 
 /// What has been seen by now, but for the answer.
@@ -178,6 +174,7 @@ pub fn see(peer: &mut impl Peer, held: Held) -> Seen {
     let goaway = peer.has_goaway();
     let conn = peer.conn();
     let ending = conn.ending();
+    let events = timeline::events(conn.story());
     Seen {
         answer: None,
         close_delimited: false,
@@ -185,12 +182,22 @@ pub fn see(peer: &mut impl Peer, held: Held) -> Seen {
         alert: ending.alert.map(|(kind, _)| format!("{kind:?}")),
         end: ending.end,
         late_reset: ending.late_reset,
+        client_ended: client_ended(&events),
         goaway,
         declined: false,
         held,
         ended: conn.now(),
         too_much: conn.is_full(),
         remark: None,
-        events: events(conn.story()),
+        events,
     }
+}
+
+/// Whether the client ended its side before the server did.
+fn client_ended(events: &[Event]) -> bool {
+    let ends = |event: &&Event| matches!(event.kind, Kind::CloseNotify | Kind::Fin | Kind::Rst);
+    events
+        .iter()
+        .find(ends)
+        .is_some_and(|event| event.from == Side::Client)
 }

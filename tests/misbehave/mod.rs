@@ -66,6 +66,26 @@ pub fn serve_tcp(connections: usize, behave: impl Fn(TcpStream) + Send + 'static
     Server { addr, thread }
 }
 
+/// Serves TLS on any number of connections at once, for as long as the test runs.
+pub fn serve_tls_for_ever(
+    config: Arc<ServerConfig>,
+    behave: impl Fn(Peer) + Clone + Send + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let addr = listener.local_addr().expect("local address");
+    thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            let (config, behave) = (config.clone(), behave.clone());
+            thread::spawn(move || {
+                let mut peer = Peer::new(tcp, config);
+                peer.handshake();
+                behave(peer);
+            });
+        }
+    });
+    addr
+}
+
 /// Both TLS versions, a fresh certificate, and these protocols.
 pub fn server_config(alpn: &[&str]) -> ServerConfig {
     let (cert, key) = test_cert();

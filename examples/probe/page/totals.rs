@@ -16,11 +16,11 @@ pub fn render(runs: &[Run]) -> Markup {
                         @for verdict in VERDICTS {
                             @let word = word(verdict);
                             th.number scope="col" {
-                                span.sign aria-hidden="true" { (word.sign) } " " (word.short)
+                                span.sign aria-hidden="true" { (word.sign) } " " span.word { (word.short) }
                             }
                         }
-                        th scope="col" { "Share" }
-                        th scope="col" { "Probed" }
+                        th.wide scope="col" { "Share" }
+                        th.wide scope="col" { "Probed" }
                     } }
                     tbody { @for run in runs { (line(run)) } }
                 }
@@ -34,14 +34,17 @@ fn line(run: &Run) -> Markup {
     html! { tr {
         th scope="row" {
             (server.name)
-            span.small { (server.software.as_deref().unwrap_or("no Server header")) " at " (server.url) }
+            span.small {
+                (server.software.as_deref().unwrap_or("no Server header"))
+                span.wide { " at " (server.url) }
+            }
         }
         @for verdict in VERDICTS {
             @let count = count(run, verdict);
             td class={ "number " (if count == 0 { "none" } else { word(verdict).class }) } { (count) }
         }
-        td { (bar(run)) }
-        td.small { (moment(&run.started)) ", in " (run.took_ms / 1000) " s" }
+        td.wide { (bar(run)) }
+        td.wide.small { (moment(&run.started)) ", in " (run.took_ms / 1000) " s" }
     } }
 }
 

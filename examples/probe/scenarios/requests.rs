@@ -229,8 +229,8 @@ fn send_all(client: &mut Client, what: &str, plaintext: &str) {
 }
 
 fn slow_reader(stage: &Stage) -> io::Result<Seen> {
-    const CHUNK: usize = 4096;
-    let options = stage.options().http1().recv_buffer(CHUNK).read_chunk(CHUNK);
+    let options = stage.options().http1();
+    let options = options.recv_buffer(32 * 1024).read_chunk(8 * 1024);
     let mut client = Client::connect_with(stage.addr, &options)?;
     let path = if stage.testbed {
         "/bytes/1000000"

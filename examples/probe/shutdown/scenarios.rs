@@ -10,7 +10,6 @@ use crate::judge::{Expect, judge};
 use crate::run::Verdict;
 use crate::scenarios::Http;
 use crate::seen::Seen;
-use crate::stage::Stage;
 use crate::watch::{Manners, watch};
 use crate::wire::Client;
 
@@ -89,15 +88,16 @@ const RACERS: usize = 10;
 const MANY: usize = 500;
 const THREADS: usize = 50;
 
-/// A connection for each variant, after its first exchange.
-fn kept_alive(scene: &Scene<'_>, stage: &Stage) -> io::Result<Vec<Link>> {
-    let mut links = Vec::new();
-    for (version, http) in &scene.variants {
+/// So many connections for each variant, after their first exchange.
+fn kept_alive(scene: &Scene<'_>, of_each: usize) -> io::Result<Vec<Link>> {
+    let stage = &scene.stage;
+    let mut variants = scene.variants.repeat(of_each);
+    let links = each(&mut variants, THREADS, |(version, http)| {
         let mut link = Link::connect(stage, *version, *http)?;
         link.exchange(stage, &stage.path);
-        links.push(link);
-    }
-    Ok(links)
+        Ok(link)
+    });
+    links.into_iter().collect()
 }
 
 /// Sends the signal, and says so on every time line.
@@ -117,7 +117,7 @@ fn finish(scene: &Scene<'_>, links: &mut [Link]) -> Played {
 }
 
 fn idle(scene: &mut Scene<'_>) -> Played {
-    let mut links = kept_alive(scene, &scene.stage)?;
+    let mut links = kept_alive(scene, 1)?;
     signal(scene, &mut links)?;
     let stage = &scene.stage;
     Ok(each(&mut links, THREADS, |link| {
@@ -140,7 +140,7 @@ fn endless(scene: &mut Scene<'_>) -> Played {
 }
 
 fn at_work(scene: &mut Scene<'_>, path: &str) -> Played {
-    let mut links = kept_alive(scene, &scene.stage)?;
+    let mut links = kept_alive(scene, 1)?;
     links
         .iter_mut()
         .for_each(|link| link.ask(&scene.stage, path));
@@ -154,7 +154,7 @@ fn twice(scene: &mut Scene<'_>) -> Played {
         true => "/sleep/60000".into(),
         false => scene.slow_path.clone(),
     };
-    let mut links = kept_alive(scene, &scene.stage)?;
+    let mut links = kept_alive(scene, 1)?;
     links
         .iter_mut()
         .for_each(|link| link.ask(&scene.stage, &path));
@@ -167,10 +167,7 @@ fn twice(scene: &mut Scene<'_>) -> Played {
 }
 
 fn racing(scene: &mut Scene<'_>) -> Played {
-    let mut links = Vec::new();
-    for _ in 0..RACERS {
-        links.extend(kept_alive(scene, &scene.stage)?);
-    }
+    let mut links = kept_alive(scene, RACERS)?;
     let path = scene.stage.path.clone();
     links
         .iter_mut()

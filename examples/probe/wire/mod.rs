@@ -46,7 +46,7 @@ pub use h2_stream::H2Stream;
 pub use http1::{Framing, Response};
 pub use layer::{Layer, Plain};
 pub use options::{Options, Version};
-pub use proc_net::{Row, server_row};
+pub use proc_net::{Owned, Row, server_row};
 pub use raw::{RawTcp, half_client_hello};
 pub use story::{Line, Story};
 pub use tls::{Client, Tls};

@@ -5,6 +5,7 @@
 //! refers to the socket, and zero once the kernel is left alone with it (FIN_WAIT, LAST_ACK,
 //! TIME_WAIT), or while the connection has not been accepted yet.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -38,6 +39,33 @@ pub fn server_row(server: SocketAddr, client: SocketAddr) -> Option<Row> {
 pub(super) fn holds(server: SocketAddr, client: SocketAddr) -> bool {
     let owned = || server_row(server, client).is_some_and(|row| row.inode != 0);
     owned() || owned()
+}
+
+/// Every socket that a process owns, as of one look: for who has many connections to ask about.
+#[derive(Debug)]
+pub struct Owned(HashSet<(String, String)>);
+
+impl Owned {
+    pub fn look() -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let tables = [read("/proc/net/tcp"), read("/proc/net/tcp6")];
+        let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+        Self(lines.filter_map(owned).collect())
+    }
+
+    /// Whether a process owns the server's socket of this connection.
+    pub fn has(&self, server: SocketAddr, client: SocketAddr) -> bool {
+        [false, true].iter().any(|&six| {
+            let ends = hex(server, six).zip(hex(client, six));
+            ends.is_some_and(|ends| self.0.contains(&ends))
+        })
+    }
+}
+
+fn owned(line: &str) -> Option<(String, String)> {
+    let fields: Vec<_> = line.split_ascii_whitespace().collect();
+    let ends = (fields.get(1)?.to_string(), fields.get(2)?.to_string());
+    (*fields.get(9)? != "0").then_some(ends)
 }
 
 fn parse(line: &str, (local, remote): &(String, String)) -> Option<Row> {

@@ -282,6 +282,11 @@ fn closure(seen: &Seen, expect: Expect, rule: &str) -> Judgement {
             TLS_CLOSURE,
             format!("{what}, but the end was a RST: `connection reset by peer`."),
         ),
+        (None, None) if seen.client_ended => say(
+            Allowed,
+            TLS_CLOSURE,
+            format!("{what}; the client ended the connection, and was not sent close_notify."),
+        ),
         (None, None) => say(
             Allowed,
             TLS_CLOSURE,
@@ -289,3 +294,6 @@ fn closure(seen: &Seen, expect: Expect, rule: &str) -> Judgement {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
