@@ -10,6 +10,8 @@ mod legend;
 mod matrix;
 mod rows;
 mod scale;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod totals;
 mod words;

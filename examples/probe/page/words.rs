@@ -92,8 +92,8 @@ pub fn time(ms: f64) -> String {
 pub fn size(bytes: u64) -> String {
     match bytes {
         1 => "1 byte".into(),
-        ..10_240 => format!("{bytes} bytes"),
-        ..1_048_576 => format!("{} KiB", bytes / 1024),
+        0 | 2..10_240 => format!("{bytes} bytes"),
+        10_240..1_048_576 => format!("{} KiB", bytes / 1024),
         _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
     }
 }
