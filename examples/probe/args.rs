@@ -13,7 +13,7 @@ use crate::{scenarios, shutdown};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "probe", version)]
 pub struct Args {
-    /// The server, as in https://127.0.0.1:8443
+    /// The server, as in https://127.0.0.1:8443; port 0 is a free one, for --start
     #[arg(required_unless_present = "from")]
     pub url: Option<String>,
 

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use args::Args;
-use process::Process;
+use process::{Process, free_port};
 use run::{Ending, FORMAT, Run, Server, Verdict};
 use target::{Facts, Target};
 use wire::Version;
@@ -74,6 +74,11 @@ fn act(args: &Args) -> Result<ExitCode, String> {
     args.check()?;
     let target = Target::parse(url)?;
     target.may_be_probed(args)?;
+    let target = match target.addr.port() {
+        0 if args.has_port_placeholder() => target.on_port(free_port(target.addr)?),
+        0 => return Err(format!("{url}: port 0 needs --start with {{port}} in it")),
+        _ => target,
+    };
     let run = probe(args, &target)?;
     show(args, &run)?;
     write_page(args, std::slice::from_ref(&run))?;

@@ -68,6 +68,22 @@ impl Target {
         })
     }
 
+    /// The same host on another port.
+    pub fn on_port(&self, port: u16) -> Self {
+        let addr = SocketAddr::new(self.addr.ip(), port);
+        let host = match self.server_name.contains(':') {
+            true => format!("[{}]", self.server_name),
+            false => self.server_name.clone(),
+        };
+        let authority = format!("{host}:{port}");
+        Self {
+            url: format!("https://{authority}"),
+            authority,
+            addr,
+            ..self.clone()
+        }
+    }
+
     /// Whether that is this machine.
     pub fn is_loopback(&self) -> bool {
         self.addr.ip().is_loopback()

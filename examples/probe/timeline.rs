@@ -11,16 +11,20 @@ use crate::wire::{Line, Story};
 use Kind::*;
 use Side::*;
 
+const SHAKEN: &str = "handshake complete: ";
+
 /// How a line begins, and what it is. The first that fits counts.
 const TABLE: &[(&str, Side, Kind)] = &[
     ("connected", Client, Connect),
-    ("handshake complete: ", Server, Handshake),
+    (SHAKEN, Server, Handshake),
     ("# request ", Client, Request),
     ("# signal ", Client, Sigterm),
     ("# client ", Client, Other),
     ("# server ", Server, Other),
     ("< plaintext", Server, Answer),
     ("< bytes", Server, Answer),
+    ("< HEADERS", Server, Answer),
+    ("< DATA", Server, Answer),
     ("< close_notify", Server, CloseNotify),
     ("< fatal alert ", Server, Alert),
     ("< FIN", Server, Fin),
@@ -39,8 +43,16 @@ const TABLE: &[(&str, Side, Kind)] = &[
 
 /// The events in order.
 pub fn events(story: &Story) -> Vec<Event> {
+    let lines = story.lines();
+    // HTTP/2 has frames that belong to no answer: there only those count that do.
+    let is_h2 = lines
+        .iter()
+        .any(|line| line.text.starts_with(SHAKEN) && line.text.contains("h2"));
+    let lines = lines
+        .iter()
+        .filter(|line| !is_h2 || !line.text.starts_with("< plaintext"));
     let mut events: Vec<Event> = Vec::new();
-    for event in story.lines().iter().filter_map(event) {
+    for event in lines.filter_map(event) {
         match events.last_mut() {
             // An answer comes in many records; what is of interest is that it came.
             Some(last) if last.kind == Answer && event.kind == Answer => {
@@ -57,7 +69,8 @@ fn event(line: &Line) -> Option<Event> {
     let fits = |(start, ..): &&(&str, Side, Kind)| line.text.starts_with(start);
     let (start, from, kind) = *TABLE.iter().find(fits)?;
     let detail = match kind {
-        Connect | Fin | CloseNotify => "",
+        Connect | Answer | Fin | CloseNotify => "",
+        Rst => line.text[start.len()..].trim_start_matches([',', ' ']),
         Other => line.text.trim_start_matches(['<', '>', '#', ' ']),
         _ => line.text[start.len()..].trim(),
     };

@@ -153,6 +153,11 @@ fn no_answer(seen: &Seen, expect: Expect, rule: &str) -> Option<Judgement> {
         None => "the connection was closed instead",
     };
     match expect {
+        Expect::Answer if seen.declined => {
+            let note = "No answer, but GOAWAY says that the request was not processed: the client \
+                        may repeat it.";
+            Some(say(Allowed, GOAWAY, note))
+        }
         Expect::Answer => Some(say(Lost, rule, format!("No answer: {how}."))),
         Expect::Race if seen.declined => None,
         Expect::Race => {

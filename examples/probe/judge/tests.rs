@@ -264,7 +264,16 @@ fn answers_that_are_not_owed() {
         declined: true,
         ..proper()
     };
-    check(&[("declined", Expect::Race, declined, Proper, OWN)]);
+    check(&[
+        (
+            "declined in a race",
+            Expect::Race,
+            declined.clone(),
+            Proper,
+            OWN,
+        ),
+        ("declined", Expect::Answer, declined, Allowed, GOAWAY),
+    ]);
 }
 
 #[test]

@@ -97,7 +97,14 @@ pub fn get(h2: &mut H2, stage: &Stage, path: &str) -> u32 {
 /// The answer on that stream, as far as it comes, and the end.
 pub(super) fn finish(h2: &mut H2, stream: u32, stage: &Stage, manners: Manners) -> Seen {
     let came = Came::from(&h2.wait_stream(stream, stage.left()));
-    watch(h2, stage, manners).with(came)
+    let seen = watch(h2, stage, manners).with(came);
+    let declined = is_declined(h2, stream);
+    Seen { declined, ..seen }
+}
+
+/// Whether the server has said that it will not answer the request (RFC 9113 6.8).
+pub fn is_declined(h2: &H2, stream: u32) -> bool {
+    h2.goaway_received().is_some_and(|(last, _)| last < stream)
 }
 
 fn protocol_error(stage: &Stage) -> io::Result<Seen> {

@@ -7,7 +7,7 @@ mod requests;
 mod testbed;
 mod time_outs;
 
-pub use http2::get as http2_get;
+pub use http2::{get as http2_get, is_declined};
 
 use std::io;
 

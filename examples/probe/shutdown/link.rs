@@ -4,7 +4,7 @@ use std::io;
 use std::thread::scope;
 
 use super::Variant;
-use crate::scenarios::{Http, http1_came, http2_get};
+use crate::scenarios::{Http, http1_came, http2_get, is_declined};
 use crate::seen::{Came, Seen};
 use crate::stage::Stage;
 use crate::watch::{Manners, watch};
@@ -74,14 +74,6 @@ impl Link {
         self.read(stage);
     }
 
-    /// Whether the server has said that it will not answer the request (RFC 9113 6.8).
-    pub fn is_declined(&self) -> bool {
-        match &self.client {
-            Either::One(_) => false,
-            Either::Two(h2, stream) => h2.goaway_received().is_some_and(|(last, _)| last < *stream),
-        }
-    }
-
     pub fn note(&mut self, text: &str) {
         match &mut self.client {
             Either::One(client) => client.note(text),
@@ -93,7 +85,11 @@ impl Link {
     pub fn watch(&mut self, stage: &Stage) -> Seen {
         let seen = match &mut self.client {
             Either::One(client) => watch(&mut **client, stage, Manners::Waits),
-            Either::Two(h2, _) => watch(&mut **h2, stage, Manners::Waits),
+            Either::Two(h2, stream) => {
+                let seen = watch(&mut **h2, stage, Manners::Waits);
+                let declined = is_declined(h2, *stream);
+                Seen { declined, ..seen }
+            }
         };
         seen.with(self.came.clone())
     }

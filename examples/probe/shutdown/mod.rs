@@ -5,7 +5,6 @@ mod link;
 mod scenarios;
 
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -156,12 +155,8 @@ fn set<'a>(args: &'a Args, target: &Target, facts: &Facts) -> Result<Scene<'a>, 
     let command = args.start.as_deref().unwrap_or_default();
     let mut stage = target.stage(args, facts);
     if command.contains("{port}") {
-        let addr = SocketAddr::new(stage.addr.ip(), free_port(stage.addr)?);
-        let host = stage
-            .authority
-            .trim_end_matches(|c: char| c.is_ascii_digit());
-        stage.authority = format!("{}:{}", host.trim_end_matches(':'), addr.port());
-        stage.addr = addr;
+        let target = target.on_port(free_port(target.addr)?);
+        (stage.authority, stage.addr) = (target.authority, target.addr);
     }
     let process = Process::start(command, stage.addr)?;
     let slow_path = args.slow_path.clone().unwrap_or("/sleep/1500".into());

@@ -176,9 +176,7 @@ fn racing(scene: &mut Scene<'_>) -> Played {
     let stage = &scene.stage;
     let all = each(&mut links, THREADS, |link| {
         link.read(stage);
-        let seen = link.watch(stage);
-        let declined = link.is_declined();
-        (link.variant(), Seen { declined, ..seen })
+        (link.variant(), link.watch(stage))
     });
     let answered = |seen: &Seen| seen.answer.as_ref().is_some_and(|answer| answer.whole);
     Ok(worst_of_each(

@@ -220,7 +220,10 @@ impl fmt::Debug for Frame {
             write!(f, " END_STREAM")?;
         }
         match self.kind {
-            kind::GOAWAY => write!(f, " (last stream, code) {:?}", self.goaway_fields()),
+            kind::GOAWAY => match self.goaway_fields() {
+                Some((last, code)) => write!(f, " last stream {last}, code {code}"),
+                None => write!(f, " cut short"),
+            },
             kind::RST_STREAM => write!(f, " code {:?}", self.error_code()),
             kind::WINDOW_UPDATE => write!(f, " by {:?}", self.increment()),
             kind::SETTINGS => write!(f, " {:?}", self.settings_values()),

@@ -63,9 +63,12 @@ impl Owned {
 }
 
 fn owned(line: &str) -> Option<(String, String)> {
-    let fields: Vec<_> = line.split_ascii_whitespace().collect();
-    let ends = (fields.get(1)?.to_string(), fields.get(2)?.to_string());
-    (*fields.get(9)? != "0").then_some(ends)
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let ends = (fields.next()?, fields.next()?);
+    // Most rows of a busy machine are in TIME_WAIT, which no process owns.
+    let waits = fields.next()? == "06";
+    let owned = !waits && fields.nth(5)? != "0";
+    owned.then(|| (ends.0.into(), ends.1.into()))
 }
 
 fn parse(line: &str, (local, remote): &(String, String)) -> Option<Row> {
