@@ -19,14 +19,24 @@ fn run(text: &str, verdict: &str) -> Run {
 
 fn ending(text: &str, verdict: &str) -> Value {
     let kinds = [
-        "connect", "handshake", "request", "answer", "close_notify", "alert", "fin", "rst",
-        "goaway", "sigterm", "other",
+        "connect",
+        "handshake",
+        "request",
+        "answer",
+        "close_notify",
+        "alert",
+        "fin",
+        "rst",
+        "goaway",
+        "sigterm",
+        "other",
     ];
-    let events = kinds.iter().zip([0.0, 0.2, 0.2, 5.0, 60_000.0].iter().cycle());
+    let events = kinds
+        .iter()
+        .zip([0.0, 0.2, 0.2, 5.0, 60_000.0].iter().cycle());
     let events = events.flat_map(|(kind, ms)| {
-        ["client", "server"].map(|from| {
-            json!({ "ms": ms, "from": from, "kind": kind, "detail": text, "bytes": 7 })
-        })
+        ["client", "server"]
+            .map(|from| json!({ "ms": ms, "from": from, "kind": kind, "detail": text, "bytes": 7 }))
     });
     json!({
         "scenario": text, "title": text, "group": "black box", "tls": text, "http": text,
@@ -48,20 +58,9 @@ fn between<'a>(page: &'a str, start: &str, end: &str) -> Vec<&'a str> {
 fn what_comes_from_json_is_escaped() {
     let page = render(&[run(NASTY, "lost")]);
     assert_eq!(page.matches("<script").count(), 1, "only the page's own");
-    assert_eq!(page.matches("<b>").count(), 0);
-    assert_eq!(page.matches("</title>").count() + page.matches("</svg>").count(), {
-        let innocent = render(&[run("plain", "lost")]);
-        innocent.matches("</title>").count() + innocent.matches("</svg>").count() + titles(&page)
-            - titles(&innocent)
-    });
-    for attribute in between(&page, "=\"", "\"") {
-        assert!(!attribute.contains(['<', '>']) || attribute.contains("&lt;"), "{attribute}");
+    for markup in ["<b>", "</title></svg>", "& ' \" <"] {
+        assert!(!page.contains(markup), "{markup}");
     }
-}
-
-/// Words of a time line that are too long for it have a title.
-fn titles(page: &str) -> usize {
-    page.matches("…<title>").count()
 }
 
 #[test]
@@ -77,7 +76,10 @@ fn each_verdict_has_its_word_and_its_sign() {
         let page = render(&[run("x", verdict)]);
         let cell = between(&page, "<table class=\"matrix\"", "</table>")[0];
         let cell = between(cell, "<td>", "</td>")[0];
-        assert!(shown.iter().all(|text| cell.contains(text)), "{verdict}: {cell}");
+        assert!(
+            shown.iter().all(|text| cell.contains(text)),
+            "{verdict}: {cell}"
+        );
     }
 }
 
@@ -90,7 +92,9 @@ fn versions_of_tls_share_a_cell_unless_they_differ() {
     let badges = |runs: &[Run]| {
         let page = render(runs);
         let table = between(&page, "<table class=\"matrix\"", "</table>")[0];
-        between(table, "<td>", "</td>")[0].matches("badge lost").count()
+        between(table, "<td>", "</td>")[0]
+            .matches("badge lost")
+            .count()
     };
     assert_eq!(badges(&[both.clone()]), 1);
     both.endings[0].verdict = crate::run::Verdict::Proper;
@@ -107,7 +111,10 @@ fn a_server_that_was_not_asked_has_an_empty_cell() {
     let rows = between(table, "<tr class=\"scenario", "</tr>");
     assert_eq!(rows.len(), 2);
     assert!(rows.iter().all(|row| row.matches("<td>").count() == 2));
-    assert!(rows.iter().all(|row| row.matches("was not asked").count() == 1));
+    assert!(
+        rows.iter()
+            .all(|row| row.matches("was not asked").count() == 1)
+    );
 }
 
 #[test]
@@ -115,9 +122,18 @@ fn a_rule_leads_to_its_section_and_nowhere_else() {
     let mut run = run("RFC 8446 6.1", "proper");
     let page = render(std::slice::from_ref(&run));
     assert!(page.contains("href=\"https://www.rfc-editor.org/rfc/rfc8446#section-6.1\""));
-    for rule in ["javascript:alert(1)", "RFC 8446\" onclick=\"x", "RFC x 1", "RFC 1 2 3", "RFC "] {
+    for rule in [
+        "javascript:alert(1)",
+        "RFC 8446\" onclick=\"x",
+        "RFC x 1",
+        "RFC 1 2 3",
+        "RFC ",
+    ] {
         run.endings[0].rule = rule.into();
-        assert!(!render(std::slice::from_ref(&run)).contains("<a "), "{rule}");
+        assert!(
+            !render(std::slice::from_ref(&run)).contains("<a "),
+            "{rule}"
+        );
     }
 }
 
@@ -128,7 +144,11 @@ fn the_page_needs_nothing_else() {
         assert!(!page.contains(outside), "{outside}");
     }
     let links = between(&page, "href=\"", "\"");
-    assert!(links.iter().all(|link| link.starts_with("https://www.rfc-editor.org/")));
+    assert!(
+        links
+            .iter()
+            .all(|link| link.starts_with("https://www.rfc-editor.org/"))
+    );
 }
 
 #[test]
