@@ -42,10 +42,10 @@ pub fn render(runs: &[Run]) -> Markup {
 fn section(runs: &[Run], rows: &[Row<'_>], title: &str, about: &str) -> Markup {
     let id = title.to_lowercase().replace([' ', ','], "-");
     html! {
-        section aria-labelledby=(id) {
+        section {
             h2 id=(id) { (title) }
             p.small { (about) " A row opens and shows each connection." }
-            div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+            section.scroll tabindex="0" aria-labelledby=(id) {
                 table.matrix style={ "--servers:" (runs.len()) } {
                     thead { tr {
                         th scope="col" { "What the client does" }
@@ -69,7 +69,7 @@ fn scenario(runs: &[Run], row: &Row<'_>) -> Markup {
                     @if let Some(http) = row.http { " " span.http { "HTTP/" (http) } }
                 } }
             }
-            @for cell in &row.cells { td { (verdicts(cell)) } }
+            @for cell in &row.cells { td { (verdicts(cell, runs.len() == 1)) } }
         }
         tr class={ "connections " (class) } {
             td colspan=(runs.len() + 1) {
@@ -83,21 +83,21 @@ fn scenario(runs: &[Run], row: &Row<'_>) -> Markup {
     }
 }
 
-/// One verdict, or one for each version of TLS where they differ.
-fn verdicts(cell: &[&Ending]) -> Markup {
-    let alike = cell
-        .windows(2)
-        .all(|pair| pair[0].verdict == pair[1].verdict);
+/// One verdict, or one for each version of TLS where they differ; with the note behind it if there
+/// is room.
+fn verdicts(cell: &[&Ending], with_notes: bool) -> Markup {
+    let Some((newest, older)) = cell.split_last() else {
+        return html! { span.skipped title="This server was not asked." { "·" } };
+    };
+    let alike = older.iter().all(|ending| ending.verdict == newest.verdict);
+    let shown = if alike { &cell[older.len()..] } else { cell };
     html! {
-        @match cell {
-            [] => span.skipped title="This server was not asked." { "·" },
-            [first, ..] if alike => (badge(first.verdict)),
-            _ => @for ending in cell {
-                div.version {
-                    (badge(ending.verdict))
-                    @if let Some(tls) = &ending.tls { span.small { "TLS " (tls) } }
-                }
-            },
+        @for ending in shown {
+            div.version {
+                (badge(ending.verdict))
+                @if let (false, Some(tls)) = (alike, &ending.tls) { span.small { "TLS " (tls) } }
+                @if with_notes { span.small { (ending.note) } }
+            }
         }
     }
 }

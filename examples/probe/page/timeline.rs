@@ -162,7 +162,7 @@ fn words(event: &Event) -> String {
         words.push(size(event.bytes));
     }
     words.retain(|word| !word.is_empty());
-    words.join(" ")
+    words.join(" ").replace(" ,", ",")
 }
 
 /// What the probe saw last, unless that was the server letting go.

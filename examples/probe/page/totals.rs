@@ -7,9 +7,9 @@ use crate::run::{Run, Verdict};
 
 pub fn render(runs: &[Run]) -> Markup {
     html! {
-        section aria-labelledby="totals" {
+        section {
             h2 #totals { "Servers" }
-            div.scroll tabindex="0" role="region" aria-labelledby="totals" {
+            section.scroll tabindex="0" aria-labelledby="totals" {
                 table.totals {
                     thead { tr {
                         th scope="col" { "Server" }
