@@ -6,7 +6,11 @@ use std::{
     io::{self, IsTerminal, Write},
     net::{Ipv4Addr, TcpListener},
     process::Command,
-    sync::{Mutex, mpsc},
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -83,7 +87,7 @@ fn tell(news: &mpsc::Receiver<News>, all: usize) -> bool {
 
 /// Probes one server, and gives what to say of it.
 fn probe(server: &Server, places: &Places) -> Result<String, String> {
-    let port = free_port().map_err(|error| format!("no free port: {error}"))?;
+    let port = free_port().ok_or("no port from 9000 to 9499 is free: stop what listens there")?;
     let example = places.examples.join(server.example);
     let start = format!("'{}' {} --port {{port}}", example.display(), server.options);
     let output = Command::new(places.examples.join("probe"))
@@ -113,9 +117,11 @@ fn probe(server: &Server, places: &Places) -> Result<String, String> {
     Ok(summary(&run))
 }
 
-fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
+/// A port that the kernel gives to no client, and this program to no other server.
+fn free_port() -> Option<u16> {
+    static NEXT: AtomicU16 = AtomicU16::new(9000);
+    let mut ports = (0..500).map(|_| NEXT.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
 }
 
 fn summary(run: &Run) -> String {

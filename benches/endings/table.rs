@@ -28,7 +28,7 @@ const TELLING: [(&str, &str); 8] = [
     ("silent-client", "a handshake, then nothing"),
     ("h2-keep-alive-idle", "an HTTP/2 exchange, then nothing"),
     ("stuck-reader", "a client that stops reading"),
-    ("sigterm-racing", "a shutdown, together with 10 requests"),
+    ("sigterm-in-flight", "a shutdown, with a handler at work"),
     (
         "sigterm-endless",
         "a shutdown, and an answer that never ends",
@@ -75,33 +75,24 @@ fn name(run: &Run) -> String {
     run.server.name.replace(", ", ",<br>")
 }
 
-/// What is worse than allowed in a group, or that nothing is.
+/// How often which verdict was earned in a group.
 fn counts(run: &Run, group: Group) -> String {
-    let endings: Vec<_> = run
-        .endings
-        .iter()
-        .filter(|ending| ending.group == group)
-        .collect();
-    let count = |verdict| {
-        endings
-            .iter()
-            .filter(|ending| ending.verdict == verdict)
-            .count()
-    };
-    let bad = [
-        (count(Verdict::Lost), "lost"),
-        (count(Verdict::Lie), "untrue"),
-        (count(Verdict::Hang), "hang"),
+    let words = [
+        (Verdict::Proper, "✓"),
+        (Verdict::Allowed, "~"),
+        (Verdict::Lost, "lost"),
+        (Verdict::Lie, "untrue"),
+        (Verdict::Hang, "hang"),
     ];
-    let bad: Vec<_> = bad
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, word)| format!("{count} {word}"))
-        .collect();
-    match bad.is_empty() {
-        true => "✓".into(),
-        false => bad.join(", "),
-    }
+    let counts = words.iter().filter_map(|(verdict, word)| {
+        let of = |ending: &&Ending| ending.group == group && ending.verdict == *verdict;
+        match (run.endings.iter().filter(of).count(), verdict) {
+            (0, _) => None,
+            (count, Verdict::Proper | Verdict::Allowed) => Some(format!("{count} {word}")),
+            (count, _) => Some(format!("**{count} {word}**")),
+        }
+    });
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 /// The worst that came of a scenario, over all versions of TLS and HTTP.
