@@ -279,6 +279,10 @@ fn what_cannot_be_probed() {
     refused(&["https://127.0.0.1:1", "--patience", "0"], "--patience");
     refused(&[&format!("https://{closed}")], "refused");
     refused(&[&format!("https://{plain}")], "not TLS");
+    refused(
+        &["https://127.0.0.1:1", "--html", "/nonexistent/page"],
+        "/nonexistent/page",
+    );
     refused(&["https://192.0.2.1"], "--i-may-test-this-host");
     refused(
         &["--html", "/tmp/x.html", "--from", "/nonexistent.json"],

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs::OpenOptions, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(allow_negative_numbers = true)]
     pub grace: Duration,
 
-    /// How many scenarios run at once
+    /// How many scenarios run at once; with fewer it takes longer
     #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
     #[arg(allow_negative_numbers = true)]
     pub at_once: usize,
@@ -116,8 +116,12 @@ impl Args {
             .is_some_and(|command| command.contains("{port}"))
     }
 
-    /// What one option alone can't tell.
+    /// What one option alone can't tell, said before a minute is spent.
     pub fn check(&self) -> Result<(), String> {
+        if let Some(file) = &self.html {
+            let opened = OpenOptions::new().append(true).create(true).open(file);
+            opened.map_err(|error| format!("--html {}: {error}", file.display()))?;
+        }
         let (all, shutdowns) = (scenarios::all(true), shutdown::TABLE.iter());
         let all = all.iter().map(|(_, scenario)| scenario.id);
         let mut all: Vec<_> = all.chain(shutdowns.map(|scenario| scenario.id)).collect();

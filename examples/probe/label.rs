@@ -57,7 +57,6 @@ impl Label {
         let error = error.lines().next().unwrap_or_default();
         Ending {
             verdict: Verdict::Lost,
-            rule: "RFC 9110 9.3".into(),
             note: format!("The server could not be asked at all: {error}."),
             ..self.blank()
         }

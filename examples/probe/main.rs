@@ -156,6 +156,11 @@ fn introduce(args: &Args, target: &Target, facts: &Facts) {
             "its descriptors can't be seen from here: how long it holds them is not known"
         );
     }
+    if args.start.is_some() && !args.has_port_placeholder() {
+        anstream::println!(
+            "shutdowns are looked at afterwards, one by one: {{port}} in --start lets them run beside"
+        );
+    }
 }
 
 fn show(args: &Args, run: &Run) -> Result<(), String> {

@@ -28,13 +28,13 @@ impl Process {
     /// Starts a server and waits until it accepts connections on `addr`.
     pub fn start(command: &str, addr: SocketAddr) -> Result<Self, String> {
         let named = |what: &str| format!("--start '{command}': {what}");
-        if TcpStream::connect(addr).is_ok() {
+        if is_listening(addr) {
             return Err(named(&format!("something listens on {addr} already")));
         }
         let command = command.replace("{port}", &addr.port().to_string());
         let mut process = Self::spawn(&command).map_err(|error| named(&error.to_string()))?;
         let begun = Instant::now();
-        while TcpStream::connect(addr).is_err() {
+        while !is_listening(addr) {
             if let Ok(Some(status)) = process.shell.try_wait() {
                 let words = process.last_words();
                 return Err(named(&format!(
@@ -120,6 +120,13 @@ impl Drop for Process {
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
     }
+}
+
+/// Whether something accepts connections there.
+pub fn is_listening(addr: SocketAddr) -> bool {
+    let stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2));
+    // A client whose own port is the one it asks for meets itself.
+    stream.is_ok_and(|stream| stream.local_addr().is_ok_and(|local| local != addr))
 }
 
 /// A port that nothing listens on, another one each time.

@@ -67,9 +67,9 @@ fn line(out: &mut String, ending: &Ending) {
 }
 
 fn rule(ending: &Ending) -> String {
-    match ending.verdict {
-        Verdict::Skipped => String::new(),
-        _ => format!("({})", ending.rule),
+    match ending.rule.as_str() {
+        "" => String::new(),
+        rule => format!("({rule})"),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::client::danger::ServerCertVerifier;
 
 use crate::args::Args;
+use crate::process::is_listening;
 use crate::stage::{MOST_BYTES, Stage};
 use crate::trust;
 use crate::wire::{Client, Options, Version};
@@ -226,11 +227,15 @@ impl Target {
     }
 }
 
+/// The host's first address; of this machine's own, one that something listens on.
 fn resolve(host: &str, port: u16) -> Result<SocketAddr, String> {
-    let mut addrs = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| format!("{host} has no address: {error}"))?;
-    addrs.next().ok_or_else(|| format!("{host} has no address"))
+    let addrs = (host, port).to_socket_addrs();
+    let mut addrs: Vec<_> = addrs.map_err(|error| error.to_string())?.collect();
+    if addrs.iter().all(|addr| addr.ip().is_loopback()) {
+        addrs.sort_by_key(|addr| (!is_listening(*addr), addr.is_ipv6()));
+    }
+    let first = addrs.first().copied();
+    first.ok_or_else(|| format!("{host} has no address"))
 }
 
 fn why_no_handshake(client: &Client) -> String {

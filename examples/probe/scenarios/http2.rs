@@ -85,10 +85,14 @@ pub const TABLE: &[Scenario] = &[
     },
 ];
 
-/// Sends a GET, and says so on the time line.
-pub fn get(h2: &mut H2, stage: &Stage, path: &str) -> u32 {
-    let frame = h2.request(&stage.fields("GET", path), true);
-    h2.conn.note(&format!("request GET {path}"));
+pub(super) fn get(h2: &mut H2, stage: &Stage, path: &str) -> u32 {
+    send(h2, stage, "GET", path)
+}
+
+/// Sends a request, and says so on the time line.
+pub fn send(h2: &mut H2, stage: &Stage, method: &str, path: &str) -> u32 {
+    let frame = h2.request(&stage.fields(method, path), true);
+    h2.conn.note(&format!("request {method} {path}"));
     // A write that fails is part of what is seen.
     let _ = h2.send_frame(&frame);
     frame.stream

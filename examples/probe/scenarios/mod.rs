@@ -7,7 +7,7 @@ mod requests;
 mod testbed;
 mod time_outs;
 
-pub use http2::{get as http2_get, is_declined};
+pub use http2::{is_declined, send as http2_send};
 
 use std::io;
 

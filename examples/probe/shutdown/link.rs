@@ -4,7 +4,7 @@ use std::io;
 use std::thread::scope;
 
 use super::Variant;
-use crate::scenarios::{Http, http1_came, http2_get, is_declined};
+use crate::scenarios::{Http, http1_came, http2_send, is_declined};
 use crate::seen::{Came, Seen};
 use crate::stage::Stage;
 use crate::watch::{Manners, watch};
@@ -48,30 +48,43 @@ impl Link {
         (Some(self.version), http)
     }
 
-    /// Sends a request. A write that fails is part of what is seen.
+    /// Sends a GET. A write that fails is part of what is seen.
     pub fn ask(&mut self, stage: &Stage, path: &str) {
+        self.send("GET", stage, path);
+    }
+
+    fn send(&mut self, method: &str, stage: &Stage, path: &str) {
         self.came = Came::default();
         match &mut self.client {
             Either::One(client) => {
-                let line = format!("GET {path} HTTP/1.1");
+                let line = format!("{method} {path} HTTP/1.1");
                 client.note(&format!("request {line}"));
                 let _ = client.send(stage.request(&line, ""));
             }
-            Either::Two(h2, stream) => *stream = http2_get(h2, stage, path),
+            Either::Two(h2, stream) => *stream = http2_send(h2, stage, method, path),
         }
     }
 
     /// Reads the answer, as far as it comes.
     pub fn read(&mut self, stage: &Stage) {
+        self.read_to("GET", stage);
+    }
+
+    fn read_to(&mut self, method: &str, stage: &Stage) {
         self.came = match &mut self.client {
-            Either::One(client) => http1_came(client, "GET", stage),
+            Either::One(client) => http1_came(client, method, stage),
             Either::Two(h2, stream) => Came::from(&h2.wait_stream(*stream, stage.left())),
         };
     }
 
-    pub fn exchange(&mut self, stage: &Stage, path: &str) {
-        self.ask(stage, path);
-        self.read(stage);
+    /// A first exchange, without the bytes of an answer, that there may be hundreds of.
+    pub fn exchange(&mut self, stage: &Stage) -> io::Result<()> {
+        self.send("HEAD", stage, &stage.path);
+        self.read_to("HEAD", stage);
+        match &self.came.answer {
+            Some(answer) if answer.whole => Ok(()),
+            _ => Err(io::Error::other("no answer to HEAD")),
+        }
     }
 
     pub fn note(&mut self, text: &str) {

@@ -31,8 +31,11 @@ pub struct Scenario {
     pub rule: &'static str,
     /// What has to be known for it.
     pub needs: Needs,
-    pub play: fn(&mut Scene<'_>) -> io::Result<Vec<(Variant, Seen)>>,
+    pub play: fn(&mut Scene<'_>) -> Played,
 }
+
+/// What was seen of each connection.
+pub type Played = io::Result<Vec<(Variant, Seen)>>;
 
 /// What a scenario needs beside a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::link::{Link, each};
-use super::{Needs, Scenario, Scene, Variant};
+use super::{Needs, Played, Scenario, Scene, Variant};
 use crate::judge::{Expect, judge};
 use crate::run::Verdict;
 use crate::scenarios::Http;
@@ -80,8 +80,6 @@ pub const TABLE: &[Scenario] = &[
     },
 ];
 
-type Played = io::Result<Vec<(Variant, Seen)>>;
-
 /// From the request to the signal, so that the handler is at work.
 const AT_WORK: Duration = Duration::from_millis(300);
 const RACERS: usize = 10;
@@ -94,7 +92,7 @@ fn kept_alive(scene: &Scene<'_>, of_each: usize) -> io::Result<Vec<Link>> {
     let mut variants = scene.variants.repeat(of_each);
     let links = each(&mut variants, THREADS, |(version, http)| {
         let mut link = Link::connect(stage, *version, *http)?;
-        link.exchange(stage, &stage.path);
+        link.exchange(stage)?;
         Ok(link)
     });
     links.into_iter().collect()
@@ -208,7 +206,7 @@ fn five_hundred(scene: &mut Scene<'_>) -> Played {
     let stage = scene.stage.clone();
     let made = each(&mut [(); MANY], THREADS, |()| {
         let mut link = Link::connect(&stage, version, http)?;
-        link.exchange(&stage, &stage.path);
+        link.exchange(&stage)?;
         io::Result::Ok(link)
     });
     let mut links: Vec<_> = made.into_iter().flatten().collect();
