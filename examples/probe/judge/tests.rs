@@ -334,6 +334,16 @@ fn alerts() {
             Hang,
             TIMEOUTS,
         ),
+        (
+            "not let go, with much to read",
+            Expect::LetGo,
+            Seen {
+                too_much: true,
+                ..kept(answered(false))
+            },
+            Hang,
+            TIMEOUTS,
+        ),
     ]);
 }
 
