@@ -4,13 +4,8 @@ use std::{
     collections::VecDeque,
     fs,
     io::{self, IsTerminal, Write},
-    net::{Ipv4Addr, TcpListener},
     process::Command,
-    sync::{
-        Mutex,
-        atomic::{AtomicU16, Ordering},
-        mpsc,
-    },
+    sync::{Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +19,9 @@ use crate::{
 /// More at once would have the servers wait for a processor, and not the client for a server.
 const AT_ONCE: usize = 2;
 
+/// In seconds: Apache httpd lets go of a silent client after 91 s, 30 of which the kernel holds it.
+const PATIENCE: &str = "95";
+
 enum News {
     Begun(&'static str),
     Ended(&'static str, Result<String, String>),
@@ -36,7 +34,7 @@ pub fn all(servers: &[&'static Server], places: &Places) -> Result<bool, Error> 
     let next = || queue.lock().ok()?.pop_front();
     let (sender, receiver) = mpsc::channel();
     println!(
-        "{} servers, {AT_ONCE} at a time, about 90 s each",
+        "{} servers, {AT_ONCE} at a time, about 100 s each",
         servers.len()
     );
     thread::scope(|scope| {
@@ -87,19 +85,12 @@ fn tell(news: &mpsc::Receiver<News>, all: usize) -> bool {
 
 /// Probes one server, and gives what to say of it.
 fn probe(server: &Server, places: &Places) -> Result<String, String> {
-    let port = free_port().ok_or("no port from 9000 to 9499 is free: stop what listens there")?;
     let example = places.examples.join(server.example);
     let start = format!("'{}' {} --port {{port}}", example.display(), server.options);
     let output = Command::new(places.examples.join("probe"))
-        .arg(format!("https://127.0.0.1:{port}"))
-        .args([
-            "--json",
-            "--testbed",
-            "--name",
-            server.name,
-            "--start",
-            &start,
-        ])
+        .args(["https://127.0.0.1:0", "--json", "--testbed"])
+        .args(["--patience", PATIENCE, "--name", server.name])
+        .args(["--start", &start])
         .output()
         .map_err(|error| format!("the probe can't be started: {error}"))?;
     // 1 is a verdict on the server; anything else but 0 is that nothing could be seen.
@@ -115,13 +106,6 @@ fn probe(server: &Server, places: &Places) -> Result<String, String> {
     let compact = serde_json::to_string(&run).map_err(|error| error.to_string())?;
     fs::write(places.result(server), compact + "\n").map_err(|error| error.to_string())?;
     Ok(summary(&run))
-}
-
-/// A port that the kernel gives to no client, and this program to no other server.
-fn free_port() -> Option<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(9000);
-    let mut ports = (0..500).map(|_| NEXT.fetch_add(1, Ordering::Relaxed));
-    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
 }
 
 fn summary(run: &Run) -> String {

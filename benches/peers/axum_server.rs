@@ -4,7 +4,7 @@ use std::error::Error;
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 
-use crate::{Settings, Site, terminate, unbound};
+use crate::{Settings, Site, terminated, unbound};
 
 pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let handle = Handle::new();
@@ -12,7 +12,7 @@ pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn
     tokio::spawn({
         let (handle, timeout) = (handle.clone(), settings.shutdown_timeout);
         async move {
-            terminate().await;
+            terminated(site.terminations).await;
             handle.graceful_shutdown(Some(timeout));
         }
     });

@@ -13,7 +13,7 @@ use hyper_util::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Settings, Site, listen, terminate};
+use crate::{Settings, Site, listen, terminated};
 
 pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let listener = listen(settings.addr()).await?;
@@ -21,7 +21,7 @@ pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn
     let service = TowerToHyperService::new(site.app);
     let http = builder(settings);
     let graceful = GracefulShutdown::new();
-    let mut terminated = pin!(terminate());
+    let mut terminated = pin!(terminated(site.terminations));
     loop {
         let (tcp, _) = tokio::select! {
             accepted = listener.accept() => accepted?,

@@ -33,7 +33,7 @@ use axum::Router;
 use graceful_tls::GracefulTls;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_rustls::rustls::ServerConfig;
 
@@ -43,6 +43,8 @@ use settings::{Server, Settings};
 struct Site {
     app: Router,
     tls: Arc<ServerConfig>,
+    /// SIGTERM, looked out for before anyone can connect.
+    terminations: Signal,
 }
 
 #[tokio::main]
@@ -76,7 +78,12 @@ fn site(settings: &Settings) -> Result<Site, Box<dyn Error>> {
     let tls = Arc::new(tls::config(settings)?);
     // For the state of `/ready` alone: nothing here serves with it.
     let app = routes::router(GracefulTls::new(tls.clone())?);
-    Ok(Site { app, tls })
+    let terminations = signal(SignalKind::terminate())?;
+    Ok(Site {
+        app,
+        tls,
+        terminations,
+    })
 }
 
 /// Listens, and says so.
@@ -94,11 +101,6 @@ fn unbound(addr: SocketAddr, error: &std::io::Error) -> String {
 }
 
 /// Resolves at the first SIGTERM; later ones have no effect.
-async fn terminate() {
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminations) => {
-            terminations.recv().await;
-        }
-        Err(error) => eprintln!("SIGTERM can't be waited for: {error}"),
-    }
+async fn terminated(mut terminations: Signal) {
+    terminations.recv().await;
 }

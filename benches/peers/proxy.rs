@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
     process::{Child, Command},
-    signal::unix::{SignalKind, signal},
+    signal::unix::Signal,
     time::sleep,
 };
 
@@ -71,7 +71,7 @@ pub(crate) async fn serve(
     let _guard = guard(&child, root.path())?;
     await_listening(addr, &mut child).await?;
     println!("listening on {addr}");
-    let status = until_exit(&mut child, proxy.graceful).await?;
+    let status = until_exit(&mut child, proxy.graceful, site.terminations).await?;
     match status.success() {
         true => Ok(()),
         false => Err(format!("{} ended with {status}", proxy.name).into()),
@@ -185,9 +185,12 @@ async fn await_listening(addr: SocketAddr, child: &mut Child) -> Result<(), Box<
 }
 
 /// Passes each SIGTERM on as the signal that this server calls graceful.
-async fn until_exit(child: &mut Child, graceful: &str) -> io::Result<ExitStatus> {
+async fn until_exit(
+    child: &mut Child,
+    graceful: &str,
+    mut terminations: Signal,
+) -> io::Result<ExitStatus> {
     let pid = child.id().unwrap_or_default().to_string();
-    let mut terminations = signal(SignalKind::terminate())?;
     loop {
         tokio::select! {
             status = child.wait() => return status,

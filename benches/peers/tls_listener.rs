@@ -7,11 +7,12 @@ use std::error::Error;
 use tls_listener::TlsListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{Settings, Site, listen, terminate};
+use crate::{Settings, Site, listen, terminated};
 
 pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let tcp = listen(settings.addr()).await?;
     let listener = TlsListener::new(TlsAcceptor::from(site.tls), tcp);
-    let served = axum::serve(listener, site.app).with_graceful_shutdown(terminate());
+    let served =
+        axum::serve(listener, site.app).with_graceful_shutdown(terminated(site.terminations));
     Ok(served.await?)
 }
