@@ -61,7 +61,6 @@ pub fn judge(seen: &Seen, expect: Expect, rule: &str, goaway: bool) -> Judgement
 }
 
 fn verdict(seen: &Seen, expect: Expect, rule: &str, goaway: bool) -> Judgement {
-    // Whoever lets go is not judged by what it has sent.
     if seen.too_much && expect != Expect::LetGo {
         let note = "More came than the probe cares to receive: choose a smaller answer.";
         return say(Skipped, rule, note);
@@ -268,6 +267,7 @@ fn closure(seen: &Seen, expect: Expect, rule: &str) -> Judgement {
     let what = match (&seen.answer, expect) {
         (Some(_), Expect::Cut) => "The answer broke off, and its framing shows it",
         (Some(_), _) => "The answer came whole",
+        (None, Expect::AnswerOrNot | Expect::Race) => "No answer came",
         (None, _) => "No answer was due",
     };
     let reset = seen.reset().is_some();

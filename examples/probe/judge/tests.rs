@@ -348,6 +348,16 @@ fn alerts() {
 }
 
 #[test]
+fn more_than_the_client_receives() {
+    let seen = Seen {
+        too_much: true,
+        ..open(answered(false))
+    };
+    check(&[("held", Expect::LetGo, seen.clone(), Hang, TIMEOUTS)]);
+    check(&[("not read on", Expect::Answer, seen, Skipped, OWN)]);
+}
+
+#[test]
 fn goaway() {
     let without = judge(&answered(true), Expect::Answer, OWN, true);
     assert_eq!((without.verdict, without.rule.as_str()), (Allowed, GOAWAY));

@@ -71,9 +71,9 @@ impl Tls {
     }
 }
 
-/// A scenario's client sends GOAWAY, or should be sent one.
 impl Scenario {
-    /// Whether the server, which ends the connection, should say GOAWAY first.
+    /// Whether it is the server that ends an HTTP/2 connection on which requests could still come, so
+    /// that it should say GOAWAY first (RFC 9113 5.4.1, 6.8).
     pub fn wants_goaway(&self) -> bool {
         matches!(self.id, "h2-keep-alive-idle" | "h2-protocol-error")
     }

@@ -12,13 +12,6 @@ use crate::stage::Stage;
 use crate::watch::{Manners, held, watch};
 use crate::wire::{Client, Version};
 
-/// An HTTP/1 request for this endpoint, the end of whose answer the server decides on.
-macro_rules! plays {
-    ($version:literal, $path:literal) => {
-        |stage| exchange(stage, concat!("GET ", $path, " HTTP/", $version))
-    };
-}
-
 pub const TABLE: &[Scenario] = &[
     Scenario {
         id: "close-delimited",
@@ -27,7 +20,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Answer,
         rule: "RFC 9112 9.8",
-        play: plays!("1.0", "/chunked/100000"),
+        play: |stage| exchange(stage, "GET /chunked/100000 HTTP/1.0"),
     },
     Scenario {
         id: "close-delimited-error",
@@ -36,7 +29,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Cut,
         rule: "RFC 9112 9.8",
-        play: plays!("1.0", "/error-mid-body"),
+        play: |stage| exchange(stage, "GET /error-mid-body HTTP/1.0"),
     },
     Scenario {
         id: "close-delimited-panic",
@@ -45,7 +38,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Cut,
         rule: "RFC 9112 9.8",
-        play: plays!("1.0", "/panic-mid-body"),
+        play: |stage| exchange(stage, "GET /panic-mid-body HTTP/1.0"),
     },
     Scenario {
         id: "chunked-error",
@@ -54,7 +47,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Cut,
         rule: "RFC 9112 8",
-        play: plays!("1.1", "/error-mid-body"),
+        play: |stage| exchange(stage, "GET /error-mid-body HTTP/1.1"),
     },
     Scenario {
         id: "length-error",
@@ -63,7 +56,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Cut,
         rule: "RFC 9112 8",
-        play: plays!("1.1", "/error-mid-body-len"),
+        play: |stage| exchange(stage, "GET /error-mid-body-len HTTP/1.1"),
     },
     Scenario {
         id: "body-panic",
@@ -72,7 +65,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::Cut,
         rule: "RFC 9112 8",
-        play: plays!("1.1", "/panic-mid-body"),
+        play: |stage| exchange(stage, "GET /panic-mid-body HTTP/1.1"),
     },
     Scenario {
         id: "panic",
@@ -81,7 +74,7 @@ pub const TABLE: &[Scenario] = &[
         tls: Tls::Both,
         expect: Expect::AnswerOrNot,
         rule: "RFC 8446 6.1",
-        play: plays!("1.1", "/panic"),
+        play: |stage| exchange(stage, "GET /panic HTTP/1.1"),
     },
     Scenario {
         id: "unread-upload-4-mib",
