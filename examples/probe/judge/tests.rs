@@ -334,16 +334,6 @@ fn alerts() {
             Hang,
             TIMEOUTS,
         ),
-        (
-            "not let go, with much to read",
-            Expect::LetGo,
-            Seen {
-                too_much: true,
-                ..kept(answered(false))
-            },
-            Hang,
-            TIMEOUTS,
-        ),
     ]);
 }
 
