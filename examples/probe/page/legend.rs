@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{VERDICTS, badge, word};
+use super::words::{WORDS, badge};
 
 /// Name, how it is drawn (class and path), and what it is.
 const SIGNS: [(&str, &str, &str, &str); 8] = [
@@ -62,8 +62,8 @@ pub fn render() -> Markup {
         section.legend aria-labelledby="legend" {
             h2 #legend { "How to read this" }
             dl.verdicts {
-                @for verdict in VERDICTS {
-                    div { dt { (badge(verdict)) } dd { (word(verdict).meaning) } }
+                @for word in &WORDS {
+                    div { dt { (badge(word.verdict)) } dd { (word.meaning) } }
                 }
             }
             details {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::words::{VERDICTS, word};
+use super::words::WORDS;
 use crate::run::{Run, Verdict};
 
 pub fn render(runs: &[Run]) -> Markup {
@@ -13,8 +13,7 @@ pub fn render(runs: &[Run]) -> Markup {
                 table.totals {
                     thead { tr {
                         th scope="col" { "Server" }
-                        @for verdict in VERDICTS {
-                            @let word = word(verdict);
+                        @for word in &WORDS {
                             th.number scope="col" {
                                 span.sign aria-hidden="true" { (word.sign) } " " span.word { (word.short) }
                             }
@@ -39,9 +38,9 @@ fn line(run: &Run) -> Markup {
                 span.wide { " at " (server.url) }
             }
         }
-        @for verdict in VERDICTS {
-            @let count = count(run, verdict);
-            td class={ "number " (if count == 0 { "none" } else { word(verdict).class }) } { (count) }
+        @for word in &WORDS {
+            @let count = count(run, word.verdict);
+            td class={ "number " (if count == 0 { "none" } else { word.class }) } { (count) }
         }
         td.wide { (bar(run)) }
         td.wide.small { (moment(&run.started)) ", in " (run.took_ms / 1000) " s" }
@@ -57,10 +56,10 @@ fn count(run: &Run, verdict: Verdict) -> usize {
 fn bar(run: &Run) -> Markup {
     html! {
         div.bar aria-hidden="true" {
-            @for verdict in VERDICTS {
-                @let count = count(run, verdict);
+            @for word in &WORDS {
+                @let count = count(run, word.verdict);
                 @if count > 0 {
-                    span class=(word(verdict).class) style={ "flex-grow:" (count) } {}
+                    span class=(word.class) style={ "flex-grow:" (count) } {}
                 }
             }
         }

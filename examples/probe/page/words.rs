@@ -4,70 +4,65 @@ use maud::{Markup, html};
 
 use crate::run::Verdict;
 
-/// All verdicts, from good to bad; what there was nothing to see of comes last.
-pub const VERDICTS: [Verdict; 6] = [
-    Verdict::Proper,
-    Verdict::Allowed,
-    Verdict::Lost,
-    Verdict::Lie,
-    Verdict::Hang,
-    Verdict::Skipped,
-];
-
 /// How a verdict is shown. Sign and word tell what the colour does.
 #[derive(Debug)]
 pub struct Word {
+    pub verdict: Verdict,
     pub class: &'static str,
     pub sign: &'static str,
     pub short: &'static str,
     pub meaning: &'static str,
 }
 
-pub fn word(verdict: Verdict) -> Word {
-    let (class, sign, short, meaning) = match verdict {
-        Verdict::Proper => (
-            "proper",
-            "✓",
-            "proper",
-            "As it should be: the answer came whole, and the client can tell.",
-        ),
-        Verdict::Allowed => (
-            "allowed",
-            "~",
-            "allowed",
-            "Not as it should be, but nobody loses anything that the RFCs promise.",
-        ),
-        Verdict::Lost => (
-            "lost",
-            "✕",
-            "lost",
-            "An answer was lost, or the knowledge that it is complete.",
-        ),
-        Verdict::Lie => (
-            "lie",
-            "≠",
-            "lie",
-            "The answer looks whole, but is not: the client keeps a truncated one.",
-        ),
-        Verdict::Hang => (
-            "hang",
-            "∞",
-            "hangs",
-            "The server held the connection for longer than the probe waits.",
-        ),
-        Verdict::Skipped => (
-            "skipped",
-            "–",
-            "not seen",
-            "There was nothing to see, as where a server does not speak HTTP/2.",
-        ),
-    };
+/// All verdicts, from good to bad; what there was nothing to see of comes last.
+pub const WORDS: [Word; 6] = [
     Word {
-        class,
-        sign,
-        short,
-        meaning,
-    }
+        verdict: Verdict::Proper,
+        class: "proper",
+        sign: "✓",
+        short: "proper",
+        meaning: "As it should be: the answer came whole, and the client can tell.",
+    },
+    Word {
+        verdict: Verdict::Allowed,
+        class: "allowed",
+        sign: "~",
+        short: "allowed",
+        meaning: "Not as it should be, but nobody loses anything that the RFCs promise.",
+    },
+    Word {
+        verdict: Verdict::Lost,
+        class: "lost",
+        sign: "✕",
+        short: "lost",
+        meaning: "An answer was lost, or the knowledge that it is complete.",
+    },
+    Word {
+        verdict: Verdict::Lie,
+        class: "lie",
+        sign: "≠",
+        short: "lie",
+        meaning: "The answer looks whole, but is not: the client keeps a truncated one.",
+    },
+    Word {
+        verdict: Verdict::Hang,
+        class: "hang",
+        sign: "∞",
+        short: "hangs",
+        meaning: "The server held the connection for longer than the probe waits.",
+    },
+    Word {
+        verdict: Verdict::Skipped,
+        class: "skipped",
+        sign: "–",
+        short: "not seen",
+        meaning: "There was nothing to see, as where a server does not speak HTTP/2.",
+    },
+];
+
+pub fn word(verdict: Verdict) -> &'static Word {
+    let same = |word: &&Word| word.verdict == verdict;
+    WORDS.iter().find(same).unwrap_or(&WORDS[0])
 }
 
 /// Sign and word of a verdict.
