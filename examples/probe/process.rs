@@ -135,7 +135,8 @@ pub fn is_listening(addr: SocketAddr) -> bool {
 /// server wants it, and whoever looks whether anything listens there may meet itself.
 pub fn free_port(like: SocketAddr) -> Result<u16, String> {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let first = 10_000 + (std::process::id() % 20_000) as u16;
+    // Probes that run at once have process ids next to each other, and must not meet either.
+    let first = 10_000 + (std::process::id() % 400 * 50) as u16;
     let ports = (0..1000).map(|_| first + TAKEN.fetch_add(1, Ordering::Relaxed) % 2000);
     let mut free = ports.filter(|port| TcpListener::bind((like.ip(), *port)).is_ok());
     free.next()

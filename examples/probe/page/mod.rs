@@ -1,13 +1,79 @@
-//! The page: what several runs found, side by side.
+//! The page: what one or more runs found, in one HTML file that needs nothing else.
+//!
+//! `totals` has a line for each server, `matrix` a row for each scenario that opens in place,
+//! `card` what there is to know of one connection, and `timeline` its drawing, whose rows `scale`
+//! places. `legend` explains all of it, `rows` puts the runs side by side, and `words` has what
+//! things are called. Everything is escaped by maud.
+
+mod card;
+mod legend;
+mod matrix;
+mod rows;
+mod scale;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod totals;
+mod words;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::run::Run;
 
+const STYLE: &str = include_str!("style.css");
+/// A click anywhere on a row opens it. Without script the row's title does.
+const SCRIPT: &str = include_str!("script.js");
+
 /// One self-contained HTML page.
 pub fn render(runs: &[Run]) -> String {
-    let rows: String = runs.iter().flat_map(|run| &run.endings).map(row).collect();
-    format!("<!doctype html><meta charset=utf-8><title>probe</title><table>{rows}</table>\n")
+    let title = match runs {
+        [run] => format!("How {} ends its connections", run.server.name),
+        _ => "How HTTPS servers end their connections".into(),
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (title) }
+                    (introduction(runs))
+                }
+                main {
+                    (totals::render(runs))
+                    (legend::render())
+                    (matrix::render(runs))
+                }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
 }
 
-fn row(ending: &crate::run::Ending) -> String {
-    format!("<tr><td>{}<td>{:?}", ending.scenario, ending.verdict)
+fn introduction(runs: &[Run]) -> Markup {
+    let connections: usize = runs.iter().map(|run| run.endings.len()).sum();
+    let mut days: Vec<_> = runs.iter().map(|run| day(&run.started)).collect();
+    days.sort_unstable();
+    days.dedup();
+    html! {
+        p.lead {
+            "A probe did to " (if runs.len() == 1 { "the server" } else { "each server" })
+            " what clients do, well-behaved and not, and looked at what was on the wire when the "
+            "connection ended: was the answer whole, could the client know it, and did the server "
+            "let go?"
+        }
+        p.small { (connections) " endings, " (days.join(", ")) "." }
+    }
+}
+
+/// The date of an RFC 3339 time.
+fn day(started: &str) -> &str {
+    started.split('T').next().unwrap_or(started)
 }

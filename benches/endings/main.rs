@@ -1,0 +1,133 @@
+//! How servers end their connections, side by side: `cargo bench --bench endings`.
+//!
+//! The probe looks at the testbed with each of its adapters, at what people write by hand today and
+//! at nginx and Apache httpd, where those are installed. It takes seven minutes or so: a server may
+//! hold a silent client for 95 s before that counts against it. `-- nginx hyper` looks at those
+//! whose names have these words in them, and leaves what was found about the others.
+//!
+//! What is found lands in `benches/results/endings/`, on a page beside it, and as a table in the
+//! README. `servers` has who is compared, `runs` runs the probe, `table` writes the table.
+
+mod runs;
+mod servers;
+mod table;
+
+#[path = "../../examples/probe/run.rs"]
+#[allow(dead_code)]
+mod run;
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use run::Run;
+use servers::{SERVERS, Server};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where things are.
+struct Places {
+    /// The executables of the examples.
+    examples: PathBuf,
+    results: PathBuf,
+    page: PathBuf,
+    readme: PathBuf,
+}
+
+fn main() -> Result<ExitCode, Error> {
+    let places = Places::find()?;
+    let words: Vec<String> = env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let chosen: Vec<&Server> = SERVERS
+        .iter()
+        .filter(|server| server.is_named(&words))
+        .collect();
+    if chosen.is_empty() {
+        eprintln!("error: none of the servers is named {}", words.join(" or "));
+        return Ok(ExitCode::from(2));
+    }
+    build()?;
+    fs::create_dir_all(&places.results)?;
+    let all_seen = runs::all(&chosen, &places)?;
+    let found = found(&places)?;
+    page(&places, &found)?;
+    table::write(&places.readme, &found)?;
+    println!(
+        "written: {}, and the table in README.md",
+        places.page.display()
+    );
+    Ok(match all_seen {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+impl Places {
+    fn find() -> io::Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let bench = env::current_exe()?;
+        let target = bench.parent().and_then(Path::parent).unwrap_or(root);
+        Ok(Self {
+            examples: target.join("examples"),
+            results: root.join("benches/results/endings"),
+            page: root.join("benches/results/endings.html"),
+            readme: root.join("README.md"),
+        })
+    }
+
+    fn result(&self, server: &Server) -> PathBuf {
+        self.results.join(format!("{}.json", server.id))
+    }
+}
+
+/// Brings the executables up to date, which takes no time where they are.
+fn build() -> Result<(), Error> {
+    let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--release"])
+        .args([
+            "--example",
+            "probe",
+            "--example",
+            "testbed",
+            "--example",
+            "peers",
+        ])
+        .status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("the probe and the servers can't be built: see above".into()),
+    }
+}
+
+/// Everything that is known by now, from this run and those before it.
+fn found(places: &Places) -> Result<Vec<Run>, Error> {
+    let files = SERVERS.iter().map(|server| places.result(server));
+    let runs = files.filter(|file| file.exists()).map(|file| {
+        let text = fs::read_to_string(&file)?;
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()).into())
+    });
+    runs.collect()
+}
+
+fn page(places: &Places, found: &[Run]) -> Result<(), Error> {
+    if found.is_empty() {
+        return Err("nothing was found out: see above".into());
+    }
+    let files = SERVERS.iter().map(|server| places.result(server));
+    let status = Command::new(places.examples.join("probe"))
+        .arg("--html")
+        .arg(&places.page)
+        .arg("--from")
+        .args(files.filter(|file| file.exists()))
+        .status()?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("the page can't be made: see above".into()),
+    }
+}
