@@ -2,6 +2,7 @@
 //! get ready.
 
 mod restarting;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::{
@@ -93,7 +94,7 @@ fn a_new_process_that_does_not_get_ready() {
     let site = Site::start(&[]);
     let load = Load::start(site.addr, &LIGHT);
     site.replace("echo it crashed; exit 3");
-    site.fails_to_restart("the new process exited before it was ready");
+    site.fails_to_restart("the new process exited or was killed before it was ready");
     site.replace("exec sleep 60");
     site.fails_to_restart("the new process was not ready within 5s, and was killed");
     site.repair();
@@ -117,7 +118,9 @@ fn a_new_process_that_is_killed() {
             .ok()
     });
     kill("KILL", new);
-    site.wait_for("this process goes on serving: the new process exited before it was ready");
+    site.wait_for(
+        "this process goes on serving: the new process exited or was killed before it was ready",
+    );
     assert_eq!(site.pid(), old);
     let totals = load.finish();
     assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());

@@ -2,6 +2,7 @@
 //! told, and sockets that are not what they are said to be. And a pid file on a full disk.
 
 mod restarting;
+#[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
 use std::{

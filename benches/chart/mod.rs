@@ -26,8 +26,13 @@ pub const COLORS: [RGBColor; 5] = [
 ];
 pub const GREY: RGBColor = RGBColor(120, 120, 120);
 
+/// Where the results go: behind `--results`, or where the repository keeps them.
 pub fn results() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results")
+    let mut words = std::env::args().skip_while(|word| word != "--results");
+    match words.nth(1) {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results"),
+    }
 }
 
 /// When and on what it was measured.

@@ -32,7 +32,8 @@ struct Options {
     restarts: u32,
 
     /// From the beginning of one restart to that of the next
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    #[arg(long, default_value_t = 3000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(100..=600_000))]
     every_ms: u64,
 
     /// Requests a second
@@ -62,6 +63,9 @@ const SERVERS: [(&str, &str); 2] = [("graceful-tls", "graceful"), ("bare hyper-u
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
+    for example in ["restart", "load"] {
+        restarting::build(example);
+    }
     let every = Duration::from_millis(options.every_ms);
     let load = [
         ("--rate", options.rate),

@@ -19,8 +19,8 @@
 //!
 //! `settings` has the options and `mix` the kinds of requests. `worker` sends them one after the
 //! other when `schedule` says so, over the connection that its `lane` has; `connect` makes those,
-//! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one attempt and `verdict` says what it came to.
-//! `tally` counts, `report` prints.
+//! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one
+//! attempt and `verdict` says what it came to. `tally` counts, `report` prints.
 
 #[path = "../common/command_line.rs"]
 mod command_line;

@@ -16,9 +16,9 @@
 //!
 //! `settings` has the options, and `sockets` says where the listeners come from. `process` is the
 //! life of one process: it serves until a signal (`signals`) stops or replaces it; `replacement`
-//! starts the new one, with Cloudflare's `ecdysis`, and from then on the listener is `shared`. `server` runs the testbed's endpoints behind
-//! this crate, and `bare` behind hyper-util alone, to compare with. `systemd`, `pid_file` and `log`
-//! tell others how it goes.
+//! starts the new one, with Cloudflare's `ecdysis`, and the listener is `shared` with it. `server`
+//! runs the testbed's endpoints behind this crate, and `bare` behind hyper-util alone, to compare
+//! with. `systemd`, `pid_file` and `log` tell others how it goes.
 
 #[path = "../testbed/bodies.rs"]
 mod bodies;

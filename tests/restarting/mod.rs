@@ -238,15 +238,17 @@ pub fn example(name: &str) -> PathBuf {
     let target = test.parent().and_then(Path::parent).unwrap();
     let path = target.join("examples").join(name);
     if !path.exists() {
-        let release: &[&str] = match cfg!(debug_assertions) {
-            true => &[],
-            false => &["--release"],
-        };
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--example", name])
-            .args(release)
-            .status();
-        assert!(build.unwrap().success());
+        build(name);
     }
     path
+}
+
+/// Builds an example as it is now.
+pub fn build(name: &str) {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--example", name]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success());
 }
