@@ -95,7 +95,7 @@ fn verdicts(cell: &[&Ending], with_notes: bool) -> Markup {
         @for ending in shown {
             div.version {
                 (badge(ending.verdict))
-                @if let (false, Some(tls)) = (alike, &ending.tls) { span.small { "TLS " (tls) } }
+                @if let (false, Some(tls)) = (alike, &ending.tls) { span.small.tls { "TLS " (tls) } }
                 @if with_notes { span.small { (ending.note) } }
             }
         }
