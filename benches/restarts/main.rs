@@ -45,7 +45,8 @@ struct Options {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     rtt_ms: u32,
 
-    /// Connections at once
+    /// Connections at once. They take turns: with many of them and a low rate, each is idle for
+    /// longer than the lame duck, and a POST over HTTP/1.1 may be lost (see the example's README)
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
 
