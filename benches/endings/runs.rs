@@ -96,11 +96,9 @@ fn probe(server: &Server, places: &Places) -> Result<String, String> {
     // 1 is a verdict on the server; anything else but 0 is that nothing could be seen.
     if !matches!(output.status.code(), Some(0 | 1)) {
         let errors = String::from_utf8_lossy(&output.stderr);
-        return Err(errors
-            .lines()
-            .last()
-            .unwrap_or("the probe said nothing")
-            .into());
+        // What the server says of itself stands behind what the probe says of the server.
+        let why = errors.trim().rsplit("error: ").next();
+        return Err(why.unwrap_or_default().into());
     }
     let run: Run = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
     let compact = serde_json::to_string(&run).map_err(|error| error.to_string())?;
