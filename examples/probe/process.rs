@@ -4,9 +4,11 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -129,18 +131,39 @@ pub fn is_listening(addr: SocketAddr) -> bool {
     stream.is_ok_and(|stream| stream.local_addr().is_ok_and(|local| local != addr))
 }
 
-/// A port that nothing listens on, another one each time.
+/// A port that nothing listens on, another one each time, and no other probe's.
 ///
 /// It is none of those that the kernel gives to clients: one of those may be taken by the time the
 /// server wants it, and whoever looks whether anything listens there may meet itself.
 pub fn free_port(like: SocketAddr) -> Result<u16, String> {
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Probes that run at once have process ids next to each other, and must not meet either.
-    let first = 10_000 + (std::process::id() % 400 * 50) as u16;
-    let ports = (0..1000).map(|_| first + TAKEN.fetch_add(1, Ordering::Relaxed) % 2000);
-    let mut free = ports.filter(|port| TcpListener::bind((like.ip(), *port)).is_ok());
-    free.next()
-        .ok_or_else(|| format!("no free port from {first} up"))
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let ports = (0..PORTS.len()).map(|_| NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len() as u16);
+    let mut free = ports
+        .map(|port| PORTS.start + port)
+        .filter(|port| reserve(*port) && TcpListener::bind((like.ip(), *port)).is_ok());
+    let none = || format!("no free port from {} to {}", PORTS.start, PORTS.end);
+    free.next().ok_or_else(none)
+}
+
+const PORTS: Range<u16> = 10_000..30_000;
+
+/// Takes a port for this probe, for as long as it runs: a socket's name is there for one process
+/// only, on all of this machine.
+#[cfg(target_os = "linux")]
+fn reserve(port: u16) -> bool {
+    use std::os::{linux::net::SocketAddrExt, unix::net};
+
+    static RESERVED: Mutex<Vec<net::UnixListener>> = Mutex::new(Vec::new());
+    let name = format!("graceful-tls probe, port {port}");
+    let addr = net::SocketAddr::from_abstract_name(name);
+    let reserved = addr.and_then(|addr| net::UnixListener::bind_addr(&addr));
+    let mut all = RESERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    reserved.map(|socket| all.push(socket)).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: u16) -> bool {
+    true
 }
 
 fn kill(signal: &str, whom: &str) -> io::Result<()> {
