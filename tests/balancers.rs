@@ -9,7 +9,7 @@ use balancing::{Farm, backend::Server, balancer::Kind};
 use restarting::load::{Load, Totals};
 
 /// As `examples/behind_a_balancer` has it.
-const LAME_DUCK: u64 = 2500;
+const LAME_DUCK: u64 = 3500;
 
 /// What a small machine can do beside other tests.
 const LIGHT: [&str; 4] = ["--rate", "150", "--connections", "16"];

@@ -6,7 +6,7 @@
 //! Printed is what became of every request, and how often the balancer had to send one again.
 //! `benches/results/balancers.csv` keeps it. The exit status is 1 if this crate has lost a request.
 //!
-//! `-- --restarts 4 --balancer nginx` for a shorter run, `-- --lame-duck-ms 0,250,2500` to see what
+//! `-- --restarts 4 --balancer nginx` for a shorter run, `-- --lame-duck-ms 0,250,3500` to see what
 //! too short a lame duck does, `-- --help` for the rest.
 //!
 //! `run` does the restarts, `table` shows.
@@ -34,7 +34,7 @@ struct Options {
     restarts: u32,
 
     /// From the beginning of one restart to that of the next, at least
-    #[arg(long, default_value_t = 4500, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    #[arg(long, default_value_t = 5500, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     every_ms: u64,
 
     /// Requests a second
@@ -51,7 +51,7 @@ struct Options {
     balancer: Vec<Kind>,
 
     /// Lame ducks of the testbed, with commas between them
-    #[arg(long, value_delimiter = ',', default_value = "2500")]
+    #[arg(long, value_delimiter = ',', default_value = "3500")]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=60_000))]
     lame_duck_ms: Vec<u64>,
 
