@@ -93,7 +93,7 @@ fn a_new_process_that_does_not_get_ready() {
     let site = Site::start(&[]);
     let load = Load::start(site.addr, &LIGHT);
     site.replace("echo it crashed; exit 3");
-    site.fails_to_restart("the new process exited before it was ready");
+    site.fails_to_restart("the new process exited or was killed before it was ready");
     site.replace("exec sleep 60");
     site.fails_to_restart("the new process was not ready within 5s, and was killed");
     site.repair();
@@ -117,7 +117,9 @@ fn a_new_process_that_is_killed() {
             .ok()
     });
     kill("KILL", new);
-    site.wait_for("this process goes on serving: the new process exited before it was ready");
+    site.wait_for(
+        "this process goes on serving: the new process exited or was killed before it was ready",
+    );
     assert_eq!(site.pid(), old);
     let totals = load.finish();
     assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
@@ -267,6 +269,21 @@ fn a_log_on_a_full_disk() {
     );
     let totals = load.finish();
     assert!(totals.is_lossless(), "{}\n{said}", totals.story());
+}
+
+#[test]
+fn standard_error_on_a_full_disk() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let site = Site::start_with(&[], |command| command.stderr(full));
+    let load = Load::start(site.addr, &LIGHT);
+    site.restart();
+    site.replace("exit 3");
+    site.signal("USR2");
+    sleep(Duration::from_secs(1));
+    site.repair();
+    site.restart();
+    let totals = load.finish();
+    assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
 }
 
 #[test]

@@ -32,7 +32,8 @@ struct Options {
     restarts: u32,
 
     /// From the beginning of one restart to that of the next
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    #[arg(long, default_value_t = 3000)]
+    #[arg(value_parser = clap::value_parser!(u64).range(100..=600_000))]
     every_ms: u64,
 
     /// Requests a second
@@ -44,7 +45,8 @@ struct Options {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     rtt_ms: u32,
 
-    /// Connections at once
+    /// Connections at once. They take turns: with many of them and a low rate, each is idle for
+    /// longer than the lame duck, and a POST over HTTP/1.1 may be lost (see the example's README)
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
 
@@ -62,6 +64,9 @@ const SERVERS: [(&str, &str); 2] = [("graceful-tls", "graceful"), ("bare hyper-u
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
+    for example in ["restart", "load"] {
+        restarting::build(example);
+    }
     let every = Duration::from_millis(options.every_ms);
     let load = [
         ("--rate", options.rate),

@@ -75,7 +75,8 @@ fn panel(
 
 fn title(run: &Run) -> String {
     format!(
-        "{}: {} restarts (shaded), {} requests, {} lost (red), {} RST; p50 (grey) and p99 (blue) of each 100 ms",
+        "{}: {} restarts (shaded), {} requests, {} lost (red), {} RST; p50 (grey) and p99 (blue) of \
+         each 100 ms",
         run.name,
         run.restarts.len(),
         run.totals.count("requests"),

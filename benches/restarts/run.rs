@@ -27,7 +27,13 @@ impl Run {
         every: Duration,
         load: &[String],
     ) -> Result<Self, Box<dyn Error>> {
-        let site = Site::start(&["--server", server, "--shutdown-timeout-ms", "10000"]);
+        let settings = [
+            "--server",
+            server,
+            "--lame-duck-ms=250",
+            "--shutdown-timeout-ms=10000",
+        ];
+        let site = Site::start(&settings);
         let load: Vec<_> = load.iter().map(String::as_str).collect();
         let load = Load::start(site.addr, &load);
         let mut windows = Vec::new();

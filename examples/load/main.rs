@@ -19,9 +19,11 @@
 //!
 //! `settings` has the options and `mix` the kinds of requests. `worker` sends them one after the
 //! other when `schedule` says so, over the connection that its `lane` has; `connect` makes those,
-//! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one attempt and `verdict` says what it came to.
-//! `tally` counts, `report` prints.
+//! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one
+//! attempt and `verdict` says what it came to. `tally` counts, `report` prints.
 
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod connect;
 mod distance;
 mod exchange;
@@ -43,6 +45,7 @@ use tokio::{
     time::{interval, timeout},
 };
 
+use command_line::UNUSABLE;
 use connect::Connector;
 use report::Report;
 use schedule::Schedule;
@@ -54,7 +57,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let settings = match Settings::from_args() {
+    let settings = match command_line::parse::<Settings>() {
         Ok(settings) => settings,
         Err(status) => return status,
     };
@@ -63,7 +66,7 @@ async fn main() -> ExitCode {
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
-            settings::UNUSABLE.into()
+            UNUSABLE.into()
         }
     }
 }

@@ -192,7 +192,7 @@ fn upload(text: &str) -> Result<Upload, String> {
             over: Duration::from_millis(ms),
         }),
         _ => Err(format!(
-            "{text:?} is not an upload: give BYTES or BYTES/MS, at most {LARGEST} bytes and 60000 ms"
+            "{text:?} is not an upload: give BYTES or BYTES/MS, up to {LARGEST} bytes and 60000 ms"
         )),
     }
 }

@@ -1,13 +1,10 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Parser;
 
 use crate::mix::{self, Kind};
-
-/// The exit status where nothing could be sent.
-pub(crate) const UNUSABLE: u8 = 2;
 
 /// Sends requests, and tells what became of every one.
 #[derive(Debug, Parser)]
@@ -75,19 +72,6 @@ pub(crate) struct Server {
 }
 
 impl Settings {
-    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
-    /// exit status is the error.
-    pub(crate) fn from_args() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("{} (see --help)", one_line(&error.to_string()));
-            UNUSABLE.into()
-        })
-    }
-
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
@@ -99,17 +83,6 @@ impl Settings {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout)
     }
-}
-
-/// clap's message without the usage, on one line.
-fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 fn server(text: &str) -> Result<Server, String> {

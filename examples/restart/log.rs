@@ -52,10 +52,12 @@ impl Write for LogFile {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let Inner { file, name, failed } = &*self.0;
         if let Err(error) = (&*file).write_all(line) {
+            let mut stderr = io::stderr();
             if !failed.swap(true, Ordering::Relaxed) {
-                eprintln!("error: --log {name}: {error}: logging to standard error until it works");
+                let goes_on = "logging to standard error until it works";
+                let _ = writeln!(stderr, "error: --log {name}: {error}: {goes_on}");
             }
-            return io::stderr().write_all(line).map(|()| line.len());
+            return stderr.write_all(line).map(|()| line.len());
         }
         failed.store(false, Ordering::Relaxed);
         Ok(line.len())

@@ -16,9 +16,9 @@
 //!
 //! `settings` has the options, and `sockets` says where the listeners come from. `process` is the
 //! life of one process: it serves until a signal (`signals`) stops or replaces it; `replacement`
-//! starts the new one, with Cloudflare's `ecdysis`. `server` runs the testbed's endpoints behind
-//! this crate, and `bare` behind hyper-util alone, to compare with. `systemd`, `pid_file` and `log`
-//! tell others how it goes.
+//! starts the new one, with Cloudflare's `ecdysis`, and the listener is `shared` with it. `server`
+//! runs the testbed's endpoints behind this crate, and `bare` behind hyper-util alone, to compare
+//! with. `systemd`, `pid_file` and `log` tell others how it goes.
 
 #[path = "../testbed/bodies.rs"]
 mod bodies;
@@ -28,31 +28,36 @@ mod routes;
 mod tls;
 
 mod bare;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod log;
 mod pid_file;
 mod process;
 mod replacement;
 mod server;
 mod settings;
+mod shared;
 mod signals;
 mod sockets;
 mod systemd;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use ecdysis::Ecdysis;
 
-use settings::{Settings, UNUSABLE};
+use command_line::UNUSABLE;
+use settings::Settings;
 
 fn main() -> ExitCode {
-    let settings = match Settings::from_args() {
+    let settings = match command_line::parse::<Settings>() {
         Ok(settings) => settings,
         Err(status) => return status,
     };
     match run(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            // Where standard error is a file on a full disk, the exit status has to do.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
             UNUSABLE.into()
         }
     }

@@ -12,8 +12,9 @@ use crate::{
     pid_file, replacement,
     server::Server,
     settings::Settings,
+    shared::HandedOver,
     signals::{self, Request},
-    sockets::{HandedOver, Sockets},
+    sockets::Sockets,
     systemd,
 };
 
@@ -149,7 +150,8 @@ impl<'a> Process<'a> {
         }
         if self.replacement.0.is_some() {
             tracing::warn!(
-                "stopping during a restart: if the new process gets ready, it serves on; signal it to stop it too"
+                "stopping during a restart: if the new process gets ready, it serves on; signal it \
+                 to stop it too"
             );
         } else {
             self.ecdysis.quit();

@@ -37,7 +37,7 @@ pub(crate) async fn start(
     let ended = upgrade.await.map_err(|error| error.to_string())?;
     ended.map_err(|error| match error.as_str() {
         "child exited unexpectedly" => {
-            "the new process exited before it was ready: what it said last is why".into()
+            "the new process exited or was killed before it was ready: see what it said last".into()
         }
         "timed out waiting for ready signal from child" => {
             format!("the new process was not ready within {PATIENCE:?}, and was killed")

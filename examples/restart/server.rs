@@ -10,7 +10,7 @@ use crate::{
     bare::Bare,
     routes,
     settings::{Server as Kind, Settings},
-    sockets::{HandedOver, Shared},
+    shared::{HandedOver, Shared},
 };
 
 /// One of the two servers.

@@ -1,18 +1,15 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
-/// The exit status of a server that can't start with what it was told.
-pub(crate) const UNUSABLE: u8 = 2;
-
 /// A server that replaces itself on SIGUSR2 or SIGHUP, and stops on SIGTERM or Ctrl-C.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "restart")]
+#[command(name = "restart", args_override_self = true)]
 pub(crate) struct Settings {
-    /// Address to listen on, may be given more than once; sockets that systemd passes come first
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
+    /// Address to listen on, unless systemd passes sockets; may be given more than once
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443", value_parser = address)]
     pub(crate) listen: Vec<SocketAddr>,
 
     /// Certificate chain, PEM, the server's own first [default: makes one for localhost]
@@ -60,30 +57,9 @@ pub(crate) enum Server {
     Bare,
 }
 
-impl Settings {
-    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
-    /// exit status is the error.
-    pub(crate) fn from_args() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("{} (see --help)", one_line(&error.to_string()));
-            UNUSABLE.into()
-        })
-    }
-}
-
-/// clap's message without the usage, on one line.
-fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse();
+    address.map_err(|_| "give an IP address and a port, as in 127.0.0.1:8443".into())
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

@@ -7,19 +7,12 @@ use std::{
     env, io,
     net::{SocketAddr, TcpListener as StdListener},
     os::unix::net::UnixDatagram,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use ecdysis::Ecdysis;
-use graceful_tls::Accept;
 use listenfd::ListenFd;
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::settings::Settings;
 
@@ -149,60 +142,4 @@ fn bound(ecdysis: &Ecdysis, settings: &Settings) -> Result<Vec<StdListener>, Str
         })
     };
     settings.listen.iter().map(bind).collect()
-}
-
-/// Whether the next process accepts, so that this one must not.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HandedOver(Arc<AtomicBool>);
-
-impl HandedOver {
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// A listener whose queue belongs to the next process once that is ready: this one accepts nothing
-/// more from it then, not even the last sweep before it is closed.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    listener: TcpListener,
-    handed_over: HandedOver,
-}
-
-impl Shared {
-    pub(crate) fn new(listener: TcpListener, handed_over: HandedOver) -> Self {
-        Self {
-            listener,
-            handed_over,
-        }
-    }
-}
-
-impl Accept for Shared {
-    type Io = TcpStream;
-
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        match self.handed_over.get() {
-            true => Poll::Pending,
-            false => Accept::poll_accept(&mut self.listener, cx),
-        }
-    }
-
-    fn accept_now(&mut self) -> Option<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        match self.handed_over.get() {
-            true => None,
-            false => self.listener.accept_now(),
-        }
-    }
-
-    fn local_addr(&self) -> Option<SocketAddr> {
-        Accept::local_addr(&self.listener)
-    }
 }

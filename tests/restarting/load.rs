@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
     thread::sleep,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +19,11 @@ use super::{example, kill};
 pub struct Load {
     child: Child,
     folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One load at a time: latencies of seconds say nothing of a server.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// What became of the requests.
 pub struct Totals {
@@ -37,6 +42,7 @@ pub struct Sample {
 
 impl Load {
     pub fn start(addr: SocketAddr, options: &[&str]) -> Self {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let child = Command::new(example("load"))
             .arg(format!("https://{addr}"))
@@ -50,7 +56,11 @@ impl Load {
             .unwrap();
         // Connections are made, and the first requests sent.
         sleep(Duration::from_millis(300));
-        Self { child, folder }
+        Self {
+            child,
+            folder,
+            _turn,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
