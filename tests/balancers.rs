@@ -8,17 +8,18 @@ mod restarting;
 use balancing::{Farm, backend::Server, balancer::Kind};
 use restarting::load::{Load, Totals};
 
-/// As `examples/behind_a_balancer` has it.
-const LAME_DUCK: u64 = 3500;
+/// What goes with the settings of `examples/behind_a_balancer`.
+const FOR_HAPROXY: u64 = 3500;
+const FOR_NGINX: u64 = 2500;
 
 /// What a small machine can do beside other tests.
 const LIGHT: [&str; 4] = ["--rate", "150", "--connections", "16"];
 
-/// Restarts each server twice; what clients saw, and how often the balancer had to try again.
-fn restart(kind: Kind, lame_duck: u64) -> (Totals, u64, String) {
+/// Restarts the servers in turn; what clients saw, and how often the balancer had to try again.
+fn restart(kind: Kind, lame_duck: u64, times: usize) -> (Totals, u64, String) {
     let mut farm = Farm::start(kind, Server::Graceful(lame_duck));
     let load = Load::start(farm.addr, &LIGHT);
-    for number in 0..4 {
+    for number in 0..times {
         farm.restart(number);
     }
     let totals = load.finish();
@@ -45,7 +46,7 @@ fn haproxy(kind: Kind) {
     if !kind.is_installed() {
         return;
     }
-    let (totals, retries, said) = restart(kind, LAME_DUCK);
+    let (totals, retries, said) = restart(kind, FOR_HAPROXY, 4);
     assert!(is_lossless(&totals), "{}\n{said}", totals.story());
     assert_eq!(retries, 0, "{said}");
 }
@@ -56,7 +57,7 @@ fn haproxy_and_too_short_a_lame_duck() {
     if !Kind::HaproxyHttp1.is_installed() {
         return;
     }
-    let (_, retries, said) = restart(Kind::HaproxyHttp1, 0);
+    let (_, retries, said) = restart(Kind::HaproxyHttp1, 0, 2);
     assert!(retries > 0, "{said}");
 }
 
@@ -66,7 +67,7 @@ fn nginx() {
     if !Kind::Nginx.is_installed() {
         return;
     }
-    let (totals, retries, said) = restart(Kind::Nginx, LAME_DUCK);
+    let (totals, retries, said) = restart(Kind::Nginx, FOR_NGINX, 4);
     assert!(is_lossless(&totals), "{}\n{said}", totals.story());
     assert!(retries > 0, "nothing was refused: {said}");
 }

@@ -86,6 +86,9 @@ impl Options {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let every = Duration::from_millis(options.every_ms);
+    for example in ["testbed", "restart", "load"] {
+        restarting::build(example);
+    }
     let kinds = options.balancer.iter().copied();
     let mut runs = Vec::new();
     for kind in kinds.filter(|kind| kind.is_installed()) {
