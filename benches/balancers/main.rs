@@ -45,6 +45,10 @@ struct Options {
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
 
+    /// The kinds of requests, as the load generator takes them [default: a bit of everything]
+    #[arg(long, value_name = "KINDS")]
+    mix: Option<String>,
+
     /// Which balancers, with commas between them: haproxy-h2, haproxy-h1, nginx
     #[arg(long, value_delimiter = ',', value_parser = kind)]
     #[arg(default_value = "haproxy-h2,haproxy-h1,nginx")]
@@ -75,11 +79,13 @@ impl Options {
         graceful.chain(bare).collect()
     }
 
-    fn load(&self) -> [String; 2] {
-        [
+    fn load(&self) -> Vec<String> {
+        let mut load = vec![
             format!("--rate={}", self.rate),
             format!("--connections={}", self.connections),
-        ]
+        ];
+        load.extend(self.mix.iter().map(|mix| format!("--mix={mix}")));
+        load
     }
 }
 
