@@ -10,7 +10,8 @@
 //! Then the same beside crowds that hurt: what well-behaved clients get done beside them, as a
 //! part of what they get done without.
 //!
-//! `-- --rounds N --seconds S` for a longer run. The figures go to `benches/results/`.
+//! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
+//! these words in their names. The figures of a full run go to `benches/results/`.
 
 mod bars;
 #[path = "../chart/mod.rs"]
@@ -77,8 +78,9 @@ const CROWDS: [(&str, Crowd); 3] = [
 const SERVERS: [Kind; 3] = [Kind::Graceful, Kind::Bare, Kind::AxumServer];
 
 fn main() -> Result<(), Error> {
-    let rounds = option("--rounds").unwrap_or(7.0).max(1.0) as usize;
-    let time = Duration::from_secs_f64(option("--seconds").unwrap_or(1.0).max(0.05));
+    let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
+    let rounds = number("--rounds").unwrap_or(7.0).max(1.0) as usize;
+    let time = Duration::from_secs_f64(number("--seconds").unwrap_or(1.0).max(0.05));
     rlimit::increase_nofile_limit(16_384)?;
     let bench = Bench::start(time)?;
     let rows = bench.steady(rounds)?;
@@ -87,7 +89,10 @@ fn main() -> Result<(), Error> {
         "cargo bench --bench throughput -- --rounds {rounds} --seconds {}",
         time.as_secs_f64()
     );
-    bars::write(&rows, &command)
+    match option("--only") {
+        Some(_) => Ok(()),
+        None => bars::write(&rows, &command),
+    }
 }
 
 struct Bench {
@@ -127,7 +132,7 @@ impl Bench {
     fn steady(&self, rounds: usize) -> Result<Vec<Row>, Error> {
         println!("{}", Row::HEAD);
         let mut rows = Vec::new();
-        for scenario in &SCENARIOS {
+        for scenario in SCENARIOS.iter().filter(|s| is_wanted(s.name)) {
             let mut row = Row::new(scenario.name, &SERVERS);
             // One round to warm up, not counted.
             for round in 0..=rounds {
@@ -148,7 +153,7 @@ impl Bench {
             stats::CROWD_HEAD
         );
         let load = Load::keep_alive(Protocol::Http1, "/");
-        for (name, crowd) in CROWDS {
+        for (name, crowd) in CROWDS.into_iter().filter(|(name, _)| is_wanted(name)) {
             let mut parts = vec![Vec::new(); self.servers.len()];
             for round in 0..rounds {
                 let alone = self.round(round, |server| self.load(server, load))?;
@@ -205,10 +210,13 @@ impl Bench {
     }
 }
 
-/// The number behind `name` on the command line. `cargo bench` adds words of its own: the rest is
+/// The word behind `name` on the command line. `cargo bench` adds words of its own: the rest is
 /// passed over.
-fn option(name: &str) -> Option<f64> {
+fn option(name: &str) -> Option<String> {
     let mut words = std::env::args().skip_while(|word| word != name);
-    words.next()?;
-    words.next()?.parse().ok()
+    words.nth(1)
+}
+
+fn is_wanted(name: &str) -> bool {
+    option("--only").is_none_or(|words| name.contains(&words))
 }
