@@ -4,8 +4,8 @@ use std::{
     fs, os::unix::fs::MetadataExt, path::Path, process::Command, thread::sleep, time::Duration,
 };
 
-/// `fail_timeout` in the configuration, and a little more.
-const FAIL_TIMEOUT: Duration = Duration::from_millis(1500);
+/// `fail_timeout` in the configuration: nginx counts whole seconds, so that it may take one more.
+const FAIL_TIMEOUT: Duration = Duration::from_millis(2200);
 /// `flush` of the access log, and a little more.
 const FLUSH: Duration = Duration::from_millis(1500);
 
