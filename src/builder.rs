@@ -238,6 +238,11 @@ impl Builder {
     /// How long exchanges in flight may go on once draining has begun. Default: 30 s.
     ///
     /// Zero is allowed: everything is ended as soon as the lame duck is over.
+    ///
+    /// What is ended then still flushes and drains within its bounds. Whoever kills the process
+    /// has to wait for the sum of the lame duck, this, the write time-out and
+    /// [`Drain::total_timeout`], and two seconds more: 67.4 s with the defaults, of which the peers
+    /// that do not read take 30.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
         self

@@ -183,7 +183,7 @@ impl Vigil {
             return;
         }
         let fell_idle = match self.counts_traffic(connection) {
-            true => self.idle.is_none() || std::mem::take(&mut self.traffic),
+            true => std::mem::take(&mut self.traffic) || self.idle.is_none(),
             false => unmarked(self.idle, u64::from(tally.begun)),
         };
         if fell_idle {

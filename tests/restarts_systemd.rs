@@ -7,7 +7,7 @@ mod wire;
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixDatagram,
     process::{Child, Command},
@@ -60,7 +60,10 @@ fn readiness_is_told_and_told_again() {
 #[test]
 fn a_socket_of_systemd_survives_restarts() {
     let Some(activated) = Activated::start() else {
-        eprintln!("skipped: systemd-socket-activate is not installed");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: systemd-socket-activate is not installed"
+        );
         return;
     };
     // It starts the server when the first client comes.
@@ -145,7 +148,10 @@ fn an_address_in_use() {
 #[test]
 fn a_pid_file_on_a_full_disk() {
     let Some(mut small) = SmallDisk::start() else {
-        eprintln!("skipped: no disk can be mounted, not even by unshare");
+        let _ = writeln!(
+            std::io::stderr(),
+            "skipped: no disk can be mounted, not even by unshare"
+        );
         return;
     };
     let said = small.said();
