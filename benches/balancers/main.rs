@@ -11,6 +11,8 @@
 //!
 //! `run` does the restarts, `table` shows.
 
+#[path = "../chart/mod.rs"]
+mod chart;
 mod run;
 mod table;
 
@@ -115,7 +117,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let Some(folder) = options.csv.parent() {
         fs::create_dir_all(folder)?;
     }
-    fs::write(&options.csv, table::csv(&runs))?;
+    let csv = chart::heading(&chart::command("balancers")) + &table::csv(&runs);
+    fs::write(&options.csv, csv)?;
     println!("written: {}", options.csv.display());
     Ok(
         match runs

@@ -49,10 +49,25 @@ pub fn stamp() -> String {
     )
 }
 
+/// What stands above every table: the command that repeats it, and the stamp.
+pub fn heading(command: &str) -> String {
+    format!("# {command}\n# {}\n", stamp())
+}
+
+/// The command that runs this very bench again.
+pub fn command(bench: &str) -> String {
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let words: Vec<_> = words.collect();
+    match words.is_empty() {
+        true => format!("cargo bench --bench {bench}"),
+        false => format!("cargo bench --bench {bench} -- {}", words.join(" ")),
+    }
+}
+
 /// Writes `rows` under `head`, with the command that repeats them.
 pub fn csv(name: &str, command: &str, head: &str, rows: &[String]) -> Result<(), Error> {
     let path = results().join(format!("{name}.csv"));
-    let text = format!("# {command}\n# {}\n{head}\n{}\n", stamp(), rows.join("\n"));
+    let text = format!("{}{head}\n{}\n", heading(command), rows.join("\n"));
     fs::create_dir_all(results())?;
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("wrote {}", path.display());

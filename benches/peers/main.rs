@@ -22,6 +22,8 @@ mod tls_listener;
 
 #[path = "../../examples/testbed/bodies.rs"]
 mod bodies;
+#[path = "../../examples/common/command_line.rs"]
+mod command_line;
 #[path = "../../examples/testbed/routes.rs"]
 mod routes;
 #[path = "../../examples/testbed/tls.rs"]
@@ -49,7 +51,7 @@ struct Site {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = match Settings::from_args() {
+    let settings = match command_line::parse::<Settings>() {
         Ok(settings) => settings,
         Err(status) => return status,
     };
@@ -57,7 +59,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            settings::UNUSABLE.into()
+            command_line::UNUSABLE.into()
         }
     }
 }

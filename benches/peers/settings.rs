@@ -3,14 +3,10 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    process::ExitCode,
     time::Duration,
 };
 
 use clap::{Parser, ValueEnum};
-
-/// The exit status of a server that can't start with what it was told.
-pub(crate) const UNUSABLE: u8 = 2;
 
 /// A server as people write it today, with the testbed's endpoints.
 #[derive(Debug, Parser)]
@@ -61,28 +57,9 @@ pub(crate) enum Server {
 }
 
 impl Settings {
-    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
-    /// exit status is the error.
-    pub(crate) fn from_args() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("{} (see --help)", first_paragraph(&error.to_string()));
-            UNUSABLE.into()
-        })
-    }
-
     pub(crate) fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
-}
-
-/// clap's message without the usage, on one line.
-fn first_paragraph(message: &str) -> String {
-    let lines = message.lines().take_while(|line| !line.is_empty());
-    lines.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn milliseconds(text: &str) -> Result<Duration, String> {

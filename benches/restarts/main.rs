@@ -10,6 +10,8 @@
 //!
 //! `run` does the restarts, `judge` compares, `table` and `plot` show.
 
+#[path = "../chart/mod.rs"]
+mod chart;
 mod judge;
 mod plot;
 mod run;
@@ -89,7 +91,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         print!("{}", judge::losses(run));
     }
     fs::create_dir_all(&options.results)?;
-    fs::write(options.results.join("restarts.csv"), table::csv(&runs))?;
+    let csv = chart::heading(&chart::command("restarts")) + &table::csv(&runs);
+    fs::write(options.results.join("restarts.csv"), csv)?;
     plot::draw(&options.results.join("restarts.svg"), &runs)?;
     println!(
         "written: restarts.svg and restarts.csv in {}",

@@ -5,6 +5,7 @@ use std::{error::Error, path::Path};
 use plotters::{coord::Shift, prelude::*};
 
 use crate::{
+    chart,
     run::Run,
     table::{Step, steps},
 };
@@ -28,6 +29,8 @@ pub fn draw(path: &Path, runs: &[Run]) -> Result<(), Box<dyn Error>> {
     for ((run, steps), area) in runs.iter().zip(root.split_evenly((runs.len(), 1))) {
         panel(&area, run, steps, highest)?;
     }
+    let font = ("sans-serif", 13).into_font().color(&P50);
+    root.draw(&Text::new(chart::stamp(), (10, SIZE.1 as i32 - 18), font))?;
     root.present()?;
     Ok(())
 }

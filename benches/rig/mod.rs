@@ -15,20 +15,21 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
-        self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig,
-        client::{
-            Resumption,
-            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        },
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+        self, ClientConfig, RootCertStore, ServerConfig,
+        client::Resumption,
+        pki_types::{CertificateDer, PrivateKeyDer},
     },
 };
 use tokio_util::sync::CancellationToken;
 
+#[path = "../../examples/common/any_certificate.rs"]
+mod any_certificate;
 #[path = "../../examples/testbed/bodies.rs"]
 mod bodies;
 #[path = "../../examples/testbed/routes.rs"]
 mod routes;
+
+use any_certificate::AnyCertificate;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -169,7 +170,7 @@ pub fn any_certificate(alpn: &[u8]) -> Result<TlsConnector, Error> {
     let mut config = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(rustls::ALL_VERSIONS)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Any(provider)))
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
@@ -235,46 +236,5 @@ async fn bare(
     }
     if let Some(watch) = watch {
         watch.shutdown().await;
-    }
-}
-
-/// Verifies nothing but the handshake's signature.
-#[derive(Debug)]
-struct Any(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Any {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

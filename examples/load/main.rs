@@ -22,6 +22,8 @@
 //! `distance` makes the server farther away, and `wire` watches how they end. `exchange` is one
 //! attempt and `verdict` says what it came to. `tally` counts, `report` prints.
 
+#[path = "../common/any_certificate.rs"]
+mod any_certificate;
 #[path = "../common/command_line.rs"]
 mod command_line;
 mod connect;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{fs::OpenOptions, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs::OpenOptions, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
@@ -91,19 +91,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
-    /// exit status is the error.
-    pub fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("{} (see --help)", one_line(&error.to_string()));
-            crate::UNUSABLE.into()
-        })
-    }
-
     /// Whether this scenario is to be played.
     pub fn wants(&self, scenario: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
@@ -131,17 +118,6 @@ impl Args {
             None => Ok(()),
         }
     }
-}
-
-/// clap's message without the usage, on one line.
-fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 fn path(text: &str) -> Result<String, String> {

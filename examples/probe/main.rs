@@ -15,6 +15,8 @@
 
 mod args;
 mod black_box;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod crew;
 mod descriptors;
 mod judge;
@@ -39,16 +41,14 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
 use args::Args;
+use command_line::UNUSABLE;
 use process::{Process, free_port};
 use run::{Ending, FORMAT, Run, Server, Verdict};
 use target::{Facts, Target};
 use wire::Version;
 
-/// The exit status when there was nothing to judge.
-const UNUSABLE: u8 = 2;
-
 fn main() -> ExitCode {
-    let args = match Args::read() {
+    let args = match command_line::parse::<Args>() {
         Ok(args) => args,
         Err(status) => return status,
     };

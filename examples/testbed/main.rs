@@ -13,6 +13,8 @@
 //! that end as they should and those that don't.
 
 mod bodies;
+#[path = "../common/command_line.rs"]
+mod command_line;
 mod routes;
 mod settings;
 mod tls;
@@ -37,7 +39,7 @@ const PING: Duration = Duration::from_secs(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = match Settings::from_args() {
+    let settings = match command_line::parse::<Settings>() {
         Ok(settings) => settings,
         Err(status) => return status,
     };
@@ -49,7 +51,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("error: {error}");
-            settings::UNUSABLE.into()
+            command_line::UNUSABLE.into()
         }
     }
 }

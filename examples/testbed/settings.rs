@@ -1,12 +1,9 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use graceful_tls::PlainHttp;
-
-/// The exit status of a server that can't start with what it was told.
-pub(crate) const UNUSABLE: u8 = 2;
 
 /// A server that any outside client can judge.
 #[derive(Debug, Parser)]
@@ -99,32 +96,6 @@ impl From<PlainHttpAnswer> for PlainHttp {
             PlainHttpAnswer::Redirect => Self::Redirect,
         }
     }
-}
-
-impl Settings {
-    /// Reads the command line. Where it can't, or is only asked for help, it has said so and the
-    /// exit status is the error.
-    pub(crate) fn from_args() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                let _ = error.print();
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("{} (see --help)", one_line(&error.to_string()));
-            UNUSABLE.into()
-        })
-    }
-}
-
-/// clap's message without the usage, on one line.
-fn one_line(message: &str) -> String {
-    message
-        .lines()
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 fn port(text: &str) -> Result<u16, String> {

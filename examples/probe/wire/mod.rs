@@ -20,6 +20,8 @@
 #![allow(dead_code)]
 #![allow(unused_imports)]
 
+#[path = "../../common/any_certificate.rs"]
+mod any_certificate;
 mod connection;
 mod ending;
 mod frame;
