@@ -6,8 +6,8 @@
 //! Every scenario runs twice, with few and with many requests: the difference is what the requests
 //! cost, without the start.
 //!
-//! `-- --check` compares with the limits below and fails where one is passed. They leave 1 % for
-//! another version of a dependency: noise they need not bear.
+//! `-- --check` compares with the limits below and fails where one is passed. They leave 1 to 4 %
+//! for another processor and other versions of dependencies: noise they need not bear.
 
 mod client;
 #[path = "../rig/mod.rs"]
@@ -40,28 +40,28 @@ const SCENARIOS: [Scenario; 6] = [
         title: "HTTP/1.1 keep-alive, 6 bytes",
         work: Work::keep_alive("http/1.1", "/"),
         requests: [400, 1400],
-        limit: 1.01,
+        limit: 1.02,
     },
     Scenario {
         name: "http1-mib",
         title: "HTTP/1.1 keep-alive, 1 MiB",
         work: Work::keep_alive("http/1.1", "/bytes/1048576"),
         requests: [4, 24],
-        limit: 1.01,
+        limit: 1.02,
     },
     Scenario {
         name: "http2-small",
         title: "HTTP/2, 6 bytes",
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
-        limit: 1.05,
+        limit: 1.06,
     },
     Scenario {
         name: "http2-mib",
         title: "HTTP/2, 1 MiB",
         work: Work::keep_alive("h2", "/bytes/1048576"),
         requests: [4, 24],
-        limit: 1.01,
+        limit: 1.02,
     },
     Scenario {
         name: "full-handshake",
