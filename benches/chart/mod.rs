@@ -28,11 +28,16 @@ pub const GREY: RGBColor = RGBColor(120, 120, 120);
 
 /// Where the results go: behind `--results`, or where the repository keeps them.
 pub fn results() -> PathBuf {
-    let mut words = std::env::args().skip_while(|word| word != "--results");
-    match words.nth(1) {
+    match option("--results") {
         Some(folder) => folder.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results"),
     }
+}
+
+/// The word behind `name` on the command line. `cargo bench` adds words of its own: the rest is
+/// passed over.
+pub fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|word| word != name).nth(1)
 }
 
 /// When and on what it was measured.

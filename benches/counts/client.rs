@@ -3,9 +3,6 @@
 
 use std::{future::Future, net::SocketAddr};
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Empty};
 use hyper::{
     client::conn::{http1, http2},
     rt::Executor,
@@ -15,9 +12,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::client::TlsStream;
 
-use crate::rig::{Certificate, Error};
+use crate::rig::{
+    Certificate, Error,
+    client::{connect, consume, request},
+};
 
 /// What the client does.
 #[derive(Clone, Copy, Debug)]
@@ -62,23 +62,12 @@ impl Work {
     }
 }
 
-async fn connect(
-    addr: SocketAddr,
-    connector: &TlsConnector,
-) -> Result<TlsStream<TcpStream>, Error> {
-    let tcp = TcpStream::connect(addr).await?;
-    tcp.set_nodelay(true)?;
-    Ok(connector
-        .connect(ServerName::try_from("localhost")?, tcp)
-        .await?)
-}
-
 async fn http1(tls: TlsStream<TcpStream>, path: &str, requests: u64) -> Answers {
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls)).await?;
     Uncounted.execute(connection);
     for _ in 0..requests {
         sender.ready().await?;
-        consume(sender.send_request(request(path)?).await?).await?;
+        consume(sender.send_request(request(path)?).await?.into_body()).await?;
     }
     Ok(())
 }
@@ -88,7 +77,7 @@ async fn http2(tls: TlsStream<TcpStream>, path: &str, requests: u64) -> Answers 
     Uncounted.execute(connection);
     for _ in 0..requests {
         sender.ready().await?;
-        consume(sender.send_request(request(path)?).await?).await?;
+        consume(sender.send_request(request(path)?).await?.into_body()).await?;
     }
     Ok(())
 }
@@ -104,20 +93,6 @@ async fn once(mut tls: TlsStream<TcpStream>) -> Answers {
         true => Ok(()),
         false => Err("no answer".into()),
     }
-}
-
-fn request(path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
-    Request::get(format!("https://localhost{path}"))
-        .header("host", "localhost")
-        .body(Empty::new())
-}
-
-async fn consume(answer: http::Response<hyper::body::Incoming>) -> Answers {
-    let mut body = answer.into_body();
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(())
 }
 
 /// Spawns the client's own tasks.

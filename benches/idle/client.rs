@@ -7,9 +7,9 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::rig::{Error, any_certificate};
+use crate::rig::{Error, any_certificate, client::connect};
 
 /// Handshakes at once.
 const AT_ONCE: usize = 64;
@@ -51,7 +51,7 @@ impl Clients {
             if joining.len() >= AT_ONCE {
                 open.extend(joining.join_next().await.transpose()?.transpose()?);
             }
-            joining.spawn(connect(addr, connector.clone()));
+            joining.spawn(used(addr, connector.clone()));
         }
         while let Some(connected) = joining.join_next().await {
             open.push(connected??);
@@ -74,11 +74,9 @@ impl Clients {
     }
 }
 
-async fn connect(addr: SocketAddr, connector: TlsConnector) -> Result<TlsStream<TcpStream>, Error> {
-    let tcp = TcpStream::connect(addr).await?;
-    tcp.set_nodelay(true)?;
-    let name = ServerName::try_from("localhost")?;
-    let mut tls = connector.connect(name, tcp).await?;
+/// A connection on which one request has been answered.
+async fn used(addr: SocketAddr, connector: TlsConnector) -> Result<TlsStream<TcpStream>, Error> {
+    let mut tls = connect(addr, &connector).await?;
     tls.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await?;
     let mut answer = [0; 512];

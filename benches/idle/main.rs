@@ -21,21 +21,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chart::option;
 use client::{Clients, Ends};
 use rig::Error;
 use server::{ROOMY, Server};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = words.iter().position(|word| word == name)?;
-        words.get(at + 1)
-    };
-    let result = match value("--serve") {
-        Some(server) => server::run(server),
+    let result = match option("--serve") {
+        Some(server) => server::run(&server),
         None => compare(
-            value("--connections").map_or("1000,3000,5000,10000", String::as_str),
-            value("--rounds").map_or("3", String::as_str),
+            &option("--connections").unwrap_or("1000,3000,5000,10000".into()),
+            &option("--rounds").unwrap_or("3".into()),
         ),
     };
     match result {

@@ -22,6 +22,8 @@ use tokio_rustls::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub mod client;
+
 #[path = "../../examples/common/any_certificate.rs"]
 mod any_certificate;
 #[path = "../../examples/testbed/bodies.rs"]

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chart::{Area, COLORS, Error};
+use chart::{Area, COLORS, Error, option};
 use plotters::prelude::*;
 use restarting::load::{Load, now};
 
@@ -54,8 +54,9 @@ struct Run {
 }
 
 fn main() -> Result<(), Error> {
-    let rate = option("--rate").unwrap_or(600.0);
-    let before = Duration::from_secs_f64(option("--seconds").unwrap_or(3.0));
+    let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
+    let rate = number("--rate").unwrap_or(600.0);
+    let before = Duration::from_secs_f64(number("--seconds").unwrap_or(3.0));
     for example in ["load", "testbed", "peers"] {
         restarting::build(example);
     }
@@ -83,12 +84,6 @@ fn main() -> Result<(), Error> {
     chart::csv("sigterm", &command, head, &rows)?;
     let title = "SIGTERM under load: open connections, and requests lost";
     chart::svg("sigterm", (900, 720), title, |area| draw(area, &runs))
-}
-
-/// The number behind `name` on the command line.
-fn option(name: &str) -> Option<f64> {
-    let mut words = std::env::args().skip_while(|word| word != name);
-    words.nth(1)?.parse().ok()
 }
 
 fn run(

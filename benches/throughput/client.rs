@@ -10,19 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Empty};
-use hyper::{body::Incoming, client::conn};
+use hyper::client::conn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::rig::{Certificate, Error};
+use crate::rig::{
+    Certificate, Error,
+    client::{connect, consume, request},
+};
 
 /// Connections at once.
 pub const CONNECTIONS: usize = 16;
@@ -221,29 +221,6 @@ async fn keep_alive(
                 counters.requests.fetch_add(1, Ordering::Relaxed);
             }
         }
-    }
-    Ok(())
-}
-
-fn request(path: &str) -> Result<Request<Empty<Bytes>>, http::Error> {
-    Request::get(format!("https://localhost{path}"))
-        .header("host", "localhost")
-        .body(Empty::new())
-}
-
-pub async fn connect(
-    addr: SocketAddr,
-    connector: &TlsConnector,
-) -> Result<TlsStream<TcpStream>, Error> {
-    let tcp = TcpStream::connect(addr).await?;
-    tcp.set_nodelay(true)?;
-    let name = ServerName::try_from("localhost")?;
-    Ok(connector.connect(name, tcp).await?)
-}
-
-async fn consume(mut body: Incoming) -> Result<(), Error> {
-    while let Some(frame) = body.frame().await {
-        frame?;
     }
     Ok(())
 }

@@ -9,10 +9,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    client::connect,
-    rig::{Certificate, Error},
-};
+use crate::rig::{Certificate, Error, client::connect};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Crowd {

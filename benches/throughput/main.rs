@@ -26,6 +26,7 @@ mod stats;
 
 use std::time::Duration;
 
+use chart::option;
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
 use rig::{Certificate, Error, Kind};
@@ -208,13 +209,6 @@ impl Bench {
         let run = load.run(server.addr, &self.certificate, self.time);
         self.client.block_on(run)
     }
-}
-
-/// The word behind `name` on the command line. `cargo bench` adds words of its own: the rest is
-/// passed over.
-fn option(name: &str) -> Option<String> {
-    let mut words = std::env::args().skip_while(|word| word != name);
-    words.nth(1)
 }
 
 fn is_wanted(name: &str) -> bool {
