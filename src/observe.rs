@@ -5,14 +5,14 @@
 
 use crate::{
     connection::TlsConnection,
-    teardown::{Cause, Outcome},
+    ending::{Cause, Outcome},
 };
 
 /// Whether a peer can bring this about at will.
 fn peers_doing(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::Abandoned | Cause::Stalled | Cause::Idle | Cause::Handshake
+        Cause::PeerClosed | Cause::Abandoned | Cause::Stalled | Cause::Idle | Cause::Handshake
     )
 }
 

@@ -299,17 +299,38 @@ async fn the_deadline_ends_what_is_left() {
     let (io, client, _handle) = double(CAPACITY);
     let (mut server, mut client) = connect(&tls, &connector, io, client).await;
     let begun = Instant::now();
+    client
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
     tls.shutdown();
     // The server does not cooperate: it only reads.
-    let read = tokio::spawn(async move {
-        let mut buf = [0; 16];
-        server.read(&mut buf).await
-    });
-    assert_eq!(read.await.unwrap().unwrap(), 0, "the stream ends the reads");
+    let mut request = Vec::new();
+    server.read_to_end(&mut request).await.unwrap();
+    assert!(request.ends_with(b"\r\n\r\n"), "the stream ends the reads");
     assert_eq!(seconds(begun.elapsed()), 4.0);
+    drop(server);
     assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0, "close_notify");
     drop(client);
     let report = tls.closed().await;
     assert!(report.deadline_reached);
+    assert_eq!((report.truncated, report.connections()), (1, 1), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_ends_what_is_idle_under_a_server_that_only_reads() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls: GracefulTls = builder.lame_duck(Duration::ZERO).build().unwrap();
+    let (io, client, _handle) = double(CAPACITY);
+    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let begun = Instant::now();
+    tls.shutdown();
+    assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);
+    assert_eq!(seconds(begun.elapsed()), 0.0);
+    drop(server);
+    assert_eq!(client.read(&mut [0; 16]).await.unwrap(), 0, "close_notify");
+    drop(client);
+    let report = tls.closed().await;
+    assert!(!report.deadline_reached);
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }

@@ -5,6 +5,7 @@
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
 //! answered in HTTP: see `plain_http`.
 
+mod accept_loop;
 mod plain_http;
 
 use std::{
@@ -25,14 +26,18 @@ use tokio_rustls::{rustls, server::TlsStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    accept::Accepted,
     connection::{Facts, TlsConnection},
+    context::Context,
+    ending::Cause,
+    phase::Phase,
+    register::Registration,
     server::Server,
-    shutdown::{Phase, Registration},
-    stream::{GracefulStream, finish_elsewhere},
-    teardown::{Cause, Teardown},
+    stream::GracefulStream,
+    teardown::{Start, Teardown},
     transport::{self, Addresses, PlainHttp, Transport},
 };
+
+pub(crate) use accept_loop::{AcceptLoop, Accepted};
 
 /// Why there is no stream.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +55,8 @@ pub enum HandshakeError {
     /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
     #[error("the client speaks plain HTTP on the TLS port")]
     PlainHttp,
-    /// The server is draining and the client had sent no request yet.
-    #[error("the server is shutting down")]
+    /// The shutdown deadline passed before the handshake was over.
+    #[error("the shutdown deadline passed during the TLS handshake")]
     ShuttingDown,
 }
 
@@ -70,12 +75,17 @@ pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What keeps a shutdown waiting for a connection: until it is done at all, and until it has sent
-/// its first request.
+/// A connection on its way: what keeps a shutdown waiting for it, and by when it has to arrive.
 #[derive(Debug)]
-pub(crate) struct Tokens {
+pub(crate) struct Arrival {
+    /// Until its descriptor is closed.
     connection: TaskTrackerToken,
-    fresh: TaskTrackerToken,
+    /// Until there is a stream.
+    handover: TaskTrackerToken,
+    /// When the handshake has to be over.
+    deadline: Instant,
+    /// Whether it came after the shutdown had begun.
+    late: bool,
 }
 
 impl Acceptor {
@@ -100,26 +110,21 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let deadline = self.deadline();
-        let tokens = self.tokens();
+        let arrival = self.arrival();
         let addresses = transport::prepare(&io, None);
         tokio::select! {
             biased;
-            turn = self.turn() => self.handshake(io, addresses, turn, tokens, deadline).await,
-            () = self.out_of_time(deadline) => {
+            turn = self.turn() => self.handshake(io, addresses, turn, arrival).await,
+            () = self.out_of_time(arrival.deadline) => {
                 let transport = Transport::new(io, Arc::default());
                 let error = io::ErrorKind::TimedOut.into();
-                Err(self.fail(error, transport, addresses, tokens))
+                Err(self.fail(error, transport, addresses, arrival))
             }
         }
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.server.settings.handshake_timeout
     }
 
     /// Waits until one more handshake may run. Cancel safe.
@@ -132,10 +137,15 @@ impl Acceptor {
     }
 
     /// What a connection holds from the moment it is accepted: no phase may pass it over.
-    pub(crate) fn tokens(&self) -> Tokens {
-        Tokens {
-            connection: self.server.shutdown.connections.token(),
-            fresh: self.server.shutdown.fresh.token(),
+    pub(crate) fn arrival(&self) -> Arrival {
+        let Context {
+            phases, settings, ..
+        } = &*self.server.context;
+        Arrival {
+            connection: phases.connections.token(),
+            handover: phases.arrivals.token(),
+            deadline: Instant::now() + settings.handshake_timeout,
+            late: phases.now() > Phase::Serving,
         }
     }
 
@@ -151,18 +161,18 @@ impl Acceptor {
             io,
             addresses,
             turn,
-            tokens,
+            arrival,
         } = accepted;
-        self.handshake(io, addresses, turn, tokens, self.deadline())
-            .await
+        self.handshake(io, addresses, turn, arrival).await
     }
 
-    /// Resolves when a handshake has to be given up: at its time-out, or because settling gave it
-    /// the time to finish and nothing has been asked on it yet.
+    /// Resolves when a handshake has to be given up: at its time-out, and when the shutdown's
+    /// deadline strikes.
     async fn out_of_time(&self, deadline: Instant) {
         tokio::select! {
+            biased;
             () = sleep_until(deadline) => {}
-            () = self.server.shutdown.reached(Phase::Draining) => {}
+            () = self.server.context.phases.reached(Phase::Deadline) => {}
         }
     }
 
@@ -171,28 +181,27 @@ impl Acceptor {
         io: IO,
         addresses: Addresses,
         turn: Turn,
-        tokens: Tokens,
-        deadline: Instant,
+        arrival: Arrival,
     ) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.server.shutdown.remember_runtime();
+        self.server.context.remember_runtime();
         let expired = Arc::new(AtomicBool::new(false));
         let transport = Transport::new(io, expired.clone());
         let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
         let ended = tokio::select! {
             biased;
             ended = &mut handshake => ended,
-            () = self.out_of_time(deadline) => {
+            () = self.out_of_time(arrival.deadline) => {
                 expired.store(true, Ordering::Release);
                 handshake.await
             }
         };
         drop(turn);
         match ended {
-            Ok(tls) => Ok(self.established(tls, addresses, tokens)),
-            Err((error, transport)) => Err(self.fail(error, transport, addresses, tokens)),
+            Ok(tls) => Ok(self.established(tls, addresses, arrival)),
+            Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
         }
     }
 
@@ -200,7 +209,7 @@ impl Acceptor {
         &self,
         mut tls: TlsStream<Transport<IO>>,
         addresses: Addresses,
-        tokens: Tokens,
+        arrival: Arrival,
     ) -> GracefulStream<IO>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -208,16 +217,28 @@ impl Acceptor {
         let (transport, session) = tls.get_mut();
         transport.established();
         let facts = Facts::new(session, addresses);
-        GracefulStream::new(tls, self.enter(facts, tokens))
+        let first_request_by = self.is_late(&arrival).then_some(arrival.deadline);
+        let registration = self.enter(facts, first_request_by, arrival.connection);
+        // The stream is entered as unaware of the draining: from one to the other without a gap.
+        drop(arrival.handover);
+        GracefulStream::new(tls, registration)
     }
 
-    fn enter(&self, facts: Facts, tokens: Tokens) -> Registration {
-        let shutdown = &self.server.shutdown;
-        // Accepted late: the shutdown waits a little for its first request.
-        let fresh = (shutdown.phase() > Phase::Serving).then_some(tokens.fresh);
-        let id = shutdown.register.next_id();
-        let connection = TlsConnection::new(id, facts, self.server.clone(), fresh);
-        shutdown.register.enter(connection, tokens.connection)
+    /// Whether the shutdown began before the connection was ready for a request: it gets what is
+    /// left of its time to send one.
+    fn is_late(&self, arrival: &Arrival) -> bool {
+        arrival.late || self.server.context.phases.now() >= Phase::Draining
+    }
+
+    fn enter(
+        &self,
+        facts: Facts,
+        first_request_by: Option<Instant>,
+        token: TaskTrackerToken,
+    ) -> Registration {
+        let context = self.server.context.clone();
+        let connection = TlsConnection::new(facts, context, first_request_by);
+        self.server.register.enter(connection, token)
     }
 
     /// Ends the socket of a failed handshake elsewhere.
@@ -226,15 +247,14 @@ impl Acceptor {
         error: io::Error,
         mut transport: Transport<IO>,
         addresses: Addresses,
-        tokens: Tokens,
+        arrival: Arrival,
     ) -> HandshakeError
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let head = transport.established();
-        let registration = self.enter(Facts::failed(addresses), tokens);
-        registration.connection().settle();
-        let error = classify(error, self.server.shutdown.phase());
+        let registration = self.enter(Facts::failed(addresses), None, arrival.connection);
+        let error = classify(error, self.server.context.phases.now());
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
         match error {
             HandshakeError::PlainHttp => plain_http::answer(transport, head, registration),
@@ -249,17 +269,7 @@ fn end<IO>(transport: Transport<IO>, registration: Registration)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = registration.connection().clone();
-    let teardown = Teardown::new(
-        transport,
-        None,
-        registration,
-        Cause::Handshake,
-        false,
-        false,
-        None,
-    );
-    finish_elsewhere(teardown, &connection);
+    Teardown::new(transport, None, registration, Start::new(Cause::Handshake)).finish_elsewhere();
 }
 
 fn classify(error: io::Error, phase: Phase) -> HandshakeError {
@@ -271,7 +281,7 @@ fn classify(error: io::Error, phase: Phase) -> HandshakeError {
         return HandshakeError::Tls(tls.clone());
     }
     match error.kind() {
-        io::ErrorKind::TimedOut if phase >= Phase::Draining => HandshakeError::ShuttingDown,
+        io::ErrorKind::TimedOut if phase >= Phase::Deadline => HandshakeError::ShuttingDown,
         io::ErrorKind::TimedOut => HandshakeError::TimedOut,
         _ => HandshakeError::Io(error),
     }

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::end;
-use crate::{builder::PlainHttp, shutdown::Registration, transport::Transport};
+use crate::{phase::Phase, register::Registration, settings::PlainHttp, transport::Transport};
 
 /// How much of a request is looked at.
 const MAX_HEAD: usize = 16 * 1024;
@@ -25,17 +25,23 @@ pub(super) fn answer<IO>(transport: Transport<IO>, head: Vec<u8>, registration: 
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let server = registration.connection().server().clone();
-    let policy = server.settings.plain_http;
+    let context = registration.connection().context().clone();
+    let runtime = context.runtime();
+    let policy = context.settings.plain_http;
     let mut transport = transport;
     let task = async move {
         let exchange = timeout(PATIENCE, exchange(&mut transport, head, policy));
-        if !matches!(exchange.await, Ok(Ok(()))) {
+        let answered = tokio::select! {
+            biased;
+            exchange = exchange => matches!(exchange, Ok(Ok(()))),
+            () = context.phases.reached(Phase::Deadline) => false,
+        };
+        if !answered {
             tracing::debug!("the answer to plain HTTP could not be written");
         }
         end(transport, registration);
     };
-    if let Some(runtime) = server.shutdown.runtime() {
+    if let Some(runtime) = runtime {
         runtime.spawn(task);
     }
 }
@@ -92,19 +98,28 @@ fn respond(head: &[u8], policy: PlainHttp) -> String {
 }
 
 /// The same host, port and path over https, if the request names a host that can be one.
+///
+/// A target in absolute form names the host itself, and `Host` does not count (RFC 9112 3.2.2).
 fn location(request: &httparse::Request<'_, '_>) -> Option<String> {
-    let path = request.path?;
-    let host = request
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("host"))?;
-    let host = std::str::from_utf8(host.value).ok()?;
-    let authority: http::uri::Authority = host.parse().ok()?;
+    let target: http::Uri = request.path?.parse().ok()?;
+    let authority = match target.authority() {
+        Some(authority) => authority.clone(),
+        None => host(request)?.parse().ok()?,
+    };
+    let path = target.path_and_query().map_or("/", |path| path.as_str());
     let path = match path.starts_with('/') {
         true => path,
         false => "/",
     };
     Some(format!("https://{authority}{path}"))
+}
+
+fn host<'a>(request: &'a httparse::Request<'_, '_>) -> Option<&'a str> {
+    let host = request
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("host"))?;
+    std::str::from_utf8(host.value).ok()
 }
 
 #[cfg(test)]
@@ -131,6 +146,18 @@ mod tests {
                 Some("https://example.org:8443/a?b=c".into())
             )
         );
+    }
+
+    #[test]
+    fn redirects_to_what_an_absolute_target_names() {
+        for (target, expected) in [
+            ("http://example.org/a?b=c", "https://example.org/a?b=c"),
+            ("http://example.org:8443", "https://example.org:8443/"),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: other\r\n\r\n");
+            let answer = first_line_and_location(&head, PlainHttp::Redirect);
+            assert_eq!(answer.1.as_deref(), Some(expected), "{target}");
+        }
     }
 
     #[test]

@@ -1,23 +1,21 @@
-//! What the layer and the stream of one connection know of one another.
+//! What everybody who has to do with one connection knows of it.
 //!
-//! The layer writes here what the exchange is doing: how many are in flight, whether an answer
-//! ends only with the connection, whether its peer lets it send. The stream reads it when it has
-//! to decide how to end. Handlers take the same record from their request as [`TlsConnection`]
-//! and read from it what TLS agreed on.
+//! The stream writes here how many requests have begun and are in flight, for the report and for
+//! handlers; handlers and the shutdown write what they want of it, and wake it. Handlers take the
+//! record from their request as [`TlsConnection`] and read from it what TLS agreed on: `facts`.
 //!
-//! `exchange` is the layer's end of it, `facts` what the handshake left behind.
+//! It knows its server's [`Context`] and nothing else of it.
 //!
-//! Everything here is an atomic, written without a lock. The one mutex guards the wakers and is
-//! taken when a stream moves to another task, and when the connection is told to end.
+//! What polls look at are atomics. Two mutexes are taken seldom: that of the wakers when a stream
+//! moves to another task and when it is told something, that of `unaware` once, at draining.
 
-mod exchange;
 mod facts;
 
 use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Wake, Waker},
@@ -28,9 +26,8 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{server::Server, shutdown::Phase};
+use crate::{context::Context, phase::Phase};
 
-pub(crate) use exchange::{Exchange, Tally};
 pub(crate) use facts::Facts;
 
 /// One connection, as handlers see it.
@@ -40,24 +37,24 @@ pub(crate) use facts::Facts;
 #[derive(Clone)]
 pub struct TlsConnection {
     shared: Arc<Shared>,
-    /// Whether the request that carries this handle is counted already: a second layer sees it
-    /// and stays out of the way.
-    tracked: bool,
+    /// Whether a layer has seen the request that carries this handle: a second one stays out of
+    /// the way.
+    layered: bool,
 }
 
 struct Shared {
     id: u64,
     facts: Facts,
-    accepted: Instant,
-    /// Exchanges begun, in the upper half; in flight, in the lower.
-    exchanges: AtomicU64,
-    /// The same of bodies that gave a frame and were not polled since: the peer's HTTP/2 window
-    /// holds them up.
-    held: AtomicU64,
+    established: Instant,
+    /// Until when the first request may come although the server drains.
+    first_request_by: Option<Instant>,
+    /// Requests begun, in the upper half; in flight, in the lower. Only the stream writes it.
+    requests: AtomicU64,
     flags: AtomicU32,
     wakers: Mutex<Wakers>,
-    fresh: Mutex<Option<TaskTrackerToken>>,
-    server: Arc<Server>,
+    /// What tells the shutdown that this connection has yet to see the draining begin.
+    unaware: Mutex<Option<TaskTrackerToken>>,
+    context: Arc<Context>,
 }
 
 /// The task that reads and the task that writes; one and the same but for split tunnels.
@@ -74,59 +71,55 @@ pub(crate) enum Interest {
     Write,
 }
 
-/// An exchange passed through the layer, so its framing is known.
-const LAYERED: u32 = 1;
-/// An answer has begun that ends only with the connection (RFC 9112 6.3, rule 8).
-const CLOSE_DELIMITED: u32 = 1 << 1;
-/// The connection carries a tunnel: traffic, not exchanges, shows that it is in use.
-const TUNNEL: u32 = 1 << 2;
-/// The exchange has a request body, which may never be read to its end.
-const UPLOAD: u32 = 1 << 3;
-/// A request was HTTP/2, whatever ALPN said.
-const HTTP2: u32 = 1 << 4;
-/// The answer in flight is to be the last.
-const LAST: u32 = 1 << 5;
+/// How many requests a connection has begun, and how many of them are in flight.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Requests {
+    pub(crate) begun: u32,
+    pub(crate) in_flight: u32,
+}
+
+impl Requests {
+    fn pack(self) -> u64 {
+        u64::from(self.begun) << 32 | u64::from(self.in_flight)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "each half is 32 bits")]
+    fn unpack(packed: u64) -> Self {
+        Self {
+            begun: (packed >> 32) as u32,
+            in_flight: packed as u32,
+        }
+    }
+}
+
+/// The connection is to end as soon as nothing is in flight, and its answers are to say so.
+const RETIRED: u32 = 1;
 /// Another connection needs the place among those that drain.
-const EVICTED: u32 = 1 << 6;
-/// Idle for too long; whoever serves it should say GOAWAY.
-const EXPIRED: u32 = 1 << 7;
-/// `serve` looks at `EXPIRED`.
-const MANAGED: u32 = 1 << 8;
-/// The peer has sent close_notify and waits for answers.
-const HALF_CLOSED: u32 = 1 << 9;
-/// Accepted while shutting down, and no request seen yet.
-const FRESH: u32 = 1 << 10;
-/// The service failed, or the body did: the answer will be cut short.
-const CUT: u32 = 1 << 11;
+const EVICTED: u32 = 1 << 1;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl TlsConnection {
+    /// `first_request_by` is for connections that were on their way when the shutdown began.
     pub(crate) fn new(
-        id: u64,
         facts: Facts,
-        server: Arc<Server>,
-        fresh: Option<TaskTrackerToken>,
+        context: Arc<Context>,
+        first_request_by: Option<Instant>,
     ) -> Self {
-        let http2 = facts.alpn.as_deref() == Some(b"h2");
-        let mut flags = 0;
-        if http2 {
-            flags |= HTTP2;
-        }
-        if fresh.is_some() {
-            flags |= FRESH;
-        }
+        let unaware = context.phases.unaware.token();
         Self {
             shared: Arc::new(Shared {
-                id,
+                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
                 facts,
-                accepted: Instant::now(),
-                exchanges: AtomicU64::new(0),
-                held: AtomicU64::new(0),
-                flags: AtomicU32::new(flags),
+                established: Instant::now(),
+                first_request_by,
+                requests: AtomicU64::new(0),
+                flags: AtomicU32::new(0),
                 wakers: Mutex::default(),
-                fresh: Mutex::new(fresh),
-                server,
+                unaware: Mutex::new(Some(unaware)),
+                context,
             }),
-            tracked: false,
+            layered: false,
         }
     }
 
@@ -172,20 +165,20 @@ impl TlsConnection {
 
     /// How long ago the handshake ended.
     pub fn age(&self) -> Duration {
-        self.shared.accepted.elapsed()
+        self.shared.established.elapsed()
     }
 
-    /// Requests that are over, answered or not, as far as the layer saw them.
+    /// Requests that are over: answered to the last byte, or broken off.
     pub fn requests_served(&self) -> u32 {
-        let tally = self.tally();
-        tally.begun.wrapping_sub(tally.in_flight)
+        let requests = self.requests();
+        requests.begun.wrapping_sub(requests.in_flight)
     }
 
     /// Whether the server has begun to drain.
     ///
     /// True from the moment it no longer accepts connections, not yet in the lame-duck phase.
     pub fn is_draining(&self) -> bool {
-        self.shared.server.shutdown.phase() >= Phase::Draining
+        self.shared.context.phases.now() >= Phase::Draining
     }
 
     /// Resolves when the server begins to drain; at once if it has.
@@ -193,148 +186,79 @@ impl TlsConnection {
     /// A handler of an endless answer should end it then: with the `futures` crate an SSE stream
     /// does by `events.take_until(connection.draining())`. Cancel safe.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
-        let server = self.shared.server.clone();
-        async move { server.shutdown.reached(Phase::Draining).await }
+        let context = self.shared.context.clone();
+        async move { context.phases.reached(Phase::Draining).await }
     }
 
-    /// Makes the answer in flight the last one on this connection.
+    /// Ends the connection as soon as nothing is in flight.
     ///
-    /// HTTP/1 answers carry `Connection: close` (RFC 9112 9.6); an HTTP/2 connection gets a GOAWAY
-    /// (RFC 9113 6.8) where [`GracefulTls::serve`](crate::GracefulTls::serve) drives it.
+    /// HTTP/1 answers that begin from now on carry `Connection: close` (RFC 9112 9.6). An HTTP/2
+    /// connection gets a GOAWAY (RFC 9113 6.8): one that names the last stream once it is idle,
+    /// and under [`GracefulTls::serve`](crate::GracefulTls::serve) at once.
     pub fn close(&self) {
-        self.set(LAST | EXPIRED);
+        self.retire();
         self.wake();
     }
 
-    pub(crate) fn server(&self) -> &Arc<Server> {
-        &self.shared.server
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.shared.context
     }
 
-    #[inline]
-    fn flags(&self) -> u32 {
-        self.shared.flags.load(Ordering::Acquire)
+    pub(crate) fn phase(&self) -> Phase {
+        self.shared.context.phases.now()
     }
 
     #[inline]
     fn has(&self, flag: u32) -> bool {
-        self.flags() & flag != 0
+        self.shared.flags.load(Ordering::Acquire) & flag != 0
     }
 
-    fn set(&self, flags: u32) {
-        self.shared.flags.fetch_or(flags, Ordering::AcqRel);
+    fn set(&self, flag: u32) {
+        self.shared.flags.fetch_or(flag, Ordering::AcqRel);
     }
 
     /// `false` the first time it is asked of the handle in a request, `true` ever after.
-    pub(crate) fn track(&mut self) -> bool {
-        std::mem::replace(&mut self.tracked, true)
+    pub(crate) fn see_layer(&mut self) -> bool {
+        std::mem::replace(&mut self.layered, true)
     }
 
     #[inline]
-    pub(crate) fn tally(&self) -> Tally {
-        Tally::unpack(self.shared.exchanges.load(Ordering::Acquire))
+    pub(crate) fn requests(&self) -> Requests {
+        Requests::unpack(self.shared.requests.load(Ordering::Acquire))
     }
 
-    /// Counts an exchange as begun; it ends when the result is dropped.
+    /// For the stream alone.
     #[inline]
-    pub(crate) fn begin(self, http2: bool, upload: bool) -> Exchange {
+    pub(crate) fn set_requests(&self, requests: Requests) {
         self.shared
-            .exchanges
-            .fetch_add(exchange::BEGUN + 1, Ordering::AcqRel);
-        let mut wanted = LAYERED;
-        if http2 {
-            wanted |= HTTP2;
-        }
-        if upload {
-            wanted |= UPLOAD;
-        }
-        let flags = self.flags();
-        if flags & wanted != wanted {
-            self.set(wanted);
-        }
-        if flags & UPLOAD != 0 && !upload {
-            self.shared.flags.fetch_and(!UPLOAD, Ordering::AcqRel);
-        }
-        if flags & FRESH != 0 {
-            self.settle();
-        }
-        Exchange::new(self, http2)
+            .requests
+            .store(requests.pack(), Ordering::Release);
     }
 
-    /// The connection is no longer one that has yet to send its first request.
-    pub(crate) fn settle(&self) {
-        self.shared.flags.fetch_and(!FRESH, Ordering::AcqRel);
-        let token = self
-            .shared
-            .fresh
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(token);
-    }
-
-    pub(crate) fn is_layered(&self) -> bool {
-        self.has(LAYERED)
-    }
-
-    #[inline]
     pub(crate) fn is_http2(&self) -> bool {
-        self.has(HTTP2)
+        self.alpn() == Some(b"h2")
     }
 
     pub(crate) fn is_tls13(&self) -> bool {
         self.shared.facts.version == Some(ProtocolVersion::TLSv1_3)
     }
 
-    pub(crate) fn has_upload(&self) -> bool {
-        self.has(UPLOAD)
+    pub(crate) fn first_request_by(&self) -> Option<Instant> {
+        self.shared.first_request_by
     }
 
-    pub(crate) fn set_close_delimited(&self) {
-        self.set(CLOSE_DELIMITED);
+    /// What [`close`](Self::close) does, without a wake.
+    pub(crate) fn retire(&self) {
+        self.set(RETIRED);
     }
 
-    pub(crate) fn is_close_delimited(&self) -> bool {
-        self.has(CLOSE_DELIMITED)
-    }
-
-    pub(crate) fn is_cut(&self) -> bool {
-        self.has(CUT)
-    }
-
-    pub(crate) fn set_tunnel(&self) {
-        self.set(TUNNEL);
-    }
-
-    #[inline]
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.has(TUNNEL)
-    }
-
-    pub(crate) fn set_half_closed(&self) {
-        self.set(HALF_CLOSED);
-    }
-
-    pub(crate) fn set_managed(&self) {
-        self.set(MANAGED);
-    }
-
-    pub(crate) fn is_managed(&self) -> bool {
-        self.has(MANAGED)
-    }
-
-    /// Asks whoever serves the connection to end it at the next chance.
-    pub(crate) fn expire(&self) {
-        self.set(EXPIRED);
-        self.wake();
-    }
-
-    pub(crate) fn is_expired(&self) -> bool {
-        self.has(EXPIRED)
+    pub(crate) fn is_retired(&self) -> bool {
+        self.has(RETIRED)
     }
 
     /// Whether an HTTP/1 answer that begins now has to say `Connection: close`.
     pub(crate) fn is_last(&self) -> bool {
-        self.shared.server.shutdown.phase() >= Phase::LameDuck || self.has(LAST)
+        self.phase() >= Phase::LameDuck || self.is_retired()
     }
 
     pub(crate) fn evict(&self) {
@@ -346,14 +270,15 @@ impl TlsConnection {
         self.has(EVICTED)
     }
 
-    /// Bodies held up by the peer's window: how often that began, and how many are now.
-    pub(crate) fn held(&self) -> Tally {
-        Tally::unpack(self.shared.held.load(Ordering::Acquire))
+    /// The stream has seen that draining has begun, and done what follows from it.
+    pub(crate) fn set_aware(&self) {
+        let token = self.lock(|shared| &shared.unaware).take();
+        drop(token);
     }
 
     /// Remembers whom to wake. Call it when the task has changed, before looking at any flag.
-    pub(crate) fn register(&self, interest: Interest, waker: &Waker) {
-        let mut wakers = self.lock_wakers();
+    pub(crate) fn set_waker(&self, interest: Interest, waker: &Waker) {
+        let mut wakers = self.lock(|shared| &shared.wakers);
         let slot = match interest {
             Interest::Read => &mut wakers.read,
             Interest::Write => &mut wakers.write,
@@ -374,14 +299,15 @@ impl TlsConnection {
         Waker::from(self.shared.clone())
     }
 
-    /// The connection has ended: a handler that keeps its handle must not keep the task.
+    /// The connection has ended: a handler that keeps its handle must keep neither its task nor
+    /// the shutdown.
     pub(crate) fn forget_tasks(&self) {
-        *self.lock_wakers() = Wakers::default();
+        self.set_aware();
+        *self.lock(|shared| &shared.wakers) = Wakers::default();
     }
 
-    fn lock_wakers(&self) -> std::sync::MutexGuard<'_, Wakers> {
-        self.shared
-            .wakers
+    fn lock<T>(&self, which: impl FnOnce(&Shared) -> &Mutex<T>) -> MutexGuard<'_, T> {
+        which(&self.shared)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -415,13 +341,13 @@ impl Wake for Shared {
 
 impl fmt::Debug for TlsConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tally = self.tally();
+        let requests = self.requests();
         f.debug_struct("TlsConnection")
             .field("id", &self.id())
             .field("remote_addr", &self.remote_addr())
             .field("version", &self.version())
-            .field("requests_begun", &tally.begun)
-            .field("requests_in_flight", &tally.in_flight)
+            .field("requests_begun", &requests.begun)
+            .field("requests_in_flight", &requests.in_flight)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! Response body of [`GracefulTlsLayer`](super::GracefulTlsLayer): keeps the exchange in flight.
+//! Response body of [`GracefulTlsLayer`](super::GracefulTlsLayer): ends a gRPC answer before it is cut.
 
 use std::{
     pin::Pin,
@@ -9,32 +9,28 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::last_call::LastCall;
-use crate::connection::Exchange;
+use crate::connection::TlsConnection;
 
 pin_project! {
     /// Response body of [`GracefulTlsService`](super::GracefulTlsService).
-    ///
-    /// The exchange counts as in flight until this is dropped, which hyper does once it has taken
-    /// the last frame. An error is no end: what it cut short shows in how hyper then ends the
-    /// connection.
     #[derive(Debug)]
     pub struct GracefulTlsBody<B> {
         #[pin]
         inner: B,
-        exchange: Option<Exchange>,
-        grpc: bool,
+        // Of a gRPC answer.
+        connection: Option<TlsConnection>,
         last_call: Option<LastCall>,
         ended: bool,
     }
 }
 
 impl<B> GracefulTlsBody<B> {
+    /// `connection` is given for gRPC answers alone.
     #[inline]
-    pub(crate) fn new(inner: B, exchange: Option<Exchange>, grpc: bool) -> Self {
+    pub(crate) fn new(inner: B, connection: Option<TlsConnection>) -> Self {
         Self {
             inner,
-            exchange,
-            grpc,
+            connection,
             last_call: None,
             ended: false,
         }
@@ -50,36 +46,20 @@ impl<B: Body> Body for GracefulTlsBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.project();
-        if let Some(exchange) = this.exchange {
-            exchange.set_held(false);
-        }
         if *this.ended {
             return Poll::Ready(None);
         }
-        let frame = match this.inner.poll_frame(cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending if !*this.grpc => return Poll::Pending,
-            Poll::Pending => {
-                let Some(exchange) = this.exchange else {
-                    return Poll::Pending;
-                };
-                // An answer that never has to wait, as most unary ones, needs no last call.
-                let call = this
-                    .last_call
-                    .get_or_insert_with(|| LastCall::new(exchange));
-                let trailers = ready!(call.poll(cx));
-                *this.ended = true;
-                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
-            }
+        let frame = this.inner.poll_frame(cx);
+        let (Poll::Pending, Some(connection)) = (&frame, this.connection) else {
+            return frame;
         };
-        match (this.exchange, &frame) {
-            // The frame is hyper's now. Until it asks for the next one, the peer's HTTP/2 window
-            // is what it waits for.
-            (Some(exchange), Some(Ok(_))) => exchange.set_held(true),
-            (Some(exchange), Some(Err(_))) => exchange.set_cut(),
-            _ => {}
-        }
-        Poll::Ready(frame)
+        // An answer that never has to wait, as most unary ones, needs no last call.
+        let call = this
+            .last_call
+            .get_or_insert_with(|| LastCall::new(connection.context()));
+        let trailers = ready!(call.poll(cx));
+        *this.ended = true;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -100,11 +80,11 @@ mod tests {
 
     #[test]
     fn forwards_what_hyper_frames_by() {
-        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, false);
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None);
         assert_eq!(body.size_hint().exact(), Some(4));
         assert!(!body.is_end_stream());
 
-        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, false);
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None);
         assert!(body.is_end_stream());
     }
 }

@@ -1,4 +1,4 @@
-//! Response future of [`GracefulTlsLayer`](super::GracefulTlsLayer): works out the framing.
+//! Response future of [`GracefulTlsLayer`](super::GracefulTlsLayer): marks the last answer.
 
 use std::{
     future::Future,
@@ -10,12 +10,8 @@ use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
-use super::{
-    GracefulTlsBody,
-    framing::{Framing, RequestLine},
-    last_call::is_grpc,
-};
-use crate::connection::Exchange;
+use super::{GracefulTlsBody, last_call::is_grpc};
+use crate::connection::TlsConnection;
 
 pin_project! {
     /// Response future of [`GracefulTlsService`](super::GracefulTlsService).
@@ -23,18 +19,18 @@ pin_project! {
     pub struct GracefulTlsFuture<F> {
         #[pin]
         inner: F,
-        line: RequestLine,
-        exchange: Option<Exchange>,
+        http2: bool,
+        connection: Option<TlsConnection>,
     }
 }
 
 impl<F> GracefulTlsFuture<F> {
     #[inline]
-    pub(crate) fn new(inner: F, line: RequestLine, exchange: Option<Exchange>) -> Self {
+    pub(crate) fn new(inner: F, http2: bool, connection: Option<TlsConnection>) -> Self {
         Self {
             inner,
-            line,
-            exchange,
+            http2,
+            connection,
         }
     }
 }
@@ -49,40 +45,31 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx));
-        let exchange = this.exchange.take();
-        if let (Some(exchange), Err(_)) = (&exchange, &response) {
-            exchange.set_cut();
-        }
         let mut response = response?;
-        let mut grpc = false;
-        if let Some(exchange) = &exchange {
-            begin_answer(*this.line, &mut response, exchange);
-            // gRPC is HTTP/2 only, and its answers have no length.
-            grpc = cfg!(feature = "tonic")
-                && this.line.is_http2()
-                && response.body().size_hint().exact().is_none()
-                && is_grpc(&response);
-        }
+        let connection = this
+            .connection
+            .take()
+            .filter(|connection| match this.http2 {
+                // gRPC is HTTP/2 only, and its answers have no length.
+                true => {
+                    cfg!(feature = "tonic")
+                        && response.body().size_hint().exact().is_none()
+                        && is_grpc(&response)
+                }
+                false => {
+                    mark_last(&mut response, connection);
+                    false
+                }
+            });
         Poll::Ready(Ok(
-            response.map(|body| GracefulTlsBody::new(body, exchange, grpc))
+            response.map(|body| GracefulTlsBody::new(body, connection))
         ))
     }
 }
 
-/// Tells the stream how the answer will end, and the peer whether it is the last one.
-fn begin_answer<B: Body>(line: RequestLine, response: &mut Response<B>, exchange: &Exchange) {
-    let connection = exchange.connection();
-    match line.framing(response) {
-        Framing::Framed => {}
-        Framing::CloseDelimited => connection.set_close_delimited(),
-        Framing::FramedTunnel => connection.set_tunnel(),
-        Framing::Tunnel => {
-            connection.set_tunnel();
-            connection.set_close_delimited();
-        }
-    }
-    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if !line.is_http2() && !switches && connection.is_last() {
+/// Tells an HTTP/1 peer that no further request is answered, if that is so.
+fn mark_last<B>(response: &mut Response<B>, connection: &TlsConnection) {
+    if connection.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

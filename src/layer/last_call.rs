@@ -15,7 +15,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Response, header::CONTENT_TYPE};
 use tokio_util::{sync::WaitForCancellationFutureOwned, task::task_tracker::TaskTrackerToken};
 
-use crate::connection::Exchange;
+use crate::context::Context as Server;
 
 /// Whether an answer is gRPC. gRPC-Web is not: its trailers are in the body.
 pub(crate) fn is_grpc<B>(response: &Response<B>) -> bool {
@@ -32,11 +32,10 @@ pub(crate) struct LastCall {
 }
 
 impl LastCall {
-    pub(crate) fn new(exchange: &Exchange) -> Self {
-        let shutdown = &exchange.connection().server().shutdown;
+    pub(crate) fn new(server: &Server) -> Self {
         Self {
-            called: Box::pin(shutdown.last_call.clone().cancelled_owned()),
-            _token: shutdown.calls.token(),
+            called: Box::pin(server.phases.last_call.clone().cancelled_owned()),
+            _token: server.phases.calls.token(),
         }
     }
 

@@ -1,16 +1,13 @@
-//! Service of [`GracefulTlsLayer`](super::GracefulTlsLayer): counts the exchange.
+//! Service of [`GracefulTlsLayer`](super::GracefulTlsLayer): finds the connection.
 
-use std::{
-    sync::atomic::Ordering,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{GracefulTlsBody, GracefulTlsFuture, framing::RequestLine};
-use crate::connection::{Exchange, TlsConnection};
+use super::{GracefulTlsBody, GracefulTlsFuture};
+use crate::connection::TlsConnection;
 
 /// Service produced by [`GracefulTlsLayer`](super::GracefulTlsLayer).
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +35,6 @@ impl<S> GracefulTlsService<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for GracefulTlsService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ReqBody: Body,
     ResBody: Body,
 {
     type Response = Response<GracefulTlsBody<ResBody>>;
@@ -50,44 +46,27 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let line = RequestLine::of(&request);
-        let exchange = begin(&mut request, line);
-        GracefulTlsFuture::new(self.inner.call(request), line, exchange)
+        let http2 = request.version() == Version::HTTP_2;
+        let connection = find(&mut request);
+        GracefulTlsFuture::new(self.inner.call(request), http2, connection)
     }
 }
 
-/// Counts the exchange, unless there is no connection to count it for, or it is counted already.
-fn begin<B: Body>(request: &mut Request<B>, line: RequestLine) -> Option<Exchange> {
-    let connection = find(request)?;
-    if connection.track() {
-        return None;
+/// The connection of a request that no layer has seen before.
+fn find<B>(request: &mut Request<B>) -> Option<TlsConnection> {
+    let connection = carried(request)?;
+    match connection.see_layer() {
+        true => None,
+        false => Some(connection.clone()),
     }
-    let connection = connection.clone();
-    Some(begin_on(connection, line, request))
 }
 
 /// The connection that the server has put into the request.
-fn find<B>(request: &mut Request<B>) -> Option<&mut TlsConnection> {
+fn carried<B>(request: &mut Request<B>) -> Option<&mut TlsConnection> {
     #[cfg(feature = "axum")]
     if request.extensions().get::<TlsConnection>().is_none() {
         let info = request.extensions_mut().get_mut();
         return info.map(|::axum::extract::ConnectInfo(connection)| connection);
     }
     request.extensions_mut().get_mut()
-}
-
-/// Counts an exchange on `connection`.
-#[inline]
-pub(crate) fn begin_on<B: Body>(
-    connection: TlsConnection,
-    line: RequestLine,
-    request: &Request<B>,
-) -> Exchange {
-    let layered = &connection.server().layered;
-    if !layered.load(Ordering::Relaxed) {
-        layered.store(true, Ordering::Relaxed);
-    }
-    // What an HTTP/2 request still owes its stream knows.
-    let upload = !line.is_http2() && !request.body().is_end_stream();
-    connection.begin(line.is_http2(), upload)
 }

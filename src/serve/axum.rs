@@ -15,7 +15,7 @@
 //! ```
 //!
 //! axum has no deadline of its own: the stream enforces ours. Put the layer on last, around every
-//! route: what it does not see has no known framing.
+//! route: what it does not see is not told of the shutdown by `Connection: close`.
 
 use std::{convert::Infallible, fmt, io, net::SocketAddr};
 
@@ -27,7 +27,7 @@ use http::{StatusCode, request::Parts};
 
 use super::Incoming;
 use crate::{
-    accept::Accept, connection::TlsConnection, server::GracefulTls, stream::GracefulStream,
+    accept::Accept, connection::TlsConnection, graceful_tls::GracefulTls, stream::GracefulStream,
 };
 
 /// A listener for `axum::serve`. Made by [`GracefulTls::listener`].

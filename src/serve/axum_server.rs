@@ -24,7 +24,6 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::atomic::Ordering,
     task::{Context, Poll},
 };
 
@@ -34,11 +33,11 @@ use tokio::{net::TcpListener, sync::Mutex};
 use tower_service::Service;
 
 use crate::{
-    accept::{Accept, Accepted, Incoming},
-    acceptor::Acceptor,
+    accept::Accept,
+    acceptor::{AcceptLoop, Accepted, Acceptor},
     connection::TlsConnection,
+    graceful_tls::GracefulTls,
     layer::GracefulTlsService,
-    server::GracefulTls,
     stream::GracefulStream,
 };
 
@@ -56,7 +55,7 @@ pub struct Arrival(Accepted<tokio::net::TcpStream>);
 /// it closes.
 #[derive(Debug)]
 pub struct TlsListener {
-    incoming: Mutex<Incoming<TcpListener>>,
+    incoming: Mutex<AcceptLoop<TcpListener>>,
     local: SocketAddr,
     tls: GracefulTls,
 }
@@ -87,11 +86,9 @@ impl GracefulTls {
         let acceptor = self.acceptor();
         let listener = TlsListener {
             local: Accept::local_addr(&listener).unwrap_or(unspecified),
-            incoming: Mutex::new(Incoming::new(listener, acceptor.clone())),
+            incoming: Mutex::new(AcceptLoop::new(listener, acceptor.clone())),
             tls: self.clone(),
         };
-        // The acceptor puts the layer around every service.
-        self.server.layered.store(true, Ordering::Relaxed);
         self.follow(handle.clone());
         Server::from_listener(listener)
             .handle(handle)
@@ -105,8 +102,8 @@ impl GracefulTls {
             // No time-out: the stream enforces the deadline.
             handle.graceful_shutdown(None);
         };
-        self.server.shutdown.remember_runtime();
-        match self.server.shutdown.runtime() {
+        self.server.context.remember_runtime();
+        match self.server.context.runtime() {
             Some(runtime) => drop(runtime.spawn(follow)),
             None => tracing::error!("axum_server was called outside a tokio runtime"),
         }
@@ -163,7 +160,7 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
     }
 }
 
-/// A service that puts its connection's [`TlsConnection`] into every request, and counts it.
+/// A service that puts its connection's [`TlsConnection`] into every request.
 #[derive(Clone, Debug)]
 pub struct WithConnection<S> {
     inner: GracefulTlsService<S>,

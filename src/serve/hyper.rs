@@ -10,27 +10,26 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::atomic::Ordering,
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
-use hyper::{
-    body::Incoming as RequestBody,
-    server::conn::{http1, http2},
-};
+use hyper::{body::Incoming as RequestBody, server::conn::http2};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
 use crate::{
-    accept::{Accept, Incoming},
+    accept::Accept,
+    acceptor::AcceptLoop,
     connection::TlsConnection,
-    layer::{GracefulTlsBody, GracefulTlsFuture, RequestLine, begin_on},
-    server::{GracefulTls, Server},
-    shutdown::{Phase, Report},
+    graceful_tls::GracefulTls,
+    layer::{GracefulTlsBody, GracefulTlsFuture},
+    phase::Phase,
+    server::Server,
+    shutdown::Report,
     stream::GracefulStream,
 };
 
@@ -62,8 +61,7 @@ impl GracefulTls {
         B::Error: Into<BoxError>,
     {
         let acceptor = self.acceptor();
-        self.server.layered.store(true, Ordering::Relaxed);
-        let mut incoming = Incoming::new(listener, acceptor.clone());
+        let mut incoming = AcceptLoop::new(listener, acceptor.clone());
         while let Some(accepted) = incoming.next().await? {
             let acceptor = acceptor.clone();
             let service = service.clone();
@@ -77,13 +75,13 @@ impl GracefulTls {
     }
 }
 
-/// A hyper service for one connection: every request carries it, and is counted.
-struct Counted<S> {
+/// A hyper service for one connection: every request carries it, and has passed the layer.
+struct Layered<S> {
     inner: TowerToHyperService<S>,
     connection: TlsConnection,
 }
 
-impl<S, B> hyper::service::Service<Request<RequestBody>> for Counted<S>
+impl<S, B> hyper::service::Service<Request<RequestBody>> for Layered<S>
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
     B: Body,
@@ -94,13 +92,11 @@ where
         <TowerToHyperService<S> as hyper::service::Service<Request<RequestBody>>>::Future,
     >;
 
-    /// Counts at once, not when the future is first polled: a stream whose peer has half-closed
-    /// has to know that a request is being worked on.
     fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
-        let line = RequestLine::of(&request);
-        let exchange = begin_on(self.connection.clone(), line, &request);
+        let http2 = request.version() == Version::HTTP_2;
         request.extensions_mut().insert(self.connection.clone());
-        GracefulTlsFuture::new(self.inner.call(request), line, Some(exchange))
+        let connection = Some(self.connection.clone());
+        GracefulTlsFuture::new(self.inner.call(request), http2, connection)
     }
 }
 
@@ -116,24 +112,23 @@ where
     B::Error: Into<BoxError>,
 {
     let connection = stream.connection().clone();
-    connection.set_managed();
-    let mut counted = connection.clone();
-    counted.track();
-    let service = Counted {
+    let mut seen = connection.clone();
+    seen.see_layer();
+    let service = Layered {
         inner: TowerToHyperService::new(service),
-        connection: counted,
+        connection: seen,
     };
     let io = TokioIo::new(stream);
     match connection.is_http2() {
         true => {
             let protocol = server.http2.serve_connection(io, service);
             let goodbye = http2::Connection::graceful_shutdown;
-            tokio::spawn(Served::new(protocol, goodbye, connection));
+            tokio::spawn(Served::new(protocol, Some(goodbye), connection));
         }
         false => {
+            // The layer says `Connection: close`, the stream ends what is idle.
             let protocol = server.http1.serve_connection(io, service).with_upgrades();
-            let goodbye = http1::UpgradeableConnection::graceful_shutdown;
-            tokio::spawn(Served::new(protocol, goodbye, connection));
+            tokio::spawn(Served::new(protocol, None, connection));
         }
     }
 }
@@ -149,10 +144,10 @@ pin_project! {
 }
 
 impl<C> Served<C> {
-    fn new(protocol: C, goodbye: fn(Pin<&mut C>), connection: TlsConnection) -> Self {
+    fn new(protocol: C, goodbye: Option<fn(Pin<&mut C>)>, connection: TlsConnection) -> Self {
         Self {
             protocol,
-            goodbye: Some(goodbye),
+            goodbye,
             connection,
         }
     }
@@ -175,9 +170,17 @@ where
                 }
                 return Poll::Ready(());
             }
-            let phase = this.connection.server().shutdown.phase();
-            let ending = phase >= Phase::Draining || this.connection.is_expired();
-            match this.goodbye.take_if(|_| ending) {
+            let phase = this.connection.phase();
+            if phase >= Phase::Deadline {
+                // hyper may have nothing to read or to write, and so not see that it is over. What
+                // is left of the stream is dropped with it, and ends properly.
+                return Poll::Ready(());
+            }
+            // Idle connections the stream ends, with a GOAWAY that names the last request. One that
+            // works is told by hyper, in two steps (RFC 9113 6.8).
+            let ending = phase >= Phase::Draining || this.connection.is_retired();
+            let works = this.connection.requests().in_flight > 0;
+            match this.goodbye.take_if(|_| ending && works) {
                 Some(goodbye) => goodbye(this.protocol.as_mut()),
                 None => return Poll::Pending,
             }

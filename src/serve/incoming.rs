@@ -24,9 +24,9 @@ use std::{
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
-    accept::{self, Accept},
-    acceptor::Acceptor,
-    server::GracefulTls,
+    accept::Accept,
+    acceptor::{AcceptLoop, Acceptor},
+    graceful_tls::GracefulTls,
     stream::GracefulStream,
 };
 
@@ -79,9 +79,9 @@ impl<A: Accept> Incoming<A> {
         if let Some((listener, acceptor)) = self.parts.take() {
             // A server that takes no streams must not gather handshaken ones without limit. Behind
             // as many as may shake hands at once, clients wait in the kernel.
-            let waiting = acceptor.server().settings.max_handshakes;
+            let waiting = acceptor.server().context.settings.max_handshakes;
             let (sender, streams) = mpsc::channel(waiting.min(Semaphore::MAX_PERMITS));
-            let incoming = accept::Incoming::new(listener, acceptor.clone());
+            let incoming = AcceptLoop::new(listener, acceptor.clone());
             tokio::spawn(accept(incoming, acceptor, sender));
             self.streams = streams;
         }
@@ -95,7 +95,7 @@ impl<A: Accept> Incoming<A> {
 }
 
 async fn accept<A: Accept>(
-    mut incoming: accept::Incoming<A>,
+    mut incoming: AcceptLoop<A>,
     acceptor: Acceptor,
     sender: mpsc::Sender<io::Result<GracefulStream<A::Io>>>,
 ) {

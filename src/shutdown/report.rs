@@ -2,7 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use crate::teardown::Outcome;
+#[cfg(doc)]
+use crate::ending::Outcome;
+use crate::register::Counts;
 
 /// How a shutdown went. [`Display`](fmt::Display) gives it as one line.
 ///
@@ -64,28 +66,6 @@ impl fmt::Display for Report {
             self.truncated,
             self.aborted,
         )
-    }
-}
-
-/// Connections by outcome, in the order of [`Outcome`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts(pub(crate) [u64; 5]);
-
-impl Counts {
-    pub(crate) fn index(outcome: Outcome) -> usize {
-        match outcome {
-            Outcome::Clean => 0,
-            Outcome::PeerSilent => 1,
-            Outcome::DrainCut => 2,
-            Outcome::Truncated => 3,
-            Outcome::Aborted => 4,
-        }
-    }
-
-    pub(crate) fn since(self, before: Self) -> Self {
-        Self(std::array::from_fn(|i| {
-            self.0[i].saturating_sub(before.0[i])
-        }))
     }
 }
 

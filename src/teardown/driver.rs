@@ -5,29 +5,38 @@
 //! leave; `ServerConnection::write_tls` has no such memory.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io::{self, Read, Write},
     mem::MaybeUninit,
-    pin::Pin,
-    task::{Context, Poll, ready},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::rustls::ServerConnection;
 
-use super::{Action, Cause, Machine, Outcome, Seat};
+use super::{Action, Bounds, Machine};
 use crate::{
     connection::{Interest, TlsConnection},
-    shutdown::Registration,
+    ending::{Cause, Outcome},
+    phase::Phase,
+    register::{Place, Registration},
+    settings::Settings,
     transport::Transport,
 };
 
 /// How much is read at once when there is no TLS session left to read through.
 const DISCARD: usize = 16 * 1024;
+
+/// What close_notify and the FIN add to the kernel's queue, at most: a record of TLS 1.2 with an
+/// explicit nonce and a tag (RFC 5246 6.2.3.3, 5 + 8 + 2 + 16 bytes), and a sequence number. No
+/// answer is lost with them.
+const CLOSING: u64 = 32;
 
 /// What one attempt to read came to.
 enum Discarded {
@@ -35,61 +44,122 @@ enum Discarded {
     PeerClosed,
 }
 
+/// What is so when a teardown begins.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) cause: Cause,
+    /// Whether to say close_notify, which a failed session can't.
+    pub(crate) notify: bool,
+    /// Whether the peer's direction has been closed already.
+    pub(crate) peer_closed: bool,
+    /// Whether our own has been: the transport is shut down.
+    pub(crate) half_closed: bool,
+    /// A timer that has nothing else to do any more.
+    pub(crate) sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Start {
+    /// Nothing to be said, and both directions open.
+    pub(crate) fn new(cause: Cause) -> Self {
+        Self {
+            cause,
+            notify: false,
+            peer_closed: false,
+            half_closed: false,
+            sleep: None,
+        }
+    }
+
+    fn bounds(&self, settings: &Settings) -> Bounds {
+        let drain = &settings.drain;
+        Bounds {
+            flush: match self.cause {
+                // The peer has had its time.
+                Cause::Stalled => Duration::ZERO,
+                _ => drain.flush_timeout,
+            },
+            write: settings.write_timeout,
+            last: settings.longest_flush(),
+            total: drain.total_timeout,
+            idle: drain.idle_timeout,
+            bytes: drain.max_bytes,
+        }
+    }
+}
+
 /// Ends one connection, and resolves when its descriptor may be closed.
 ///
 /// Cancel safety: dropped before it is done, it makes one last attempt that does not block.
-pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin> {
+pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin + 'static> {
     io: Transport<IO>,
     /// `None` where there is no session to speak of: a failed handshake, a failed session.
     session: Option<ServerConnection>,
     machine: Machine,
     cause: Cause,
-    /// Bytes the transport had taken when the machine was last told of progress.
+    /// Bytes that the socket had taken when the machine was last told of progress.
     written: u64,
+    /// Bytes that the peer had acknowledged when a flush was first blocked, or looked at since.
+    acknowledged: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
-    seat: Option<Seat>,
+    place: Option<Place>,
     registration: Registration,
+    watched: bool,
     done: bool,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
-    /// `notify` asks for close_notify, which a failed session can't send. `sleep` is a timer that
-    /// has nothing else to do any more.
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
     pub(crate) fn new(
         io: Transport<IO>,
         mut session: Option<ServerConnection>,
         registration: Registration,
-        cause: Cause,
-        notify: bool,
-        peer_closed: bool,
-        sleep: Option<Pin<Box<Sleep>>>,
+        start: Start,
     ) -> Self {
         // A failed session repeats its error. It sent a fatal alert, or was sent one, and neither
-        // is followed by close_notify (RFC 8446 6.2).
+        // is followed by close_notify (RFC 9846 6.2).
         let unread = session.as_mut().map(|s| s.process_new_packets());
         let alive = matches!(unread, Some(Ok(_)));
         if let (Some(session), Some(Ok(state))) = (&mut session, unread) {
             // rustls takes nothing more in while it holds much that nobody will read.
             discard_plaintext(session, state.plaintext_bytes_to_read());
         }
-        let mut bounds = registration.connection().server().settings.bounds();
-        if cause == Cause::Stalled {
-            // The peer has had its time.
-            bounds.flush = Duration::ZERO;
-        }
+        let bounds = start.bounds(&registration.connection().context().settings);
+        let notify = start.notify && alive;
         Self {
             written: io.written(),
+            acknowledged: None,
+            machine: Machine::new(
+                Instant::now(),
+                bounds,
+                notify,
+                start.peer_closed,
+                start.half_closed,
+            ),
             io,
             session,
-            machine: Machine::new(Instant::now(), bounds, notify && alive, peer_closed),
-            cause,
-            sleep,
-            seat: None,
+            cause: start.cause,
+            sleep: start.sleep,
+            place: None,
             registration,
+            watched: false,
             done: false,
         }
     }
 
+    /// Lets it go on without whoever began it: at once if it can, as a task if it must.
+    pub(crate) fn finish_elsewhere(mut self) {
+        self.leave_task();
+        if self.attempt().is_some() {
+            return;
+        }
+        match self.connection().context().runtime() {
+            Some(runtime) => drop(runtime.spawn(self)),
+            // The attempt was all there is: dropping the teardown closes the descriptor.
+            None => drop(self),
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
     fn connection(&self) -> &TlsConnection {
         self.registration.connection()
     }
@@ -127,8 +197,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
             self.written = self.io.written();
             self.machine.wrote(Instant::now());
         }
+        if flushed.is_pending() && self.acknowledged.is_none() {
+            self.acknowledged = Some(self.io.acknowledged());
+        }
         match ready!(flushed) {
-            Ok(()) => self.machine.flushed(),
+            Ok(()) => self.machine.flushed(Instant::now()),
             Err(_) => self.machine.failed(),
         }
         Poll::Ready(())
@@ -144,15 +217,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.connection().is_evicted() {
+            self.ask_kernel();
             self.machine.evicted();
             return Poll::Ready(());
         }
+        if self.machine.is_peer_closed() {
+            return self.poll_acknowledged();
+        }
         match ready!(self.poll_discard(cx)) {
             Ok(Discarded::Bytes(n)) => self.machine.received(Instant::now(), n),
-            Ok(Discarded::PeerClosed) => self.machine.peer_closed(),
-            Err(_) => self.machine.failed(),
+            Ok(Discarded::PeerClosed) => {
+                self.ask_kernel();
+                self.machine.peer_closed();
+            }
+            Err(_) => {
+                self.ask_kernel();
+                self.machine.failed();
+            }
         }
         Poll::Ready(())
+    }
+
+    /// Nothing is left to read. Has the peer got what it was sent?
+    fn poll_acknowledged(&mut self) -> Poll<()> {
+        self.ask_kernel();
+        match self.machine.action() {
+            Action::Drain => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Tells the machine what the kernel holds for the peer, beyond the goodbye.
+    fn ask_kernel(&mut self) {
+        let held = self.io.unacknowledged().saturating_sub(CLOSING);
+        self.machine.unacknowledged(Instant::now(), held);
     }
 
     /// Reads through TLS while it can be, to see the peer's close_notify; else as it comes.
@@ -190,45 +288,84 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Teardown<IO> {
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        ready!(sleep.as_mut().poll(cx));
-        self.machine.tick(Instant::now());
+        // Whoever polls may have used up its task's budget: then a timer would register nothing.
+        let mut sleep = unconstrained(sleep.as_mut());
+        ready!(Pin::new(&mut sleep).poll(cx));
+        self.strike();
         Poll::Ready(())
     }
 
+    /// The machine's deadline has passed: what has happened that no event tells?
+    fn strike(&mut self) {
+        match self.machine.action() {
+            Action::Flush => {
+                let acknowledged = Some(self.io.acknowledged());
+                if acknowledged != self.acknowledged {
+                    self.acknowledged = acknowledged;
+                    self.machine.wrote(Instant::now());
+                }
+            }
+            Action::Drain => self.ask_kernel(),
+            _ => {}
+        }
+        self.machine.tick(Instant::now());
+    }
+
     /// The task that polled so far will not again: an eviction has to find the next one.
-    pub(crate) fn leave_task(&mut self) {
-        self.seat = None;
+    fn leave_task(&mut self) {
+        self.place = None;
+        self.watched = false;
     }
 
     /// What needs no waiting: called where nobody will poll again.
-    pub(crate) fn attempt(&mut self) -> Option<Outcome> {
-        let outcome = self.advance(&mut Context::from_waker(std::task::Waker::noop()));
-        self.finish(outcome?);
-        outcome
+    fn attempt(&mut self) -> Option<Outcome> {
+        // Not for want of budget: there may be no second attempt.
+        let advance = unconstrained(poll_fn(|cx| Poll::Ready(self.advance(cx))));
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(outcome)) = pin!(advance).poll(cx) else {
+            return None;
+        };
+        self.finish(outcome);
+        Some(outcome)
+    }
+
+    /// Sees to it that whoever tells the connection something wakes this task.
+    fn watch(&mut self, cx: &Context<'_>) -> bool {
+        if !std::mem::replace(&mut self.watched, true) {
+            self.connection().set_waker(Interest::Read, cx.waker());
+            self.connection().set_waker(Interest::Write, cx.waker());
+            self.connection().set_aware();
+            return true;
+        }
+        let takes = self.machine.action() == Action::Drain && self.place.is_none();
+        if takes {
+            self.place = Some(self.registration.place_to_drain());
+        }
+        takes
     }
 
     fn finish(&mut self, outcome: Outcome) {
         self.done = true;
-        self.seat = None;
+        self.place = None;
         self.registration.ended(self.cause, outcome);
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Teardown<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Future for Teardown<IO> {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let this = self.get_mut();
         loop {
+            if this.connection().phase() >= Phase::Deadline {
+                this.machine.hurry(Instant::now());
+            }
             if let Some(outcome) = this.advance(cx) {
                 this.finish(outcome);
                 return Poll::Ready(outcome);
             }
-            if this.machine.action() == Action::Drain && this.seat.is_none() {
-                // First the waker, then the seat: an eviction in between is not lost.
-                this.connection().register(Interest::Read, cx.waker());
-                this.connection().register(Interest::Write, cx.waker());
-                this.seat = Some(this.connection().server().seats.take(this.connection()));
+            // First the waker, then the place: an eviction in between is not lost.
+            if this.watch(cx) {
                 continue;
             }
             ready!(this.poll_deadline(cx));
@@ -236,13 +373,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Future for Teardown<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Drop for Teardown<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Teardown<IO> {
     fn drop(&mut self) {
         if self.done || self.attempt().is_some() {
             return;
         }
         let outcome = match self.machine.action() {
-            Action::Drain => Outcome::PeerSilent,
+            Action::Drain if self.io.unacknowledged() <= CLOSING => Outcome::PeerSilent,
             _ => Outcome::Aborted,
         };
         self.finish(outcome);

@@ -7,14 +7,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::connection::TlsConnection;
 
 /// The connections that drain now, oldest first.
 #[derive(Debug)]
-pub(crate) struct Seats {
+pub(crate) struct Places {
     cap: usize,
     taken: Mutex<Taken>,
 }
@@ -25,7 +25,7 @@ struct Taken {
     by_age: BTreeMap<u64, TlsConnection>,
 }
 
-impl Seats {
+impl Places {
     pub(crate) fn new(cap: usize) -> Self {
         Self {
             cap,
@@ -34,7 +34,7 @@ impl Seats {
     }
 
     /// Takes a place for `connection` and tells the oldest to leave if that is one too many.
-    pub(crate) fn take(&self, connection: &TlsConnection) -> Seat {
+    pub(crate) fn take(self: &Arc<Self>, connection: &TlsConnection) -> Place {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let number = taken.next;
         taken.next += 1;
@@ -48,9 +48,9 @@ impl Seats {
         if let Some((_, oldest)) = evicted {
             oldest.evict();
         }
-        Seat {
+        Place {
             number,
-            connection: connection.clone(),
+            places: self.clone(),
         }
     }
 
@@ -64,13 +64,13 @@ impl Seats {
 
 /// A place among the draining connections, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Place {
     number: u64,
-    connection: TlsConnection,
+    places: Arc<Places>,
 }
 
-impl Drop for Seat {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.connection.server().seats.leave(self.number);
+        self.places.leave(self.number);
     }
 }

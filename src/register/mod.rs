@@ -1,29 +1,34 @@
-//! The register of open connections.
+//! The register of open connections, and how those ended that are not open any more.
 //!
-//! Each connection enters once and leaves once, under a mutex that no poll ever takes. Shutdown
+//! Each connection enters once and leaves once, under a mutex that no poll ever takes. A shutdown
 //! walks over it to wake everybody, which is linear in connections, and adds up what is in flight
-//! only when somebody asks: steady state pays for no shared counter.
+//! only when somebody asks: steady state pays for no shared counter. `places` caps how many of
+//! them may drain at once.
+
+mod places;
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use slab::Slab;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::report::Counts;
 use crate::{
     connection::TlsConnection,
+    ending::{Cause, Outcome},
     observe,
-    teardown::{Cause, Outcome},
 };
 
+pub(crate) use places::Place;
+use places::Places;
+
 /// Every connection whose descriptor is open, and how those ended that are not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Register {
     open: Mutex<Slab<TlsConnection>>,
-    next_id: AtomicU64,
+    draining: Arc<Places>,
     ended: [AtomicU64; 5],
 }
 
@@ -35,14 +40,24 @@ pub(crate) struct Left {
 }
 
 impl Register {
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    /// `draining` connections may drain at once.
+    pub(crate) fn new(draining: usize) -> Self {
+        Self {
+            open: Mutex::default(),
+            draining: Arc::new(Places::new(draining)),
+            ended: Default::default(),
+        }
     }
 
     /// Enters `connection`, which leaves with the token when its teardown is over.
-    pub(crate) fn enter(&self, connection: TlsConnection, token: TaskTrackerToken) -> Registration {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        connection: TlsConnection,
+        token: TaskTrackerToken,
+    ) -> Registration {
         let key = self.lock().insert(connection.clone());
         Registration {
+            register: self.clone(),
             connection,
             key,
             truncated: false,
@@ -65,7 +80,7 @@ impl Register {
             connections: open.len(),
             requests: open
                 .iter()
-                .map(|(_, c)| u64::from(c.tally().in_flight))
+                .map(|(_, c)| u64::from(c.requests().in_flight))
                 .sum(),
         }
     }
@@ -82,9 +97,10 @@ impl Register {
     }
 }
 
-/// A connection's place in the register. It moves from the stream to the teardown.
+/// A connection's entry in the register. It moves from the stream to the teardown.
 #[derive(Debug)]
 pub(crate) struct Registration {
+    register: Arc<Register>,
     connection: TlsConnection,
     key: usize,
     truncated: bool,
@@ -101,25 +117,48 @@ impl Registration {
         self.truncated = true;
     }
 
+    /// A place among those that drain; the connection that has drained longest gives way for it.
+    pub(crate) fn place_to_drain(&self) -> Place {
+        self.register.draining.take(&self.connection)
+    }
+
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let truncated = self.truncated || self.connection.tally().in_flight > 0;
-        let outcome = match (truncated, outcome) {
+        let outcome = match (self.truncated, outcome) {
             (true, Outcome::Aborted) | (false, _) => outcome,
             (true, _) => Outcome::Truncated,
         };
-        let register = &self.connection.server().shutdown.register;
-        register.ended[Counts::index(outcome)].fetch_add(1, Ordering::Relaxed);
+        self.register.ended[Counts::index(outcome)].fetch_add(1, Ordering::Relaxed);
         observe::ended(&self.connection, cause, outcome);
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let register = &self.connection.server().shutdown.register;
-        let entry = register.lock().try_remove(self.key);
+        let entry = self.register.lock().try_remove(self.key);
         drop(entry);
-        self.connection.settle();
         self.connection.forget_tasks();
+    }
+}
+
+/// Connections by outcome, in the order of [`Outcome`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts(pub(crate) [u64; 5]);
+
+impl Counts {
+    fn index(outcome: Outcome) -> usize {
+        match outcome {
+            Outcome::Clean => 0,
+            Outcome::PeerSilent => 1,
+            Outcome::DrainCut => 2,
+            Outcome::Truncated => 3,
+            Outcome::Aborted => 4,
+        }
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self(std::array::from_fn(|i| {
+            self.0[i].saturating_sub(before.0[i])
+        }))
     }
 }

@@ -1,10 +1,12 @@
 //! The byte stream under TLS, watched where it costs nothing.
 //!
-//! [`Transport`] counts the bytes the peer's side of the socket has taken, because rustls accepts
-//! plaintext into a buffer of its own and only the transport knows whether a write made progress.
-//! While the handshake runs it does two things more: it looks at the first byte, to tell plain
+//! [`Transport`] counts the bytes that the socket takes and gives, and asks the kernel how many of
+//! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
+//! the kernel into another, so that a write that succeeds says nothing of the peer. While the handshake runs it does two things more: it looks at the first byte, to tell plain
 //! HTTP from TLS without an extra `peek`, and it fails every operation once the handshake's time
 //! is up, which is the only way to get the socket back out of a handshake that has not ended.
+
+mod kernel;
 
 use std::{
     any::Any,
@@ -25,8 +27,8 @@ use tokio::{
 
 /// How much may wait in the kernel unsent before the socket stops being writable.
 ///
-/// Without it a peer that reads 10 kB/s from a 4 MiB send buffer makes the socket writable once in
-/// minutes, and a live reader can't be told from a dead one.
+/// What HTTP/2 has to say besides, a GOAWAY or a PING whose answer it wants within a second, waits
+/// behind it; without it that would be megabytes.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// The transport under one TLS connection.
@@ -34,6 +36,7 @@ const NOTSENT_LOWAT: u32 = 128 * 1024;
 pub(crate) struct Transport<IO> {
     io: IO,
     written: u64,
+    read: u64,
     handshake: Option<Handshake>,
 }
 
@@ -56,6 +59,7 @@ impl<IO> Transport<IO> {
         Self {
             io,
             written: 0,
+            read: 0,
             handshake: Some(Handshake {
                 expired,
                 begun: false,
@@ -69,9 +73,33 @@ impl<IO> Transport<IO> {
         self.handshake.take().map_or_else(Vec::new, |h| h.plain)
     }
 
-    /// Bytes taken by the transport so far.
+    /// Bytes taken by the socket so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes given by the socket so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+impl<IO: 'static> Transport<IO> {
+    /// Bytes written that the peer's side has yet to acknowledge. 0 where the system can't tell.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        kernel::unacknowledged(&self.io)
+    }
+
+    /// Bytes that the peer's side has acknowledged so far; where the system can't tell, those that
+    /// the socket has taken.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.written.saturating_sub(self.unacknowledged())
+    }
+
+    /// Bytes that have arrived and were not read, asked of the kernel: the runtime may not have
+    /// heard of them. `None` where the system can't tell.
+    pub(crate) fn readable(&self) -> Option<u64> {
+        kernel::readable(&self.io)
     }
 }
 
@@ -104,13 +132,17 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Transport<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let Some(handshake) = &mut this.handshake else {
-            return Pin::new(&mut this.io).poll_read(cx, buf);
-        };
-        handshake.check_time()?;
+        if let Some(handshake) = &this.handshake {
+            handshake.check_time()?;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        Poll::Ready(handshake.look(&buf.filled()[before..]))
+        let received = &buf.filled()[before..];
+        this.read += received.len() as u64;
+        match &mut this.handshake {
+            Some(handshake) => Poll::Ready(handshake.look(received)),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -1,14 +1,11 @@
 //! The walk through the phases, as one task that nobody has to poll.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
 
-use super::{Phase, Report, Shutdown, report::Counts};
-use crate::server::Server;
-
-/// How long connections accepted last may take to send their first request.
-const SETTLE: Duration = Duration::from_millis(500);
+use super::{Report, Shutdown};
+use crate::{phase::Phase, register::Counts};
 
 /// How long accept loops may take to empty their queues: one that is not polled must not hold
 /// the shutdown up.
@@ -20,17 +17,11 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 /// Between two lines in the log while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Runs the shutdown of `server` from the lame duck to its report.
-pub(crate) async fn run(server: Arc<Server>) {
-    let shutdown = &server.shutdown;
-    let settings = &server.settings;
-    let started = Instant::now();
-    let before = shutdown.register.counts();
-    let _closes = ClosesAnyway {
-        server: &server,
-        started,
-        before,
-    };
+/// Walks from the lame duck to the report.
+pub(super) async fn run(closes: ClosesAnyway) {
+    let shutdown = &closes.shutdown;
+    let phases = &shutdown.context.phases;
+    let settings = &shutdown.context.settings;
     tracing::info!(
         lame_duck_ms = settings.lame_duck.as_millis(),
         timeout_s = settings.shutdown_timeout.as_secs_f64(),
@@ -40,73 +31,85 @@ pub(crate) async fn run(server: Arc<Server>) {
     unless_hurried(shutdown, sleep(settings.lame_duck)).await;
     sweep(shutdown).await;
 
-    shutdown.connections.close();
-    shutdown.enter(Phase::Draining);
+    phases.connections.close();
+    phases.arrivals.close();
+    phases.unaware.close();
+    phases.enter(Phase::Draining);
     let deadline = Instant::now() + settings.shutdown_timeout;
     shutdown.register.wake_all();
     let drained = async {
         tokio::select! {
-            finished = timeout_at(deadline, shutdown.connections.wait()) => finished.is_ok(),
+            biased;
+            finished = timeout_at(deadline, phases.connections.wait()) => finished.is_ok(),
             never = progress(shutdown, deadline) => never,
         }
     };
     let in_time =
-        unless_hurried(shutdown, drained).await.unwrap_or(false) || shutdown.connections.is_empty();
+        unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.connections.is_empty();
 
     let finished = in_time || last_call(shutdown).await;
-    shutdown.enter(Phase::Deadline);
+    phases.enter(Phase::Deadline);
     if !finished {
-        force(&server).await;
+        force(shutdown).await;
     }
-    let ended = shutdown.register.counts().since(before);
-    let report = Report::new(started.elapsed(), !in_time, ended);
+    let report = closes.report(!in_time);
     tracing::info!("{report}");
     shutdown.close(report);
 }
 
 /// Closes the shutdown if its task ends early: whoever waits for it must not wait for ever.
 ///
-/// A panic can come from any log subscriber.
-struct ClosesAnyway<'a> {
-    server: &'a Server,
+/// A panic can come from any log subscriber, and the runtime can be dropped.
+pub(super) struct ClosesAnyway {
+    shutdown: Shutdown,
     started: Instant,
     before: Counts,
 }
 
-impl Drop for ClosesAnyway<'_> {
+impl ClosesAnyway {
+    pub(super) fn new(shutdown: Shutdown) -> Self {
+        Self {
+            started: Instant::now(),
+            before: shutdown.register.counts(),
+            shutdown,
+        }
+    }
+
+    fn report(&self, deadline_reached: bool) -> Report {
+        let ended = self.shutdown.register.counts().since(self.before);
+        Report::new(self.started.elapsed(), deadline_reached, ended)
+    }
+}
+
+impl Drop for ClosesAnyway {
     fn drop(&mut self) {
-        let shutdown = &self.server.shutdown;
-        if shutdown.phase() < Phase::Closed {
-            let ended = shutdown.register.counts().since(self.before);
-            shutdown.close(Report::new(self.started.elapsed(), true, ended));
-            shutdown.register.wake_all();
+        if self.shutdown.context.phases.now() < Phase::Closed {
+            self.shutdown.close(self.report(true));
+            self.shutdown.register.wake_all();
         }
     }
 }
 
-/// Lets the accept loops empty their queues, and what they found there speak.
+/// Lets the accept loops empty their queues.
 async fn sweep(shutdown: &Shutdown) {
-    shutdown.stop_accepting.cancel();
-    shutdown.listeners.close();
-    if timeout(SWEEP, shutdown.listeners.wait()).await.is_err() {
+    let phases = &shutdown.context.phases;
+    phases.stop_accepting.cancel();
+    phases.listeners.close();
+    if timeout(SWEEP, phases.listeners.wait()).await.is_err() {
         tracing::warn!("a listener is not being polled, what waits in its queue will be reset");
     }
-    shutdown.fresh.close();
-    unless_hurried(shutdown, timeout(SETTLE, shutdown.fresh.wait())).await;
 }
 
 /// Lets gRPC answers end with a status; whether everything has ended by that.
 async fn last_call(shutdown: &Shutdown) -> bool {
-    shutdown.last_call.cancel();
-    !shutdown.calls.is_empty()
-        && timeout(LAST_CALL, shutdown.connections.wait())
-            .await
-            .is_ok()
+    let phases = &shutdown.context.phases;
+    phases.last_call.cancel();
+    !phases.calls.is_empty() && timeout(LAST_CALL, phases.connections.wait()).await.is_ok()
 }
 
 /// Ends what is left. Teardowns are bounded, so this is too.
-async fn force(server: &Server) {
-    let shutdown = &server.shutdown;
+async fn force(shutdown: &Shutdown) {
+    let phases = &shutdown.context.phases;
     let left = shutdown.register.left();
     tracing::warn!(
         connections = left.connections,
@@ -114,9 +117,9 @@ async fn force(server: &Server) {
         "the deadline has passed, ending what is left"
     );
     shutdown.register.wake_all();
-    let bounds = server.settings.bounds();
-    let longest = bounds.flush_total + bounds.total + PROGRESS;
-    if timeout(longest, shutdown.connections.wait()).await.is_err() {
+    let settings = &shutdown.context.settings;
+    let longest = settings.longest_flush() + settings.drain.total_timeout + PROGRESS;
+    if timeout(longest, phases.connections.wait()).await.is_err() {
         tracing::error!(
             connections = shutdown.register.left().connections,
             "connections are held by tasks that do not poll them, giving up on those"
@@ -128,7 +131,7 @@ async fn force(server: &Server) {
 async fn unless_hurried<F: Future>(shutdown: &Shutdown, step: F) -> Option<F::Output> {
     tokio::select! {
         biased;
-        () = shutdown.hurry.cancelled() => None,
+        () = shutdown.context.phases.hurry.cancelled() => None,
         output = step => Some(output),
     }
 }

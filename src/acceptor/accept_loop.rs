@@ -1,0 +1,223 @@
+//! The accept loop.
+//!
+//! It waits for a free handshake slot, survives errors such as running out of descriptors, and
+//! empties the listener's queue before it lets the listener go, because closing a listener resets
+//! what waits in it.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::{Acceptor, Arrival, Turn};
+use crate::{
+    accept::Accept,
+    transport::{self, Addresses},
+};
+
+/// The pause after the first error in a row; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long what is on its way to the queue gets before the last look at it.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// One connection that has been accepted and got its turn for the handshake.
+#[derive(Debug)]
+pub(crate) struct Accepted<IO> {
+    pub(crate) io: IO,
+    pub(crate) addresses: Addresses,
+    pub(crate) turn: Turn,
+    pub(crate) arrival: Arrival,
+}
+
+/// The accept loop.
+#[derive(Debug)]
+pub(crate) struct AcceptLoop<A> {
+    /// `None` once it is closed.
+    open: Option<Open<A>>,
+    acceptor: Acceptor,
+    pause: Duration,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Accepting,
+    /// The server stops: what is in the queue is still taken.
+    Sweeping,
+    /// The next look at an empty queue is the last.
+    Closing,
+}
+
+/// A listener, and what tells the shutdown that it is open.
+#[derive(Debug)]
+struct Open<A> {
+    listener: A,
+    _token: TaskTrackerToken,
+}
+
+impl<A: Accept> Open<A> {
+    fn poll_accept(
+        open: &mut Option<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
+        match open {
+            Some(open) => open.listener.poll_accept(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<A: Accept> AcceptLoop<A> {
+    pub(crate) fn new(listener: A, acceptor: Acceptor) -> Self {
+        let _token = acceptor.server().context.phases.listeners.token();
+        Self {
+            open: Some(Open { listener, _token }),
+            acceptor,
+            pause: FIRST_PAUSE,
+            state: State::Accepting,
+        }
+    }
+
+    /// The next connection; `None` once the server has stopped accepting, the queue is empty and
+    /// the listener closed.
+    ///
+    /// # Errors
+    ///
+    /// The listener is broken for good.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        let mut turn = None;
+        while self.open.is_some() {
+            let accepted = match self.state {
+                State::Accepting => self.wait(&mut turn).await?,
+                State::Sweeping | State::Closing => self.sweep(&mut turn).await?,
+            };
+            if accepted.is_some() {
+                return Ok(accepted);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for a turn and a connection; `None` to be called again.
+    async fn wait(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
+        let server = self.acceptor.server().clone();
+        let stop = server.context.phases.stop_accepting.cancelled();
+        let open = &mut self.open;
+        let acceptor = &self.acceptor;
+        let next = async {
+            if turn.is_none() {
+                *turn = Some(acceptor.turn().await);
+            }
+            poll_fn(|cx| Open::poll_accept(open, cx)).await
+        };
+        let accepted = tokio::select! {
+            biased;
+            accepted = next => accepted,
+            () = stop => {
+                self.state = State::Sweeping;
+                return Ok(None);
+            }
+        };
+        match accepted {
+            Ok(accepted) => {
+                self.pause = FIRST_PAUSE;
+                let turn = turn.take().unwrap_or_default();
+                Ok(Some(self.accepted(accepted, turn, self.acceptor.arrival())))
+            }
+            Err(error) => self.survive(error).await.map(|()| None),
+        }
+    }
+
+    /// What is in the queue; `None` where it is empty, and after the second time closed.
+    async fn sweep(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
+        match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
+            Some(Ok(accepted)) => {
+                self.state = State::Sweeping;
+                let arrival = self.acceptor.arrival();
+                let turn = match turn.take() {
+                    Some(turn) => turn,
+                    None => self.acceptor.turn().await,
+                };
+                Ok(Some(self.accepted(accepted, turn, arrival)))
+            }
+            Some(Err(error)) => self.survive(error).await.map(|()| None),
+            None => {
+                self.state = State::Closing;
+                sleep(SWEEP_PAUSE).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// One look at the queue, and where it is the last, not a moment passes before the close.
+    fn look(&mut self, cx: &mut Context<'_>) -> Option<io::Result<(A::Io, Option<SocketAddr>)>> {
+        if let Poll::Ready(accepted) = Open::poll_accept(&mut self.open, cx) {
+            return Some(accepted);
+        }
+        let accepted = self.open.as_mut()?.listener.accept_now();
+        if accepted.is_none() && self.state == State::Closing {
+            self.open = None;
+        }
+        accepted
+    }
+
+    fn accepted(
+        &self,
+        (io, remote): (A::Io, Option<SocketAddr>),
+        turn: Turn,
+        arrival: Arrival,
+    ) -> Accepted<A::Io> {
+        Accepted {
+            addresses: transport::prepare(&io, remote),
+            io,
+            turn,
+            arrival,
+        }
+    }
+
+    /// Logs an error and pauses, unless it concerns one connection only, or the listener for good.
+    async fn survive(&mut self, error: io::Error) -> io::Result<()> {
+        if concerns_one_connection(&error) {
+            tracing::debug!(%error, "a client was gone before it was accepted");
+            return Ok(());
+        }
+        if is_fatal(&error) {
+            tracing::error!(%error, "the listener is broken");
+            return Err(error);
+        }
+        tracing::error!(
+            %error,
+            pause_ms = self.pause.as_millis(),
+            "no connection could be accepted, trying again (out of descriptors? see `ulimit -n`)"
+        );
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        Ok(())
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn is_fatal(error: &io::Error) -> bool {
+    // EBADF and ENOTSOCK have no kind of their own; their numbers are those of Linux and macOS.
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported
+    ) || (cfg!(unix) && matches!(error.raw_os_error(), Some(9 | 38 | 88)))
+}

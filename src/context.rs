@@ -1,0 +1,58 @@
+//! [`Context`]: all that a connection sees of its server.
+//!
+//! The certificates, the handshakes' places and hyper's builders stay with `Server`, which
+//! connections do not know. So a handler that keeps its `TlsConnection` keeps no keys alive, and a
+//! connection can be made in a test without TLS.
+
+use std::sync::{Once, OnceLock};
+
+use tokio::runtime::Handle;
+
+use crate::{phase::Phases, settings::Settings};
+
+/// What all connections of one server share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) phases: Phases,
+    /// Whether it has been said that close_notify was withheld for want of knowledge.
+    pub(crate) warned: Once,
+    runtime: OnceLock<Handle>,
+}
+
+impl Context {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            phases: Phases::default(),
+            warned: Once::new(),
+            runtime: OnceLock::new(),
+        }
+    }
+
+    /// Remembers the runtime that the connections live on, for what is done outside it.
+    pub(crate) fn remember_runtime(&self) {
+        if self.runtime.get().is_none() {
+            if let Ok(handle) = Handle::try_current() {
+                let _ = self.runtime.set(handle);
+            }
+        }
+    }
+
+    /// The runtime to finish a connection on: this thread's, which is its own but for handles that
+    /// were moved, else the one connections are accepted on.
+    pub(crate) fn runtime(&self) -> Option<Handle> {
+        Handle::try_current()
+            .ok()
+            .or_else(|| self.runtime.get().cloned())
+    }
+
+    /// The runtime that lasts as long as the server: the one connections are accepted on, else
+    /// this thread's. Whoever calls may do so from one that lives for a moment only.
+    pub(crate) fn lasting_runtime(&self) -> Option<Handle> {
+        self.runtime
+            .get()
+            .cloned()
+            .or_else(|| Handle::try_current().ok())
+    }
+}

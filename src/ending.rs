@@ -1,0 +1,46 @@
+//! How a connection ends: why, and with what result.
+
+/// Why a connection began to end.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The HTTP server shut the stream down after the last byte of its last answer.
+    Orderly,
+    /// The stream was dropped: a protocol error, a cancelled future, an upgraded tunnel let go.
+    Dropped,
+    /// The stream was dropped by a panicking task.
+    Panicked,
+    /// The peer closed the connection with nothing in flight, as clients do.
+    PeerClosed,
+    /// The peer closed or reset the connection while something was in flight.
+    Abandoned,
+    /// Nothing was in flight for the keep-alive time-out.
+    Idle,
+    /// Nothing was in flight when, or any more once, the server drained.
+    Draining,
+    /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close).
+    Retired,
+    /// The peer took nothing of what waits for it for the write time-out.
+    Stalled,
+    /// The shutdown deadline passed.
+    Deadline,
+    /// The TLS handshake failed, stalled, or was none.
+    Handshake,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Everything was sent and the peer closed its side in time.
+    Clean,
+    /// Everything was sent; the peer neither sent anything nor closed until the time was up.
+    PeerSilent,
+    /// Everything was sent; the peer went on sending past the drain's bound of time or bytes, or
+    /// the connection gave its place to a newer one.
+    DrainCut,
+    /// An answer, or a request being received, was cut short.
+    Truncated,
+    /// The peer reset the connection or took no more bytes, so not everything could be sent.
+    Aborted,
+}

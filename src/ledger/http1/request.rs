@@ -1,0 +1,192 @@
+//! What the client sends: heads, bodies, and what goes through a tunnel.
+
+use std::collections::VecDeque;
+
+use super::body::Body;
+use super::head::{Coding, Fields, Head, Length, REQUEST};
+
+/// The methods that change how an answer ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Method {
+    Head,
+    Connect,
+    Other,
+}
+
+impl Method {
+    fn of(request_line: &[u8]) -> Self {
+        if request_line.starts_with(b"HEAD ") {
+            Self::Head
+        } else if request_line.starts_with(b"CONNECT ") {
+            Self::Connect
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// How many requests may wait for their answer. This bounds memory and nothing else: the server's
+/// read buffer has bounded their heads long before.
+pub(super) const MAX_UNANSWERED: usize = 65_536;
+
+/// The methods of requests not wholly answered, in the order that their answers come in. Nothing is
+/// allocated until requests are pipelined.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered {
+    front: Option<Method>,
+    behind: VecDeque<Method>,
+}
+
+impl Unanswered {
+    /// False if there are too many.
+    fn push(&mut self, method: Method) -> bool {
+        if self.front.is_none() {
+            self.front = Some(method);
+        } else if self.behind.len() + 1 < MAX_UNANSWERED {
+            self.behind.push_back(method);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn pop(&mut self) {
+        self.front = self.behind.pop_front();
+        if self.behind.is_empty() && self.behind.capacity() > 0 {
+            // Whoever pipelined once need not hold the memory for ever.
+            self.behind = VecDeque::new();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn front(&self) -> Option<Method> {
+        self.front
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        u32::from(self.front.is_some()) + u32::try_from(self.behind.len()).unwrap_or(u32::MAX - 1)
+    }
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Between requests, or in a head.
+    #[default]
+    Head,
+    Body(Body),
+    Tunnel,
+    Lost,
+}
+
+impl State {
+    /// What comes after a head (RFC 9112, 6.3).
+    fn after(fields: &Fields) -> Self {
+        match (fields.coding, fields.length) {
+            (Coding::Chunked, _) => Self::Body(Body::CHUNKED),
+            (Coding::Absent, Length::Absent | Length::Known(0)) => Self::Head,
+            (Coding::Absent, Length::Known(len)) => Self::Body(Body::Length(len)),
+            _ => Self::Lost,
+        }
+    }
+}
+
+/// The client's direction.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    state: State,
+    head: Head<REQUEST>,
+    begun: u32,
+    body: u64,
+    /// Bytes since the last whole request or body: they belong to the tunnel, if one is opened.
+    ahead: u64,
+}
+
+impl Requests {
+    pub(super) fn read(&mut self, mut bytes: &[u8], unanswered: &mut Unanswered) {
+        while !bytes.is_empty() {
+            let len = match self.state {
+                State::Head => self.read_head(bytes, unanswered),
+                State::Body(_) => self.read_body(bytes),
+                State::Tunnel => {
+                    self.body += bytes.len() as u64;
+                    bytes.len()
+                }
+                // Unless a tunnel is opened, nobody will ask.
+                State::Lost => {
+                    self.ahead += bytes.len() as u64;
+                    bytes.len()
+                }
+            };
+            bytes = &bytes[len..];
+        }
+    }
+
+    fn read_head(&mut self, bytes: &[u8], unanswered: &mut Unanswered) -> usize {
+        let empty = if self.head.is_empty() {
+            empty_lines(bytes)
+        } else {
+            0
+        };
+        let Some(len) = self.head.read(&bytes[empty..]) else {
+            self.ahead += bytes.len() as u64;
+            return bytes.len();
+        };
+        self.begun = self.begun.saturating_add(1);
+        self.ahead = 0;
+        self.state = State::after(self.head.fields());
+        if !unanswered.push(Method::of(self.head.first())) {
+            self.state = State::Lost;
+        }
+        self.head.clear();
+        empty + len
+    }
+
+    fn read_body(&mut self, bytes: &[u8]) -> usize {
+        let State::Body(body) = &mut self.state else {
+            return 0;
+        };
+        let taken = body.read(bytes);
+        if body.is_complete() {
+            self.state = State::Head;
+        } else if body.is_malformed() {
+            self.state = State::Lost;
+        }
+        self.body += taken.payload;
+        taken.bytes
+    }
+
+    /// From here on everything is opaque, and so is what was sent ahead.
+    pub(super) fn open_tunnel(&mut self) {
+        self.state = State::Tunnel;
+        self.body += std::mem::take(&mut self.ahead);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
+    pub(super) fn begun(&self) -> u32 {
+        self.begun
+    }
+
+    pub(super) fn received_body(&self) -> u64 {
+        self.body
+    }
+
+    pub(super) fn has_upload(&self) -> bool {
+        matches!(self.state, State::Body(_))
+    }
+
+    pub(super) fn head_begun(&self) -> bool {
+        matches!(self.state, State::Head) && !self.head.is_empty()
+    }
+}
+
+/// Length of the empty lines that may come before a request line (RFC 9112, 2.2).
+fn empty_lines(bytes: &[u8]) -> usize {
+    let is_empty = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    bytes.iter().take_while(is_empty).count()
+}

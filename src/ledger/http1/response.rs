@@ -1,0 +1,264 @@
+//! What the server sends: interim answers, answers, and what goes through a tunnel.
+
+use super::body::Body;
+use super::head::{ANSWER, Coding, Fields, Head, Length, Upgrade};
+use super::request::{Method, Unanswered};
+
+/// What a connection has become that is no longer HTTP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tunnel {
+    /// Its protocol shows truncation by itself: `Upgrade: websocket`.
+    Framed,
+    /// CONNECT, or any other protocol: it ends only with the connection.
+    Raw,
+}
+
+/// A status line.
+#[derive(Clone, Copy, Debug)]
+struct Status {
+    /// HTTP/1.0.
+    is_old: bool,
+    code: u16,
+}
+
+impl Status {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let (minor, code) = match line.strip_prefix(b"HTTP/1.")? {
+            [minor @ (b'0' | b'1'), b' ', code @ ..] => (*minor, code),
+            _ => return None,
+        };
+        match code {
+            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => Some(Self {
+                is_old: minor == b'0',
+                code: code
+                    .iter()
+                    .fold(0, |code, it| code * 10 + u16::from(it - b'0')),
+            }),
+            _ => None,
+        }
+    }
+
+    fn is_interim(self) -> bool {
+        matches!(self.code, 100 | 102..=199)
+    }
+}
+
+/// How a message ends whose head is out (RFC 9112, 6.3).
+#[derive(Debug)]
+enum End {
+    /// It was interim: the answer proper is still due.
+    Interim,
+    /// It has no body.
+    Head,
+    Body(Body),
+    Close,
+    Tunnel(Tunnel),
+}
+
+impl End {
+    /// `None` if it cannot be known.
+    fn of(status: Status, method: Method, fields: &Fields) -> Option<Self> {
+        match (status.code, method) {
+            (101, _) if fields.upgrade == Upgrade::Websocket => Some(Self::Tunnel(Tunnel::Framed)),
+            (101, _) | (200..=299, Method::Connect) => Some(Self::Tunnel(Tunnel::Raw)),
+            _ if status.is_interim() => Some(Self::Interim),
+            (204 | 304, _) | (_, Method::Head) => Some(Self::Head),
+            _ => Self::of_body(status, fields),
+        }
+    }
+
+    fn of_body(status: Status, fields: &Fields) -> Option<Self> {
+        match (fields.coding, fields.length) {
+            (Coding::Absent, Length::Absent) => Some(Self::Close),
+            (Coding::Absent, Length::Known(0)) => Some(Self::Head),
+            (Coding::Absent, Length::Known(len)) => Some(Self::Body(Body::Length(len))),
+            (Coding::Absent, Length::Unknown) | (Coding::Unknown, _) => None,
+            // HTTP/1.0 does not know it: clients differ in what they make of it.
+            _ if status.is_old => None,
+            (Coding::Chunked, _) => Some(Self::Body(Body::CHUNKED)),
+            (Coding::Other, _) => Some(Self::Close),
+        }
+    }
+}
+
+/// Whether an answer says that it is the last (RFC 9112, 9.3). `None` if that cannot be known.
+fn says_last(status: Status, fields: &Fields) -> Option<bool> {
+    if fields.close {
+        Some(true)
+    } else if fields.connection_unknown {
+        None
+    } else {
+        Some(status.is_old && !fields.keep_alive)
+    }
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Between answers, or in a head.
+    #[default]
+    Head,
+    Body(Body),
+    /// A body or a raw tunnel that ends with the connection.
+    CloseDelimited,
+    /// Nothing is left to follow: a framed tunnel, or the server's side is shut.
+    Opaque,
+    Lost,
+}
+
+/// The server's direction.
+#[derive(Debug, Default)]
+pub(super) struct Responses {
+    state: State,
+    head: Head<ANSWER>,
+    /// A request was in flight when this answer began. If none was, it answers none: a refusal of
+    /// half a head, say.
+    is_answer: bool,
+    last: bool,
+    /// The last answer is complete.
+    closed: bool,
+    tunnel: Option<Tunnel>,
+}
+
+impl Responses {
+    pub(super) fn read(&mut self, mut bytes: &[u8], unanswered: &mut Unanswered) {
+        while !bytes.is_empty() {
+            let len = match self.state {
+                State::Head => self.read_head(bytes, unanswered),
+                State::Body(_) => self.read_body(bytes, unanswered),
+                State::CloseDelimited | State::Opaque | State::Lost => return,
+            };
+            bytes = &bytes[len..];
+        }
+    }
+
+    fn read_head(&mut self, bytes: &[u8], unanswered: &mut Unanswered) -> usize {
+        if self.head.is_empty() {
+            self.is_answer = unanswered.front().is_some();
+            // Whatever the last one said: here is another.
+            self.closed = false;
+        }
+        let Some(len) = self.head.read(bytes) else {
+            if !self.may_be_http() {
+                self.state = State::Lost;
+            }
+            return bytes.len();
+        };
+        if self.end_head(unanswered).is_none() {
+            self.state = State::Lost;
+        }
+        self.head.clear();
+        len
+    }
+
+    /// Whether what is in of a head can be one.
+    fn may_be_http(&self) -> bool {
+        let line = self.head.first();
+        if self.head.in_fields() {
+            Status::parse(line).is_some()
+        } else {
+            const START: &[u8] = b"HTTP/1.";
+            START.starts_with(line) || line.starts_with(START)
+        }
+    }
+
+    /// `None` if nothing that comes can be followed.
+    fn end_head(&mut self, unanswered: &mut Unanswered) -> Option<()> {
+        let status = Status::parse(self.head.first())?;
+        let fields = self.head.fields();
+        let method = if self.is_answer {
+            unanswered.front()
+        } else {
+            None
+        };
+        match End::of(status, method.unwrap_or(Method::Other), fields)? {
+            End::Interim => {}
+            End::Head => {
+                self.last = says_last(status, fields)?;
+                self.complete(unanswered);
+            }
+            End::Body(body) => {
+                self.last = says_last(status, fields)?;
+                self.state = State::Body(body);
+            }
+            End::Close => {
+                self.last = true;
+                self.state = State::CloseDelimited;
+            }
+            End::Tunnel(tunnel) => self.open_tunnel(tunnel, unanswered),
+        }
+        Some(())
+    }
+
+    fn read_body(&mut self, bytes: &[u8], unanswered: &mut Unanswered) -> usize {
+        let State::Body(body) = &mut self.state else {
+            return 0;
+        };
+        let taken = body.read(bytes);
+        if body.is_complete() {
+            self.state = State::Head;
+            self.complete(unanswered);
+        } else if body.is_malformed() {
+            self.state = State::Lost;
+        }
+        taken.bytes
+    }
+
+    /// An answer is wholly out.
+    fn complete(&mut self, unanswered: &mut Unanswered) {
+        if self.is_answer {
+            unanswered.pop();
+        }
+        self.closed = self.last;
+    }
+
+    fn open_tunnel(&mut self, tunnel: Tunnel, unanswered: &mut Unanswered) {
+        self.tunnel = Some(tunnel);
+        self.last = true;
+        self.closed = true;
+        self.state = match tunnel {
+            Tunnel::Framed => State::Opaque,
+            Tunnel::Raw => State::CloseDelimited,
+        };
+        unanswered.clear();
+    }
+
+    pub(super) fn finish(&mut self, unanswered: &mut Unanswered) {
+        if matches!(self.state, State::CloseDelimited) {
+            self.complete(unanswered);
+            self.state = State::Opaque;
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        match self.state {
+            State::Head => !self.head.is_empty() && !self.is_interim(),
+            State::Body(_) => true,
+            State::CloseDelimited => self.tunnel.is_none(),
+            State::Opaque | State::Lost => false,
+        }
+    }
+
+    fn is_interim(&self) -> bool {
+        Status::parse(self.head.first()).is_some_and(Status::is_interim)
+    }
+
+    pub(super) fn is_close_delimited(&self) -> bool {
+        matches!(self.state, State::CloseDelimited)
+    }
+
+    pub(super) fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnel
+    }
+
+    pub(super) fn is_last(&self) -> bool {
+        self.last
+    }
+}

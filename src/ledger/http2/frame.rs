@@ -1,0 +1,392 @@
+//! The frames of one direction, found by their headers.
+//!
+//! A [`Reader`] is given the plaintext in any pieces and says where frames begin and end. It keeps
+//! nine bytes at most; a payload costs the same whatever its length. What is not a frame is
+//! [`Step::Lost`]: a wrong preface, a length or a stream that the type does not allow, a header
+//! block that something else comes into.
+
+/// What a client's connection begins with (RFC 9113 3.4).
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The largest window, the largest stream id, and what is left of either without its reserved bit.
+pub(super) const MAX_31_BITS: u32 = u32::MAX >> 1;
+
+const HEAD_LEN: usize = 9;
+
+// Frame types (RFC 9113 6).
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const PUSH_PROMISE: u8 = 5;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+// Flags.
+pub(super) const ACK: u8 = 0x1;
+pub(super) const END_STREAM: u8 = 0x1;
+pub(super) const END_HEADERS: u8 = 0x4;
+
+const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
+
+// Error codes (RFC 9113 7).
+pub(super) const NO_ERROR: u32 = 0;
+pub(super) const REFUSED_STREAM: u32 = 7;
+
+/// A GOAWAY frame with NO_ERROR, on behalf of a server that has seen streams up to `last_stream`.
+pub(crate) fn goaway(last_stream: u32) -> [u8; 17] {
+    let mut frame = [0; 17];
+    frame[2] = 8;
+    frame[3] = GOAWAY;
+    frame[9..13].copy_from_slice(&(last_stream & MAX_31_BITS).to_be_bytes());
+    frame[13..].copy_from_slice(&NO_ERROR.to_be_bytes());
+    frame
+}
+
+/// A RST_STREAM frame.
+pub(crate) fn rst_stream(id: u32, code: u32) -> [u8; 13] {
+    let mut frame = [0; 13];
+    frame[2] = 4;
+    frame[3] = RST_STREAM;
+    frame[5..9].copy_from_slice(&(id & MAX_31_BITS).to_be_bytes());
+    frame[9..].copy_from_slice(&code.to_be_bytes());
+    frame
+}
+
+/// The acknowledgement of a PING.
+pub(crate) fn ping_ack(payload: [u8; 8]) -> [u8; 17] {
+    let mut frame = [0; 17];
+    frame[2] = 8;
+    frame[3] = PING;
+    frame[4] = ACK;
+    frame[9..].copy_from_slice(&payload);
+    frame
+}
+
+/// A frame's header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) len: u32,
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) id: u32,
+}
+
+impl Head {
+    fn parse([a, b, c, kind, flags, id @ ..]: [u8; HEAD_LEN]) -> Self {
+        Self {
+            len: u32::from_be_bytes([0, a, b, c]),
+            kind,
+            flags,
+            id: u32::from_be_bytes(id) & MAX_31_BITS,
+        }
+    }
+
+    pub(super) fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    pub(super) fn ends_stream(self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.has(END_STREAM)
+    }
+
+    /// Whether length and stream are such as the frame type allows, in either direction.
+    fn is_possible(self) -> bool {
+        match self.kind {
+            DATA | HEADERS | PRIORITY | PUSH_PROMISE | CONTINUATION => self.id != 0,
+            RST_STREAM => self.id != 0 && self.len == 4,
+            SETTINGS if self.has(ACK) => self.id == 0 && self.len == 0,
+            SETTINGS => self.id == 0 && self.len % 6 == 0,
+            PING => self.id == 0 && self.len == 8,
+            GOAWAY => self.id == 0 && self.len >= 8,
+            WINDOW_UPDATE => self.len == 4,
+            _ => true,
+        }
+    }
+}
+
+/// What a [`Reader`] came upon.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// A frame begins.
+    Begin(Head),
+    /// So many more bytes of the DATA payload of this stream have gone by.
+    Data(u32, u32),
+    /// A frame is complete. A header block is one frame, whose head is that of its first.
+    ///
+    /// The value is the first word of WINDOW_UPDATE, RST_STREAM and GOAWAY, and the initial window
+    /// of SETTINGS if there is one in it.
+    End(Head, Option<u32>),
+    /// Bytes that say nothing.
+    Skipped,
+    /// This is not HTTP/2.
+    Lost,
+}
+
+/// Finds the frames in one direction.
+#[derive(Debug)]
+pub(super) struct Reader {
+    /// What is still to come before the first frame.
+    preface: &'static [u8],
+    /// The frame whose payload is going by, and how much of it is to come.
+    frame: Option<Head>,
+    left: u32,
+    /// The first frame of a header block that goes on.
+    block: Option<Head>,
+    /// The part of a head, a setting or a word that was at the end of the last slice.
+    buf: [u8; HEAD_LEN],
+    filled: usize,
+    value: Option<u32>,
+    /// The payload of the last PING.
+    ping: [u8; 8],
+}
+
+impl Reader {
+    pub(super) fn new(preface: &'static [u8]) -> Self {
+        Self {
+            preface,
+            frame: None,
+            left: 0,
+            block: None,
+            buf: [0; HEAD_LEN],
+            filled: 0,
+            value: None,
+            ping: [0; 8],
+        }
+    }
+
+    /// The payload of the PING that has just ended.
+    pub(super) fn ping(&self) -> [u8; 8] {
+        self.ping
+    }
+
+    /// Whether another frame could be put here.
+    pub(super) fn is_between_frames(&self) -> bool {
+        let inside = self.frame.is_some() || self.filled > 0 || self.block.is_some();
+        self.preface.is_empty() && !inside
+    }
+
+    /// Whether a part of a frame, a header block or the preface has gone by, and not the rest.
+    pub(super) fn is_amid_frame(&self) -> bool {
+        let greeted = self.preface.len() < PREFACE.len();
+        greeted && !self.is_between_frames()
+    }
+
+    /// Takes the next step's bytes off the front. `None` when there is nothing more to say.
+    pub(super) fn step(&mut self, bytes: &mut &[u8]) -> Option<Step> {
+        if !self.preface.is_empty() && !self.greet(bytes) {
+            return Some(Step::Lost);
+        }
+        match self.frame {
+            None => self.begin(bytes),
+            Some(head) if self.left == 0 => Some(self.end(head)),
+            Some(_) if bytes.is_empty() => None,
+            Some(head) => Some(self.payload(head, bytes)),
+        }
+    }
+
+    /// Whether the bytes agree with the preface so far.
+    fn greet(&mut self, bytes: &mut &[u8]) -> bool {
+        let n = bytes.len().min(self.preface.len());
+        let (said, rest) = bytes.split_at(n);
+        let (expected, to_come) = self.preface.split_at(n);
+        *bytes = rest;
+        self.preface = to_come;
+        said == expected
+    }
+
+    fn begin(&mut self, bytes: &mut &[u8]) -> Option<Step> {
+        if !self.collect(bytes, HEAD_LEN) {
+            return None;
+        }
+        let head = Head::parse(self.buf);
+        let in_place = match self.block {
+            Some(open) => head.kind == CONTINUATION && head.id == open.id,
+            None => head.kind != CONTINUATION,
+        };
+        if !in_place || !head.is_possible() {
+            return Some(Step::Lost);
+        }
+        self.frame = Some(head);
+        self.left = head.len;
+        self.value = None;
+        Some(Step::Begin(head))
+    }
+
+    fn payload(&mut self, head: Head, bytes: &mut &[u8]) -> Step {
+        let n = bytes.len().min(self.left as usize);
+        let (part, rest) = bytes.split_at(n);
+        *bytes = rest;
+        self.left -= n as u32;
+        if head.kind == DATA {
+            return Step::Data(head.id, n as u32);
+        }
+        self.look(head.kind, part);
+        Step::Skipped
+    }
+
+    /// Picks out what the payload says, a setting or a word at a time.
+    fn look(&mut self, kind: u8, mut part: &[u8]) {
+        let word = matches!(kind, WINDOW_UPDATE | RST_STREAM | GOAWAY);
+        if word && self.value.is_none() && self.collect(&mut part, 4) {
+            let [word @ .., _, _, _, _, _] = self.buf;
+            self.value = Some(u32::from_be_bytes(word));
+        }
+        if kind == PING && self.collect(&mut part, 8) {
+            let [payload @ .., _] = self.buf;
+            self.ping = payload;
+        }
+        while kind == SETTINGS && self.collect(&mut part, 6) {
+            let [a, b, value @ .., _, _, _] = self.buf;
+            if u16::from_be_bytes([a, b]) == SETTINGS_INITIAL_WINDOW_SIZE {
+                self.value = Some(u32::from_be_bytes(value));
+            }
+        }
+    }
+
+    fn end(&mut self, head: Head) -> Step {
+        self.frame = None;
+        if !matches!(head.kind, HEADERS | PUSH_PROMISE | CONTINUATION) {
+            return Step::End(head, self.value);
+        }
+        let first = self.block.take().unwrap_or(head);
+        if head.has(END_HEADERS) {
+            return Step::End(first, None);
+        }
+        self.block = Some(first);
+        Step::Skipped
+    }
+
+    /// Moves bytes into `buf`. Whether there are `want` of them now; then the next call starts anew.
+    fn collect(&mut self, bytes: &mut &[u8], want: usize) -> bool {
+        let n = bytes.len().min(want - self.filled);
+        let (part, rest) = bytes.split_at(n);
+        self.buf[self.filled..][..n].copy_from_slice(part);
+        *bytes = rest;
+        self.filled = (self.filled + n) % want;
+        n > 0 && self.filled == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of zeroes.
+    fn frame(kind: u8, flags: u8, id: u32, len: u8) -> Vec<u8> {
+        let mut bytes = vec![0, 0, len, kind, flags];
+        bytes.extend(id.to_be_bytes());
+        bytes.resize(HEAD_LEN + usize::from(len), 0);
+        bytes
+    }
+
+    /// Whether a reader gets to the end of it, all at once and byte by byte.
+    fn is_read(preface: &'static [u8], bytes: &[u8]) -> bool {
+        let [whole, single] = [bytes.len().max(1), 1].map(|size| {
+            let mut reader = Reader::new(preface);
+            bytes.chunks(size).all(|mut chunk| {
+                std::iter::from_fn(|| reader.step(&mut chunk)).all(|s| !matches!(s, Step::Lost))
+            })
+        });
+        assert_eq!(whole, single);
+        whole
+    }
+
+    #[test]
+    fn each_type_has_its_length_and_its_streams() {
+        for (kind, flags, id, len, fine) in [
+            (DATA, 0, 1, 0, true),
+            (DATA, 0, 1, 200, true),
+            (DATA, 0, 0, 1, false),
+            (HEADERS, END_HEADERS, 1, 5, true),
+            (HEADERS, END_HEADERS, 0, 5, false),
+            (PRIORITY, 0, 1, 5, true),
+            (PRIORITY, 0, 0, 5, false),
+            (RST_STREAM, 0, 1, 4, true),
+            (RST_STREAM, 0, 1, 3, false),
+            (RST_STREAM, 0, 1, 5, false),
+            (RST_STREAM, 0, 0, 4, false),
+            (SETTINGS, 0, 0, 0, true),
+            (SETTINGS, 0, 0, 6, true),
+            (SETTINGS, 0, 0, 12, true),
+            (SETTINGS, 0, 0, 7, false),
+            (SETTINGS, 0, 1, 6, false),
+            (SETTINGS, ACK, 0, 0, true),
+            (SETTINGS, ACK, 0, 6, false),
+            (SETTINGS, ACK, 1, 0, false),
+            (PUSH_PROMISE, END_HEADERS, 1, 8, true),
+            (PUSH_PROMISE, END_HEADERS, 0, 8, false),
+            (PING, 0, 0, 8, true),
+            (PING, 0, 0, 7, false),
+            (PING, 0, 1, 8, false),
+            (GOAWAY, 0, 0, 8, true),
+            (GOAWAY, 0, 0, 90, true),
+            (GOAWAY, 0, 0, 7, false),
+            (GOAWAY, 0, 1, 8, false),
+            (WINDOW_UPDATE, 0, 0, 4, true),
+            (WINDOW_UPDATE, 0, 1, 4, true),
+            (WINDOW_UPDATE, 0, 1, 3, false),
+            (WINDOW_UPDATE, 0, 1, 5, false),
+            (CONTINUATION, END_HEADERS, 1, 1, false),
+            (10, 0xff, 0, 0, true),
+            (0xff, 0xff, 7, 99, true),
+        ] {
+            let bytes = frame(kind, flags, id, len);
+            assert_eq!(is_read(&[], &bytes), fine, "{kind} {flags} {id} {len}");
+        }
+    }
+
+    #[test]
+    fn a_header_block_is_not_interrupted() {
+        let open = frame(HEADERS, 0, 3, 2);
+        for (next, fine) in [
+            (frame(CONTINUATION, 0, 3, 0), true),
+            (frame(CONTINUATION, END_HEADERS, 3, 2), true),
+            (frame(CONTINUATION, END_HEADERS, 1, 2), false),
+            (frame(CONTINUATION, END_HEADERS, 0, 2), false),
+            (frame(HEADERS, END_HEADERS, 3, 2), false),
+            (frame(DATA, 0, 3, 2), false),
+            (frame(PING, 0, 0, 8), false),
+            (frame(99, 0, 3, 2), false),
+        ] {
+            assert_eq!(is_read(&[], &[&open[..], &next].concat()), fine, "{next:?}");
+        }
+        let ended = frame(CONTINUATION, END_HEADERS, 3, 2);
+        assert!(!is_read(&[], &[&open[..], &ended, &ended].concat()));
+        assert!(is_read(&[], &[&open[..], &ended, &open].concat()));
+    }
+
+    #[test]
+    fn the_preface_has_to_match() {
+        assert!(is_read(PREFACE, b""));
+        assert!(is_read(PREFACE, &PREFACE[..7]));
+        assert!(is_read(PREFACE, &[PREFACE, &frame(PING, 0, 0, 8)].concat()));
+        for at in 0..PREFACE.len() {
+            let mut wrong = PREFACE.to_vec();
+            wrong[at] ^= 0x20;
+            assert!(!is_read(PREFACE, &wrong), "{at}");
+        }
+    }
+
+    #[test]
+    fn reserved_bits_are_masked() {
+        let head = Head::parse([1, 2, 3, DATA, END_STREAM, 0x80, 0, 1, 2]);
+        assert_eq!((head.len, head.id), (0x01_02_03, 0x01_02));
+        assert!(head.ends_stream() && !head.has(END_HEADERS));
+    }
+
+    #[test]
+    fn frames_of_our_own() {
+        let want = [
+            0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+        ];
+        assert_eq!(goaway(u32::MAX), want);
+        let want = [0, 0, 4, 3, 0, 0, 0, 1, 2, 0, 0, 3, 4];
+        assert_eq!(rst_stream(0x8000_0102, 0x0304), want);
+        let want = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        assert_eq!(ping_ack([1, 2, 3, 4, 5, 6, 7, 8]), want);
+    }
+}

@@ -1,0 +1,118 @@
+//! What is known of one stream, and how many streams are what.
+
+use std::ops::{AddAssign, SubAssign};
+use tokio::time::Instant;
+
+/// A stream that the client began and that is not closed.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    /// The client's END_STREAM has been seen.
+    pub(super) received: bool,
+    /// HEADERS of ours have begun.
+    pub(super) answering: bool,
+    /// Our END_STREAM is out.
+    pub(super) answered: bool,
+    /// The sum of the client's window updates.
+    pub(super) granted: i64,
+    /// DATA bytes of ours that are out.
+    pub(super) sent: i64,
+    pub(super) mark: Option<Mark>,
+}
+
+/// What was so when a stream was first seen held.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    /// The stream's bytes that were out.
+    sent: i64,
+    /// The connection's bytes that were out, those of this stream among them.
+    out: u64,
+    /// When the peer was seen to have acknowledged all of those: only then can it be waited for.
+    since: Option<Instant>,
+}
+
+impl Stream {
+    pub(super) fn new(id: u32, received: bool) -> Self {
+        Self {
+            id,
+            received,
+            answering: false,
+            answered: false,
+            granted: 0,
+            sent: 0,
+            mark: None,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.received && self.answered
+    }
+
+    /// Whether it is in flight and its own window is used up. Relative to the initial window, so
+    /// that a change of that one shifts every stream's (RFC 9113 6.9.2).
+    pub(super) fn is_held(&self, initial: i64) -> bool {
+        let window = initial.saturating_add(self.granted) - self.sent;
+        !self.answered && window <= 0
+    }
+
+    pub(super) fn tally(&self, initial: i64) -> Tally {
+        Tally {
+            in_flight: u32::from(!self.answered),
+            uploads: u32::from(!self.received),
+            answering: u32::from(!self.answered && self.answering),
+            complete: u32::from(!self.answered && self.received),
+            held: u32::from(self.is_held(initial)),
+        }
+    }
+
+    /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked.
+    pub(super) fn held_since(
+        &mut self,
+        now: Instant,
+        out: u64,
+        acknowledged: u64,
+    ) -> Option<Instant> {
+        let mark = match &mut self.mark {
+            Some(mark) if mark.sent == self.sent => mark,
+            mark => mark.insert(Mark {
+                sent: self.sent,
+                out,
+                since: None,
+            }),
+        };
+        if mark.since.is_none() && acknowledged >= mark.out {
+            mark.since = Some(now);
+        }
+        mark.since
+    }
+}
+
+/// How many of the open streams are what.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Tally {
+    pub(super) in_flight: u32,
+    pub(super) uploads: u32,
+    pub(super) answering: u32,
+    pub(super) complete: u32,
+    pub(super) held: u32,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.in_flight += more.in_flight;
+        self.uploads += more.uploads;
+        self.answering += more.answering;
+        self.complete += more.complete;
+        self.held += more.held;
+    }
+}
+
+impl SubAssign for Tally {
+    fn sub_assign(&mut self, less: Self) {
+        self.in_flight -= less.in_flight;
+        self.uploads -= less.uploads;
+        self.answering -= less.answering;
+        self.complete -= less.complete;
+        self.held -= less.held;
+    }
+}

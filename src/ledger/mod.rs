@@ -1,0 +1,287 @@
+//! The ledger: what a connection's bytes say about its exchanges.
+//!
+//! Which requests are in flight, which uploads are, whether an answer has come to its end, and
+//! whether that end is shown by the answer itself: all of it is written on the wire, in the heads of
+//! HTTP/1 messages and of HTTP/2 frames. The ledger reads them there, in the plaintext of both
+//! directions, after it has been handed over. So the stream knows the same, exactly, under every
+//! server, with a layer around the service and without.
+//!
+//! `http1` and `http2` are readers without IO; payloads are skipped. Here they are put behind one
+//! face, and found out which of them it is: by ALPN, else by the preface that a client with prior
+//! knowledge of HTTP/2 sends (RFC 9113 3.4).
+
+mod http1;
+mod http2;
+
+use std::time::Duration;
+
+use http1::{Http1, Tunnel};
+use http2::Http2;
+pub(crate) use http2::{Stalled, ping_ack, rst_stream};
+use tokio::time::Instant;
+
+use crate::connection::Requests;
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a connection is used for, as far as its bytes tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Use {
+    /// No request is in flight and no upload goes on. `requests` have begun so far.
+    Nothing { requests: u32 },
+    /// Every request is answered, and the body of one is still coming in; `bytes` came so far.
+    Upload { bytes: u64 },
+    /// A request is in flight: its head is complete, its answer not fully out.
+    Request,
+    /// It is a tunnel, which lasts as long as its two ends like.
+    Tunnel,
+    /// Its protocol can't be followed. That it moves is all that is known; `bytes` went either way.
+    Unknown { bytes: u64 },
+}
+
+/// How the end of what was sent last is known to the peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// By itself: a length, chunks, frames, or nothing was being sent.
+    Shown,
+    /// Only by the end of the connection.
+    CloseDelimited,
+    /// It can't be known.
+    Unknown,
+}
+
+/// What a peer is owed that will send nothing more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Owed {
+    Nothing,
+    /// Answers to requests that will never be complete, which the server may or may not give.
+    Doubtful,
+    /// Answers to requests that are complete.
+    Answers,
+}
+
+/// The reader of one connection.
+#[derive(Debug)]
+pub(crate) enum Ledger {
+    /// So many bytes of the preface have come, and nothing else.
+    Undecided(usize),
+    Http1(Http1),
+    Http2(Box<Http2>),
+}
+
+impl Ledger {
+    /// `http2` is what ALPN says.
+    pub(crate) fn new(http2: bool) -> Self {
+        match http2 {
+            true => Self::Http2(Box::new(Http2::new())),
+            false => Self::Undecided(0),
+        }
+    }
+
+    /// The server has been given this of what the peer sent.
+    #[inline]
+    pub(crate) fn received(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Http1(http1) => http1.received(bytes),
+            Self::Http2(http2) => http2.received(bytes),
+            Self::Undecided(_) => self.decide(bytes),
+        }
+    }
+
+    /// TLS has taken this of what the server sends.
+    #[inline]
+    pub(crate) fn sent(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Http1(http1) => http1.sent(bytes),
+            Self::Http2(http2) => http2.sent(bytes),
+            Self::Undecided(_) => self.decide_by_server(bytes),
+        }
+    }
+
+    #[cold]
+    fn decide(&mut self, bytes: &[u8]) {
+        let Self::Undecided(seen) = *self else { return };
+        let rest = &PREFACE[seen..];
+        let common = bytes.len().min(rest.len());
+        if bytes[..common] != rest[..common] {
+            self.becomes(Self::Http1(Http1::new()), seen);
+        } else if common == rest.len() {
+            self.becomes(Self::new(true), seen);
+        } else {
+            *self = Self::Undecided(seen + common);
+            return;
+        }
+        self.received(bytes);
+    }
+
+    /// The server has found out before we have, or speaks first, as HTTP/2 does.
+    #[cold]
+    fn decide_by_server(&mut self, bytes: &[u8]) {
+        let Self::Undecided(seen) = *self else { return };
+        match bytes.first() {
+            None => return,
+            Some(b'H') => self.becomes(Self::Http1(Http1::new()), seen),
+            Some(_) => self.becomes(Self::new(true), seen),
+        }
+        self.sent(bytes);
+    }
+
+    fn becomes(&mut self, mut known: Self, seen: usize) {
+        known.received(&PREFACE[..seen]);
+        *self = known;
+    }
+
+    #[inline]
+    pub(crate) fn requests(&self) -> Requests {
+        match self {
+            Self::Undecided(_) => Requests::default(),
+            Self::Http1(http1) => Requests {
+                begun: http1.begun(),
+                in_flight: http1.in_flight(),
+            },
+            Self::Http2(http2) => Requests {
+                begun: http2.begun(),
+                in_flight: http2.in_flight(),
+            },
+        }
+    }
+
+    /// `moved` says how many bytes have gone either way.
+    #[inline]
+    pub(crate) fn usage(&self, moved: impl FnOnce() -> u64) -> Use {
+        let (followed, upload, bytes) = match self {
+            Self::Undecided(_) => (true, false, 0),
+            Self::Http1(http1) if http1.tunnel().is_some() => return Use::Tunnel,
+            Self::Http1(http1) => (
+                http1.is_followed(),
+                http1.has_upload(),
+                http1.received_body(),
+            ),
+            Self::Http2(http2) => (
+                http2.is_followed(),
+                http2.uploads() > 0,
+                http2.received_body(),
+            ),
+        };
+        let requests = self.requests();
+        match () {
+            () if !followed => Use::Unknown { bytes: moved() },
+            () if requests.in_flight > 0 || self.is_answering() => Use::Request,
+            () if upload => Use::Upload { bytes },
+            () => Use::Nothing {
+                requests: requests.begun,
+            },
+        }
+    }
+
+    /// Whether a part of a request's head has come, and not the rest: of the preface, of a head, of
+    /// a frame.
+    pub(crate) fn head_begun(&self) -> bool {
+        match self {
+            Self::Undecided(seen) => *seen > 0,
+            Self::Http1(http1) => http1.head_begun(),
+            Self::Http2(http2) => http2.is_amid_frame(),
+        }
+    }
+
+    fn is_answering(&self) -> bool {
+        matches!(self, Self::Http1(http1) if http1.is_answering())
+    }
+
+    /// Whether the connection has become a tunnel, as a whole.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Http1(http1) if http1.tunnel().is_some())
+    }
+
+    pub(crate) fn end(&self) -> End {
+        match self {
+            Self::Http1(http1) if !http1.is_followed() => End::Unknown,
+            Self::Http1(http1) if http1.tunnel() == Some(Tunnel::Framed) => End::Shown,
+            Self::Http1(http1) if http1.is_close_delimited() => End::CloseDelimited,
+            _ => End::Shown,
+        }
+    }
+
+    /// What is owed to a peer that has closed its direction.
+    pub(crate) fn owed(&self) -> Owed {
+        let (followed, answers, in_flight) = match self {
+            Self::Undecided(_) => return Owed::Nothing,
+            // It sees what its peer does.
+            Self::Http1(http1) if http1.tunnel().is_some() => return Owed::Nothing,
+            Self::Http1(http1) => {
+                // An answer to what is no request, as 400, is whole without one.
+                let refusal = http1.is_answering() && http1.in_flight() == 0;
+                let answers = http1.owes_complete() || refusal;
+                (http1.is_followed(), answers, http1.in_flight() > 0)
+            }
+            Self::Http2(http2) => (
+                http2.is_followed(),
+                http2.complete() > 0,
+                http2.in_flight() > 0,
+            ),
+        };
+        match () {
+            () if !followed => Owed::Doubtful,
+            () if answers => Owed::Answers,
+            () if in_flight => Owed::Doubtful,
+            () => Owed::Nothing,
+        }
+    }
+
+    /// The server has closed its direction in order: what only that ends is complete.
+    pub(crate) fn finish(&mut self) {
+        if let Self::Http1(http1) = self {
+            http1.finish();
+        }
+    }
+
+    /// Whether an answer was, or is by now, cut short.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        match self {
+            Self::Undecided(_) => false,
+            Self::Http1(http1) => {
+                !http1.is_followed() || http1.in_flight() > 0 || http1.is_answering()
+            }
+            Self::Http2(http2) => !http2.is_followed() || http2.in_flight() > 0 || http2.was_cut(),
+        }
+    }
+
+    /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say
+    /// something new.
+    pub(crate) fn goodbye(&self) -> Option<[u8; 17]> {
+        let Self::Http2(http2) = self else {
+            return None;
+        };
+        let last = http2.last_stream();
+        let news = http2.goaway_said().is_none_or(|said| said > last);
+        (news && http2.is_followed() && http2.may_speak()).then(|| http2::goaway(last))
+    }
+
+    pub(crate) fn http2(&mut self) -> Option<&mut Http2> {
+        match self {
+            Self::Http2(http2) => Some(http2),
+            _ => None,
+        }
+    }
+
+    /// Whether an HTTP/2 stream waits for the peer to open a window.
+    #[inline]
+    pub(crate) fn has_held(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.held() > 0)
+    }
+
+    /// The HTTP/2 streams that have waited for the peer's windows for `timeout`, with `out` bytes of
+    /// the connection on their way or arrived, and `acknowledged` of them arrived.
+    pub(crate) fn stalled(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        out: u64,
+        acknowledged: u64,
+    ) -> Stalled {
+        match self {
+            Self::Http2(http2) => http2.stalled(now, timeout, out, acknowledged),
+            _ => Stalled::default(),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How far a server's shutdown has come, for everybody who has to know.
+//!
+//! ```text
+//! Serving ──▶ LameDuck ──▶ (sweep) ──▶ Draining ──▶ (last call) ──▶ Deadline ──▶ Closed
+//!              answers      the queue   idle ones     gRPC answers    the rest     every
+//!              say          of the      end, others   end with        is ended     teardown
+//!              `close`      listener    finish        a status        by force     is over
+//!                           emptied,
+//!                           then closed
+//! ```
+//!
+//! The two in brackets are steps between phases: nobody but the accept loops and the gRPC answers
+//! has to know of them, and those are told by a token of their own.
+//!
+//! The phase is one atomic, because every poll of every connection looks at it, and a `watch` of
+//! the same value for those who wait. Who walks through the phases is `shutdown`.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How far a shutdown has come. Phases only go forward.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum Phase {
+    /// Accepting and answering.
+    #[default]
+    Serving,
+    /// Accepting and answering still, but every HTTP/1 answer says `Connection: close` and
+    /// readiness is to be reported as false.
+    LameDuck,
+    /// Not accepting any more. Idle connections end, the others finish what is in flight.
+    Draining,
+    /// The time for finishing is over: what is left is ended by force.
+    Deadline,
+    /// Every connection has ended.
+    Closed,
+}
+
+impl Phase {
+    fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Serving,
+            1 => Self::LameDuck,
+            2 => Self::Draining,
+            3 => Self::Deadline,
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// The phase of one server, and what hangs on it.
+#[derive(Debug)]
+pub(crate) struct Phases {
+    phase: AtomicU8,
+    watch: watch::Sender<Phase>,
+    /// Tells the accept loops to empty their queues and close.
+    pub(crate) stop_accepting: CancellationToken,
+    /// Skips to the deadline.
+    pub(crate) hurry: CancellationToken,
+    /// Tells gRPC answers to end with a status, because the deadline is about to cut them.
+    pub(crate) last_call: CancellationToken,
+    /// Held by every accept loop.
+    pub(crate) listeners: TaskTracker,
+    /// Held by every connection from its arrival until it has a stream, or failed.
+    pub(crate) arrivals: TaskTracker,
+    /// Held by every stream until it has seen that draining has begun.
+    pub(crate) unaware: TaskTracker,
+    /// Held by every gRPC answer.
+    pub(crate) calls: TaskTracker,
+    /// Held by every handshake and connection until its descriptor is closed.
+    pub(crate) connections: TaskTracker,
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Serving as u8),
+            watch: watch::Sender::new(Phase::Serving),
+            stop_accepting: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            last_call: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            arrivals: TaskTracker::new(),
+            unaware: TaskTracker::new(),
+            calls: TaskTracker::new(),
+            connections: TaskTracker::new(),
+        }
+    }
+}
+
+impl Phases {
+    #[inline]
+    pub(crate) fn now(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Moves on to `phase`; `false` where it has been reached already.
+    pub(crate) fn enter(&self, phase: Phase) -> bool {
+        let entered = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;
+        if entered {
+            self.watch.send_replace(phase);
+        }
+        entered
+    }
+
+    /// Resolves once `phase` is reached. Cancel safe.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        let mut watch = self.watch.subscribe();
+        // The sender lives in `self`: this can't fail.
+        let _ = watch.wait_for(|now| *now >= phase).await;
+    }
+}

@@ -1,0 +1,97 @@
+//! HTTP/2 frames of our own, between those of the server and those of the peer.
+//!
+//! A server that drives HTTP/2 can't be told to break off one stream, nor that its peer can't
+//! answer its PINGs any more. The stream under it can put a frame in the way, at the boundary of
+//! two others, which the ledger knows:
+//!
+//! * **GOAWAY** that names the last stream (RFC 9113 6.8), when a connection ends,
+//! * **RST_STREAM** (RFC 9113 6.4) for a stream that its peer's window has held up for too long: to
+//!   the server first, as if the peer had sent it, so that it sends nothing more on that stream;
+//!   then to the peer,
+//! * **PING** acknowledged (RFC 9113 6.7) for a peer that has said close_notify and waits for its
+//!   answers: it lives, and can't say so.
+
+use std::io::Write;
+
+use tokio::io::ReadBuf;
+use tokio_rustls::rustls::ServerConnection;
+
+use crate::ledger::{Ledger, ping_ack, rst_stream};
+
+/// RFC 9113 7.
+const CANCEL: u32 = 8;
+
+/// How much rustls buffers before it takes no more, unless told otherwise; its default.
+const BUFFER_LIMIT: usize = 64 * 1024;
+
+/// What that comes to on the wire at most: records of 16 KiB, each with a head, a nonce and a tag.
+pub(super) const MOST_BUFFERED: u64 = 80 * 1024;
+
+/// What waits for a boundary.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    to_server: Vec<u8>,
+    to_peer: Vec<u8>,
+}
+
+impl Frames {
+    pub(super) fn is_empty(&self) -> bool {
+        self.to_server.is_empty() && self.to_peer.is_empty()
+    }
+
+    /// Breaks off `stream`.
+    pub(super) fn reset(&mut self, stream: u32, ledger: &mut Ledger) {
+        if let Some(http2) = ledger.http2() {
+            http2.reset(stream);
+        }
+        let frame = rst_stream(stream, CANCEL);
+        self.to_server.extend(frame);
+        self.to_peer.extend(frame);
+    }
+
+    /// Acknowledges the server's PINGs for a peer that can't.
+    pub(super) fn answer_pings(&mut self, ledger: &mut Ledger) {
+        while let Some(payload) = ledger.http2().and_then(|http2| http2.take_ping()) {
+            self.to_server.extend(ping_ack(payload));
+        }
+    }
+
+    /// Gives the server what waits for it, where there is a boundary.
+    pub(super) fn give(&mut self, ledger: &mut Ledger, buf: &mut ReadBuf<'_>) -> bool {
+        let may = ledger.http2().is_some_and(|http2| http2.may_inject());
+        if self.to_server.is_empty() || !may {
+            return false;
+        }
+        // A frame that is begun has to be finished before the peer's next: all of it, or nothing.
+        if buf.remaining() < self.to_server.len() {
+            return false;
+        }
+        buf.put_slice(&self.to_server);
+        self.to_server.clear();
+        true
+    }
+
+    /// Sends the peer what waits for it, where there is a boundary, and the server knows already.
+    pub(super) fn send(&mut self, ledger: &mut Ledger, session: &mut ServerConnection) {
+        if self.to_server.is_empty() && !self.to_peer.is_empty() {
+            let frames = std::mem::take(&mut self.to_peer);
+            if !speak(&frames, ledger, session) {
+                self.to_peer = frames;
+            }
+        }
+    }
+}
+
+/// Puts `frames` behind what TLS holds, all of it; `false` where there is no boundary.
+pub(super) fn speak(frames: &[u8], ledger: &mut Ledger, session: &mut ServerConnection) -> bool {
+    let Some(http2) = ledger.http2().filter(|http2| http2.may_speak()) else {
+        return false;
+    };
+    session.set_buffer_limit(None);
+    let spoken = session.writer().write_all(frames).is_ok();
+    session.set_buffer_limit(Some(BUFFER_LIMIT));
+    if spoken {
+        http2.sent(frames);
+    }
+    spoken
+}

@@ -1,0 +1,399 @@
+//! [`GracefulStream`]: TLS for the HTTP server, and a proper end whatever the server does.
+//!
+//! Until the end it passes reads and writes through to tokio-rustls. The `ledger` reads along, and
+//! knows what is in flight; the `lifetime` decides by that when the connection's time is over, which
+//! the server is told in the only words every server understands: an EOF to read, an error to
+//! write. When the server shuts the stream down the teardown runs in place, so that whoever waits
+//! for the server waits for the teardown too; when the server drops it, the same teardown goes on as
+//! a task.
+//!
+//! `read` is the half of it that reads, `watch` its eye on the clock, with one `timer`; `frames` puts
+//! HTTP/2 frames of our own between the others.
+
+mod frames;
+mod read;
+mod timer;
+mod watch;
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+use tokio_rustls::server::TlsStream;
+
+use crate::{
+    connection::{Interest, Requests, TlsConnection},
+    ending::Cause,
+    ledger::{End, Ledger},
+    lifetime::{HalfClose, Lifetime},
+    register::Registration,
+    teardown::{Start, Teardown},
+    transport::Transport,
+};
+use frames::Frames;
+use timer::Timer;
+
+/// A server's TLS stream that ends properly.
+///
+/// Made by [`Acceptor::accept`](crate::Acceptor::accept). Shutting it down, as HTTP servers do
+/// after their last answer, sends close_notify (RFC 9846 6.1) and the FIN, and drains what the
+/// peer still sends. Dropping it does the same on a task of its own, with one exception: where an
+/// answer that ends only with the connection is cut short, close_notify is withheld, so that the
+/// peer can see the truncation (RFC 9112 9.8).
+///
+/// In a tunnel (CONNECT, 101) shutting down ends our own direction only: close_notify and the FIN
+/// go out, and reading goes on until the stream is dropped. A tunnel that is ended by force gives
+/// its reader an error, not an EOF.
+///
+/// # Cancel safety
+///
+/// Dropping the stream at any time is what it is for. Outside a runtime it makes one attempt that
+/// does not block.
+pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    state: State<IO>,
+    connection: TlsConnection,
+    ledger: Ledger,
+    lifetime: Lifetime,
+    half_close: HalfClose,
+    timer: Timer,
+    /// HTTP/2 frames of our own that wait for their place.
+    frames: Option<Box<Frames>>,
+    /// The task that reads, and the one that writes.
+    wakers: [Option<Waker>; 2],
+    /// What the connection was last told of the ledger.
+    published: Requests,
+    /// Since when it is to end, with a request on its way.
+    leaving: Option<Instant>,
+    /// How far what had arrived when the connection's time was over goes.
+    arrived: Option<u64>,
+    /// The last bytes of an answer have not been flushed yet.
+    tail: bool,
+    /// Our own direction of a tunnel is closed.
+    half_closed: bool,
+    /// The timer is set for the streams that the peer's windows hold up.
+    watches_windows: bool,
+    /// It has been told that draining has begun.
+    aware: bool,
+    /// Application data was written.
+    wrote: bool,
+}
+
+/// The teardown takes the place of what it ends: an ending connection needs no memory more.
+enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    Open(TlsStream<Transport<IO>>, Registration),
+    Closing(Teardown<IO>),
+    Closed,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
+        let connection = registration.connection().clone();
+        Self {
+            ledger: Ledger::new(connection.is_http2()),
+            state: State::Open(tls, registration),
+            connection,
+            lifetime: Lifetime::default(),
+            half_close: HalfClose::default(),
+            timer: Timer::default(),
+            frames: None,
+            wakers: [None, None],
+            published: Requests::default(),
+            leaving: None,
+            arrived: None,
+            tail: false,
+            half_closed: false,
+            watches_windows: false,
+            aware: false,
+            wrote: false,
+        }
+    }
+
+    /// The record that the handlers share with this stream.
+    pub fn connection(&self) -> &TlsConnection {
+        &self.connection
+    }
+
+    fn transport(&self) -> Option<&Transport<IO>> {
+        match &self.state {
+            State::Open(tls, _) => Some(tls.get_ref().0),
+            State::Closing(_) | State::Closed => None,
+        }
+    }
+
+    /// Remembers the task, if it is another than last time.
+    #[inline]
+    fn set_waker(&mut self, interest: Interest, cx: &Context<'_>) {
+        let known = &mut self.wakers[interest as usize];
+        if !known.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *known = Some(cx.waker().clone());
+            self.connection.set_waker(interest, cx.waker());
+        }
+    }
+
+    fn over(&self) -> io::Error {
+        io::Error::new(
+            io::ErrorKind::TimedOut,
+            match self.lifetime.over() {
+                Some(Cause::Stalled) => "the peer took no bytes for the write time-out",
+                _ => "the shutdown deadline has passed",
+            },
+        )
+    }
+
+    /// What has to be so before anything is written; the open stream to write to.
+    #[inline]
+    fn prepare_write(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        self.set_waker(Interest::Write, cx);
+        self.look();
+        if self.lifetime.is_forced() {
+            return Err(self.over());
+        }
+        if self.half_closed {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.frames.is_some() {
+            self.send_frames();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn send_frames(&mut self) {
+        let State::Open(tls, _) = &mut self.state else {
+            return;
+        };
+        if let Some(frames) = &mut self.frames {
+            frames.send(&mut self.ledger, tls.get_mut().1);
+            if frames.is_empty() {
+                self.frames = None;
+            }
+        }
+    }
+
+    /// TLS has taken these bytes.
+    #[inline]
+    fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
+        self.wrote = true;
+        self.tail |= self.published.in_flight > 0;
+        for bytes in bytes {
+            self.ledger.sent(bytes);
+        }
+        self.publish();
+        self.tail |= self.published.in_flight > 0;
+    }
+
+    /// Whether close_notify may be sent (rule: never make a truncated answer look whole).
+    fn may_notify(&self, orderly: bool) -> bool {
+        match self.ledger.end() {
+            End::Shown => true,
+            End::CloseDelimited => orderly && !self.lifetime.is_forced(),
+            End::Unknown if orderly || !self.wrote => true,
+            End::Unknown => {
+                self.connection.context().warned.call_once(|| {
+                    tracing::warn!(
+                        "a connection ended early and close_notify is withheld: what it carried \
+                         could not be followed as HTTP, so its answer may have been cut"
+                    );
+                });
+                false
+            }
+        }
+    }
+
+    fn why(&self, orderly: bool) -> Cause {
+        let idle = self.ledger.requests().in_flight == 0;
+        match self.lifetime.over() {
+            Some(cause) => cause,
+            None if self.half_close != HalfClose::Open && idle => Cause::PeerClosed,
+            None if orderly => Cause::Orderly,
+            None if self.half_close != HalfClose::Open => Cause::Abandoned,
+            None if std::thread::panicking() => Cause::Panicked,
+            None => Cause::Dropped,
+        }
+    }
+
+    /// The teardown of an open stream; `None` where it has begun already.
+    fn begin_teardown(&mut self, orderly: bool) -> Option<Teardown<IO>> {
+        if !matches!(self.state, State::Open(..)) {
+            return None;
+        }
+        let orderly = orderly || self.half_closed;
+        let start = Start {
+            cause: self.why(orderly),
+            notify: self.may_notify(orderly),
+            peer_closed: self.half_close.is_closed(),
+            half_closed: self.half_closed,
+            sleep: self.timer.take(),
+        };
+        if orderly && start.notify {
+            self.ledger.finish();
+        }
+        self.say_goodbye();
+        let State::Open(tls, mut registration) = mem::replace(&mut self.state, State::Closed)
+        else {
+            return None;
+        };
+        if !start.notify || self.ledger.is_cut_short() {
+            registration.set_truncated();
+        }
+        let (io, session) = tls.into_inner();
+        Some(Teardown::new(io, Some(session), registration, start))
+    }
+
+    /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113
+    /// 6.8). The server has said all it has to say by now, whatever the end is.
+    fn say_goodbye(&mut self) {
+        let State::Open(tls, _) = &mut self.state else {
+            return;
+        };
+        if self.half_close == HalfClose::Open {
+            if let Some(goodbye) = self.ledger.goodbye() {
+                frames::speak(&goodbye, &mut self.ledger, tls.get_mut().1);
+            }
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncRead for GracefulStream<IO> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.set_waker(Interest::Read, cx);
+        this.look();
+        this.poll_read_any(cx, buf)
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for GracefulStream<IO> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.prepare_write(cx)?;
+        let State::Open(tls, _) = &mut this.state else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let written = Pin::new(tls).poll_write_vectored(cx, bufs);
+        match &written {
+            Poll::Ready(Ok(n)) => this.sent(first(bufs, *n)),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => this.blocked(),
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.half_closed || !matches!(this.state, State::Open(..)) {
+            // The teardown flushes. hyper asks when it is woken while it waits for the shutdown.
+            return Poll::Ready(Ok(()));
+        }
+        this.prepare_write(cx)?;
+        let State::Open(tls, _) = &mut this.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let flushed = Pin::new(tls).poll_flush(cx);
+        match &flushed {
+            Poll::Ready(Ok(())) => {
+                this.tail = false;
+                this.settled();
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => this.blocked(),
+        }
+        flushed
+    }
+
+    /// Ends the connection, and resolves when its descriptor may be closed.
+    ///
+    /// In a tunnel it ends our own direction, and resolves when that is done.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ledger.is_tunnel() && !this.lifetime.is_forced() {
+            return this.poll_half_close(cx);
+        }
+        if let Some(teardown) = this.begin_teardown(true) {
+            this.state = State::Closing(teardown);
+        }
+        if let State::Closing(teardown) = &mut this.state {
+            ready!(Pin::new(teardown).poll(cx));
+            this.state = State::Closed;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    /// Sends close_notify and the FIN, and leaves the peer's direction open.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.half_closed {
+            return Poll::Ready(Ok(()));
+        }
+        self.prepare_write(cx)?;
+        let State::Open(tls, _) = &mut self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let closed = Pin::new(tls).poll_shutdown(cx);
+        match &closed {
+            Poll::Ready(_) => self.half_closed = true,
+            Poll::Pending => self.blocked(),
+        }
+        closed
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Drop for GracefulStream<IO> {
+    fn drop(&mut self) {
+        let teardown = match self.begin_teardown(false) {
+            Some(teardown) => teardown,
+            None => match mem::replace(&mut self.state, State::Closed) {
+                State::Closing(teardown) => teardown,
+                State::Open(..) | State::Closed => return,
+            },
+        };
+        teardown.finish_elsewhere();
+    }
+}
+
+/// The first `n` bytes of `bufs`.
+#[inline]
+fn first<'a>(bufs: &'a [IoSlice<'_>], mut n: usize) -> impl Iterator<Item = &'a [u8]> {
+    bufs.iter().map_while(move |buf| {
+        let bytes = &buf[..buf.len().min(n)];
+        n -= bytes.len();
+        (!bytes.is_empty()).then_some(bytes)
+    })
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> fmt::Debug for GracefulStream<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GracefulStream")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}

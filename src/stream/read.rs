@@ -1,0 +1,203 @@
+//! Reading: what the peer sends, what it means that it sends no more, and what the server is told.
+//!
+//! The end of a connection's time is told in the only word that every server understands: an EOF.
+//! A server that gets one while it has something to answer cancels that, so it gets none before
+//! everything is answered, and the socket has been looked at once more.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::unconstrained,
+    time::Instant,
+};
+
+use super::{GracefulStream, State};
+use crate::{ledger::Use, lifetime::HalfClose};
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    pub(super) fn poll_read_any(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.lifetime.over().is_some() {
+            return self.poll_read_over(cx, buf);
+        }
+        if let Some(frames) = &mut self.frames {
+            if frames.give(&mut self.ledger, buf) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        match self.half_close {
+            HalfClose::Open => self.poll_read_open(cx, buf),
+            HalfClose::Waiting { .. } => self.poll_read_half_closed(cx, buf),
+            HalfClose::Told | HalfClose::Broken | HalfClose::Gone => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_read_open(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let State::Open(tls, _) = &mut self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let before = buf.filled().len();
+        match Pin::new(tls).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.ledger.received(&buf.filled()[before..]);
+                self.publish();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                let sent = self.written();
+                self.half_close.close_notify(Instant::now(), sent);
+                self.poll_read_half_closed(cx, buf)
+            }
+            Poll::Ready(Err(error)) => {
+                self.half_close = match error.kind() {
+                    // tokio-rustls' kind for every error of rustls.
+                    io::ErrorKind::InvalidData => HalfClose::Broken,
+                    _ => HalfClose::Gone,
+                };
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                self.settled();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The peer has sent close_notify (RFC 9846 6.1): its answers are still due.
+    fn poll_read_half_closed(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // TLS 1.2 answers at once, and discards (RFC 5246 7.2.1).
+        let owed = match self.connection.is_tls13() {
+            true => self.ledger.owed(),
+            false => crate::ledger::Owed::Nothing,
+        };
+        let patience = self.connection.context().settings.write_timeout;
+        let sent = self.written();
+        if self.half_close.ends(Instant::now(), owed, sent, patience) {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(due) = self.half_close.next(owed, patience) {
+            self.timer.fires_by(due, &self.connection);
+        }
+        let frames = self.frames.get_or_insert_default();
+        frames.answer_pings(&mut self.ledger);
+        if frames.give(&mut self.ledger, buf) {
+            return Poll::Ready(Ok(()));
+        }
+        let end = ready!(self.poll_discard(cx));
+        self.half_close = HalfClose::Gone;
+        Poll::Ready(end)
+    }
+
+    /// Discards what follows close_notify (RFC 9846 6.1); ready with the FIN, an error, or more
+    /// than a drain would take.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let most = self.connection.context().settings.drain.max_bytes;
+        let State::Open(tls, _) = &mut self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        while self.half_close.is_waiting() {
+            let mut space = [const { MaybeUninit::uninit() }; 4096];
+            let mut buf = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut *tls.get_mut().0).poll_read(cx, &mut buf) {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                    self.half_close.discard(buf.filled().len() as u64, most);
+                }
+                Poll::Ready(end) => return Poll::Ready(end),
+                Poll::Pending => {
+                    self.settled();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection's time is over: the server is told of an EOF.
+    ///
+    /// By force at once; in a tunnel, which would take an EOF for the other end's, as an error. An
+    /// idle connection is looked at once more.
+    fn poll_read_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.lifetime.is_forced() {
+            return Poll::Ready(match self.ledger.is_tunnel() {
+                true => Err(self.over()),
+                false => Ok(()),
+            });
+        }
+        if self.half_close == HalfClose::Open && self.may_have_more() {
+            return self.poll_last_look(cx, buf);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether there may be something unread of what had arrived when the time was over.
+    ///
+    /// What arrives later does not count: a peer that never stops sending would never be idle.
+    fn may_have_more(&mut self) -> bool {
+        let State::Open(tls, _) = &mut self.state else {
+            return false;
+        };
+        let (io, session) = tls.get_mut();
+        let until = *self.arrived.get_or_insert_with(|| {
+            // Where the kernel can't be asked, one read is what there is.
+            io.read() + io.readable().unwrap_or(1)
+        });
+        let decrypted = session
+            .process_new_packets()
+            .is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
+        decrypted || io.read() < until
+    }
+
+    /// A request that has arrived is answered, and is the last.
+    fn poll_last_look(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        // Not for want of budget.
+        let read = unconstrained(poll_fn(|cx| Poll::Ready(self.poll_read_open(cx, buf))));
+        let Poll::Ready(read) = pin!(read).poll(cx) else {
+            return Poll::Pending;
+        };
+        if read.is_pending() {
+            return match self.transport().and_then(|io| io.readable()) {
+                // The runtime has yet to hear of it, and will wake the task.
+                Some(1..) => Poll::Pending,
+                _ => Poll::Ready(Ok(())),
+            };
+        }
+        let used = matches!(
+            self.ledger.usage(|| 0),
+            Use::Request | Use::Upload { .. } | Use::Tunnel
+        );
+        if used && buf.filled().len() > before {
+            self.arrived = None;
+            self.lifetime.revive();
+            self.connection.retire();
+        }
+        read
+    }
+}

@@ -1,0 +1,223 @@
+//! The stream's eye on the clock and on the ledger.
+//!
+//! On the way of bytes only what is cheap is asked: the phase, whether the timer has fired, whether
+//! the connection has just become idle. The rest is looked at when the timer strikes.
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{GracefulStream, State, frames};
+use crate::{
+    ledger::Use,
+    lifetime::{Facts, Limits, Owed, Windows},
+    phase::Phase,
+};
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    fn limits(&self) -> Limits {
+        let settings = &self.connection.context().settings;
+        Limits {
+            keep_alive: settings.keep_alive_timeout,
+            write: settings.write_timeout,
+        }
+    }
+
+    /// What the connection is used for now.
+    #[inline]
+    fn usage(&self) -> Use {
+        match self.tail {
+            true => Use::Request,
+            false => self.ledger.usage(|| self.moved()),
+        }
+    }
+
+    /// Bytes that have gone either way.
+    fn moved(&self) -> u64 {
+        self.transport().map_or(0, |io| io.read() + io.written())
+    }
+
+    /// Bytes that have gone out.
+    pub(super) fn written(&self) -> u64 {
+        self.transport().map_or(0, |io| io.written())
+    }
+
+    /// Whether the time is over, if anything may have changed that.
+    #[inline]
+    pub(super) fn look(&mut self) {
+        if self.lifetime.is_forced() {
+            return;
+        }
+        if self.timer.has_fired() {
+            self.strike();
+        } else if self.connection.phase() >= Phase::Draining || self.connection.is_retired() {
+            self.look_at_phase();
+        }
+    }
+
+    /// The server drains, or the connection is to end as soon as it can.
+    #[cold]
+    fn look_at_phase(&mut self) {
+        let now = Instant::now();
+        let next = self.decide(now, Owed::Unasked, Windows::Patient(None));
+        if let Some(next) = next {
+            self.timer.fires_by(next, &self.connection);
+        }
+        if self.connection.phase() >= Phase::Draining && !std::mem::replace(&mut self.aware, true) {
+            self.connection.set_aware();
+        }
+    }
+
+    /// The timer has fired: what has happened that no poll tells, and when to look again?
+    #[cold]
+    fn strike(&mut self) {
+        let now = Instant::now();
+        let owed = self.ask_kernel();
+        let windows = self.look_at_windows(now);
+        let next = self.decide(now, owed, windows);
+        let limits = self.limits();
+        let half_close = self.half_close.next(self.ledger.owed(), limits.write);
+        // The connection may be in use, with nothing that could come due.
+        let next = next.into_iter().chain(half_close).min();
+        let next = next.unwrap_or(now + limits.keep_alive);
+        self.timer.set(next, &self.connection);
+        if self.half_close.is_waiting() {
+            self.connection.wake();
+        }
+    }
+
+    fn decide(&mut self, now: Instant, owed: Owed, windows: Windows) -> Option<Instant> {
+        let phase = self.connection.phase();
+        let leaving = phase >= Phase::Draining || self.connection.is_retired();
+        let facts = Facts {
+            phase,
+            retired: self.connection.is_retired(),
+            awaited: leaving.then(|| self.awaited(now)).flatten(),
+            usage: self.usage(),
+            owed,
+            windows,
+        };
+        let before = self.lifetime.over();
+        let next = self.lifetime.look(now, &facts, &self.limits());
+        if self.lifetime.over() != before {
+            // The one who polls may not be the one who has to know.
+            self.connection.wake();
+        }
+        next
+    }
+
+    /// Until when a request that is on its way may come although the connection is to end.
+    fn awaited(&mut self, now: Instant) -> Option<Instant> {
+        if self.ledger.head_begun() {
+            let since = *self.leaving.get_or_insert(now);
+            return Some(since + self.connection.context().settings.handshake_timeout);
+        }
+        let none_yet = self.published.begun == 0;
+        self.connection.first_request_by().filter(|_| none_yet)
+    }
+
+    /// Whether something waits for the peer to take it.
+    fn ask_kernel(&self) -> Owed {
+        let State::Open(tls, _) = &self.state else {
+            return Owed::Nothing;
+        };
+        let (io, session) = tls.get_ref();
+        match session.wants_write() || io.unacknowledged() > 0 {
+            true => Owed::Since(io.acknowledged()),
+            false => Owed::Nothing,
+        }
+    }
+
+    /// How many bytes TLS has been given at most, as the transport counts them, and how many of those
+    /// the peer has acknowledged.
+    fn progress(&self) -> (u64, u64) {
+        let State::Open(tls, _) = &self.state else {
+            return (0, 0);
+        };
+        let (io, session) = tls.get_ref();
+        let buffered = match session.wants_write() {
+            true => frames::MOST_BUFFERED,
+            false => 0,
+        };
+        (io.written() + buffered, io.acknowledged())
+    }
+
+    /// Which HTTP/2 streams has the peer's window held up for too long?
+    fn look_at_windows(&mut self, now: Instant) -> Windows {
+        let timeout = self.limits().write;
+        let (out, acknowledged) = self.progress();
+        let stalled = self.ledger.stalled(now, timeout, out, acknowledged);
+        let next = stalled
+            .next
+            .map(|next| next.min(now + self.limits().every()));
+        self.watches_windows = next.is_some();
+        if stalled.streams.is_empty() {
+            return Windows::Patient(next);
+        }
+        let in_flight = self.ledger.requests().in_flight as usize;
+        if stalled.streams.len() >= in_flight {
+            return Windows::AllStalled;
+        }
+        let frames = self.frames.get_or_insert_default();
+        for stream in stalled.streams {
+            frames.reset(stream, &mut self.ledger);
+        }
+        self.publish();
+        self.connection.wake();
+        Windows::Patient(next)
+    }
+
+    /// A write or a flush is blocked.
+    pub(super) fn blocked(&mut self) {
+        if self.lifetime.is_owed() {
+            return;
+        }
+        let acknowledged = self.transport().map_or(0, |io| io.acknowledged());
+        let limits = self.limits();
+        let due = self.lifetime.owes(Instant::now(), acknowledged, &limits);
+        self.timer.fires_by(due, &self.connection);
+    }
+
+    /// Something came in or went out, and no more does for now: is the connection idle?
+    #[inline]
+    pub(super) fn settled(&mut self) {
+        let usage = self.usage();
+        if matches!(usage, Use::Request | Use::Tunnel) {
+            self.lifetime.busy();
+        } else if !self.lifetime.is_idle_since(usage) {
+            let limits = self.limits();
+            let due = self.lifetime.idle(Instant::now(), usage, &limits);
+            self.timer.fires_by(due, &self.connection);
+            if self.connection.phase() >= Phase::Draining
+                || self.connection.is_retired()
+                || self.half_close.is_waiting()
+            {
+                // The server may have read already, and not do so again by itself.
+                self.connection.wake();
+            }
+        }
+        if !self.watches_windows && self.ledger.has_held() {
+            self.watch_windows();
+        }
+    }
+
+    #[cold]
+    fn watch_windows(&mut self) {
+        let now = Instant::now();
+        // Marks those that are held now.
+        if let Windows::Patient(Some(next)) = self.look_at_windows(now) {
+            self.timer.fires_by(next, &self.connection);
+        }
+    }
+
+    /// Tells everybody else what the ledger says.
+    #[inline]
+    pub(super) fn publish(&mut self) {
+        let requests = self.ledger.requests();
+        if requests != self.published {
+            self.published = requests;
+            self.connection.set_requests(requests);
+        }
+    }
+}

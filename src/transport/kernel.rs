@@ -1,0 +1,70 @@
+//! What the kernel knows of a socket and nobody else does.
+//!
+//! A write that the socket takes has reached a buffer, not the peer. How much of it the peer's side
+//! has acknowledged, and whether something has come in that the runtime has yet to hear of, only
+//! the kernel can say. It is asked when a timer strikes and when a connection ends, never while
+//! bytes flow.
+
+use std::any::Any;
+
+/// Bytes in the send queue that the peer has not acknowledged; 0 where that can't be known.
+pub(super) fn unacknowledged(io: &dyn Any) -> u64 {
+    sys::unacknowledged(io).unwrap_or(0)
+}
+
+/// Bytes that have arrived and were not read; `None` where that can't be known.
+pub(super) fn readable(io: &dyn Any) -> Option<u64> {
+    sys::readable(io)
+}
+
+#[cfg(unix)]
+mod sys {
+    use std::{
+        any::Any,
+        os::fd::{AsFd, BorrowedFd},
+    };
+
+    use tokio::net::{TcpStream, UnixStream};
+
+    fn descriptor(io: &dyn Any) -> Option<BorrowedFd<'_>> {
+        let tcp = io.downcast_ref::<TcpStream>().map(AsFd::as_fd);
+        tcp.or_else(|| io.downcast_ref::<UnixStream>().map(AsFd::as_fd))
+    }
+
+    pub(super) fn readable(io: &dyn Any) -> Option<u64> {
+        rustix::io::ioctl_fionread(descriptor(io)?).ok()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[allow(
+        unsafe_code,
+        reason = "no crate wraps this ioctl safely, and only the kernel knows what was acknowledged"
+    )]
+    pub(super) fn unacknowledged(io: &dyn Any) -> Option<u64> {
+        use rustix::ioctl::{Getter, Opcode, ioctl};
+
+        /// tcp(7) calls it `SIOCOUTQ`.
+        const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+        // SAFETY: the request writes one C int, the number of bytes, and reads nothing.
+        let queued = unsafe { ioctl(descriptor(io)?, Getter::<SIOCOUTQ, i32>::new()) };
+        u64::try_from(queued.ok()?).ok()
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn unacknowledged(_: &dyn Any) -> Option<u64> {
+        None
+    }
+}
+
+#[cfg(not(unix))]
+mod sys {
+    use std::any::Any;
+
+    pub(super) fn readable(_: &dyn Any) -> Option<u64> {
+        None
+    }
+
+    pub(super) fn unacknowledged(_: &dyn Any) -> Option<u64> {
+        None
+    }
+}
