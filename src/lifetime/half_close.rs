@@ -105,3 +105,187 @@ impl HalfClose {
         !matches!(self, Self::Open | Self::Broken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(8);
+    const MOST: u64 = 100;
+
+    /// What happens to the peer's direction.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        CloseNotify,
+        Discard(u64),
+        /// The server reads, with this owed and so many bytes gone out.
+        Read(Owed, u64),
+        Wait(u64),
+    }
+    use Event::*;
+
+    /// What became of it, and whether the last read was told of an EOF.
+    fn after(events: &[Event]) -> (HalfClose, bool) {
+        let mut now = Instant::now();
+        let mut machine = HalfClose::default();
+        let mut told = false;
+        for event in events {
+            match *event {
+                CloseNotify => machine.close_notify(now, 0),
+                Discard(n) => machine.discard(n, MOST),
+                Read(owed, sent) => told = machine.ends(now, owed, sent, PATIENCE),
+                Wait(seconds) => now += Duration::from_secs(seconds),
+            }
+        }
+        (machine, told)
+    }
+
+    #[test]
+    fn who_is_told_when() {
+        use Owed::*;
+        for (name, events, expected) in [
+            ("an open one is not", vec![Read(Nothing, 0)], false),
+            ("nothing is owed", vec![CloseNotify, Read(Nothing, 0)], true),
+            (
+                "answers are, however long it takes",
+                vec![CloseNotify, Wait(999), Read(Answers, 0)],
+                false,
+            ),
+            (
+                "and then nothing is",
+                vec![CloseNotify, Read(Answers, 0), Wait(99), Read(Nothing, 9)],
+                true,
+            ),
+            (
+                "a doubtful one is waited for",
+                vec![CloseNotify, Wait(7), Read(Doubtful, 0)],
+                false,
+            ),
+            (
+                "and not for ever",
+                vec![CloseNotify, Wait(8), Read(Doubtful, 0)],
+                true,
+            ),
+            (
+                "while something goes out",
+                vec![
+                    CloseNotify,
+                    Wait(7),
+                    Read(Doubtful, 1),
+                    Wait(7),
+                    Read(Doubtful, 1),
+                ],
+                false,
+            ),
+            (
+                "and no longer",
+                vec![
+                    CloseNotify,
+                    Wait(7),
+                    Read(Doubtful, 1),
+                    Wait(8),
+                    Read(Doubtful, 1),
+                ],
+                true,
+            ),
+            (
+                "it stays told",
+                vec![CloseNotify, Read(Nothing, 0), Read(Answers, 0)],
+                true,
+            ),
+            (
+                "bytes after close_notify",
+                vec![CloseNotify, Discard(99), Read(Answers, 0)],
+                false,
+            ),
+            (
+                "too many of them",
+                vec![CloseNotify, Discard(99), Discard(1), Read(Answers, 0)],
+                true,
+            ),
+            (
+                "bytes count only after it",
+                vec![Discard(100), CloseNotify, Read(Answers, 0)],
+                false,
+            ),
+            (
+                "a second close_notify is the same one",
+                vec![
+                    CloseNotify,
+                    Wait(7),
+                    CloseNotify,
+                    Wait(1),
+                    Read(Doubtful, 0),
+                ],
+                true,
+            ),
+        ] {
+            assert_eq!(after(&events).1, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn says_what_it_is() {
+        use HalfClose::*;
+        let (waiting, _) = after(&[CloseNotify]);
+        for (state, waits, closed) in [
+            (Open, false, false),
+            (waiting, true, true),
+            (Told, false, true),
+            (Broken, false, false),
+            (Gone, false, true),
+        ] {
+            assert_eq!(
+                (state.is_waiting(), state.is_closed()),
+                (waits, closed),
+                "{state:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn looks_again_only_in_doubt() {
+        let now = Instant::now();
+        let mut machine = HalfClose::default();
+        assert_eq!(machine.next(Owed::Doubtful, PATIENCE), None);
+        machine.close_notify(now, 0);
+        assert_eq!(machine.next(Owed::Doubtful, PATIENCE), Some(now + PATIENCE));
+        assert_eq!(machine.next(Owed::Answers, PATIENCE), None);
+        assert_eq!(machine.next(Owed::Nothing, PATIENCE), None);
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let owed = prop_oneof![
+            Just(Owed::Nothing),
+            Just(Owed::Doubtful),
+            Just(Owed::Answers)
+        ];
+        prop_oneof![
+            Just(CloseNotify),
+            (0..30_u64).prop_map(Discard),
+            (owed, 0..3_u64).prop_map(|(owed, sent)| Read(owed, sent)),
+            (0..9_u64).prop_map(Wait),
+        ]
+    }
+
+    proptest! {
+        /// Nobody is told before close_notify, nor while answers are due, but for a flood.
+        #[test]
+        fn never_told_too_soon(events in proptest::collection::vec(event(), 0..40)) {
+            let mut notified = false;
+            for n in 1..=events.len() {
+                let before = after(&events[..n - 1]);
+                let (state, told) = after(&events[..n]);
+                notified |= matches!(events[n - 1], CloseNotify);
+                prop_assert!(notified || state == HalfClose::Open);
+                if let Read(owed, _) = events[n - 1] {
+                    let turned = told && before.0.is_waiting();
+                    prop_assert!(!turned || owed != Owed::Answers);
+                }
+                prop_assert!(!(before.0 == HalfClose::Told && state != HalfClose::Told));
+            }
+        }
+    }
+}

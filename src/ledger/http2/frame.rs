@@ -199,10 +199,7 @@ impl Reader {
     }
 
     fn begin(&mut self, bytes: &mut &[u8]) -> Option<Step> {
-        if !self.collect(bytes, HEAD_LEN) {
-            return None;
-        }
-        let head = Head::parse(self.buf);
+        let head = Head::parse(self.head(bytes)?);
         let in_place = match self.block {
             Some(open) => head.kind == CONTINUATION && head.id == open.id,
             None => head.kind != CONTINUATION,
@@ -214,6 +211,17 @@ impl Reader {
         self.left = head.len;
         self.value = None;
         Some(Step::Begin(head))
+    }
+
+    /// The bytes of a head, once there are nine. Most often they come at once.
+    fn head(&mut self, bytes: &mut &[u8]) -> Option<[u8; HEAD_LEN]> {
+        match bytes.split_first_chunk() {
+            Some((head, rest)) if self.filled == 0 => {
+                *bytes = rest;
+                Some(*head)
+            }
+            _ => self.collect(bytes, HEAD_LEN).then_some(self.buf),
+        }
     }
 
     fn payload(&mut self, head: Head, bytes: &mut &[u8]) -> Step {
@@ -266,8 +274,12 @@ impl Reader {
         let (part, rest) = bytes.split_at(n);
         self.buf[self.filled..][..n].copy_from_slice(part);
         *bytes = rest;
-        self.filled = (self.filled + n) % want;
-        n > 0 && self.filled == 0
+        self.filled += n;
+        let whole = self.filled == want;
+        if whole {
+            self.filled = 0;
+        }
+        whole
     }
 }
 

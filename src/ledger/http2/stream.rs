@@ -1,7 +1,8 @@
 //! What is known of one stream, and how many streams are what.
 
 use std::ops::{AddAssign, SubAssign};
-use tokio::time::Instant;
+
+use super::Instant;
 
 /// A stream that the client began and that is not closed.
 #[derive(Debug)]
@@ -65,13 +66,14 @@ impl Stream {
         }
     }
 
-    /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked.
+    /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked,
+    /// and whether anybody saw that before.
     pub(super) fn held_since(
         &mut self,
         now: Instant,
         out: u64,
         acknowledged: u64,
-    ) -> Option<Instant> {
+    ) -> (Instant, bool) {
         let mark = match &mut self.mark {
             Some(mark) if mark.sent == self.sent => mark,
             mark => mark.insert(Mark {
@@ -80,10 +82,11 @@ impl Stream {
                 since: None,
             }),
         };
-        if mark.since.is_none() && acknowledged >= mark.out {
-            mark.since = Some(now);
+        if let Some(since) = mark.since {
+            return (since, true);
         }
-        mark.since
+        mark.since = (acknowledged >= mark.out).then_some(now);
+        (now, false)
     }
 }
 

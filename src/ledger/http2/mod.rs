@@ -1,0 +1,413 @@
+//! What is in flight on an HTTP/2 connection, read from the frames themselves.
+//!
+//! [`Http2`] reads the frame headers (RFC 9113 4.1) of both directions of a server's connection,
+//! as plaintext, after they went by. So whoever owns the stream under a server knows which
+//! requests have begun, which answers are out and which the peer holds up, whatever the server is
+//! and without a word from it. There is no IO and no clock in here, and nothing is altered.
+//!
+//! Payloads are skipped, except the few bytes of SETTINGS, WINDOW_UPDATE, RST_STREAM and GOAWAY
+//! that say something. Header blocks are not decoded: an interim answer (1xx) looks like one that
+//! has begun, and padding looks like body. What the peers have to judge themselves, such as frame
+//! sizes, padding and overrun windows, is not judged: whatever the server makes of it, GOAWAY or
+//! RST_STREAM, is read like anything else.
+
+mod frame;
+mod stream;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use self::frame::{
+    ACK, GOAWAY, HEADERS, Head, MAX_31_BITS, NO_ERROR, PING, PREFACE, PUSH_PROMISE, REFUSED_STREAM,
+    RST_STREAM, Reader, SETTINGS, Step, WINDOW_UPDATE,
+};
+use self::stream::{Stream, Tally};
+
+pub(crate) use self::frame::{goaway, ping_ack, rst_stream};
+
+/// How many streams may be open at once before the connection is no longer followed. It bounds
+/// memory and nothing else: the server refuses what is above its own limit long before.
+const MAX_STREAMS: usize = 65_536;
+
+/// Every window before anybody has said otherwise (RFC 9113 6.9.2).
+const DEFAULT_WINDOW: i64 = 65_535;
+
+/// What [`Http2::stalled`] found.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Stalled {
+    /// The streams that are stalled.
+    pub(crate) streams: Vec<u32>,
+    /// When the first of the other held streams will be if nothing moves. `None` if there is none.
+    pub(crate) next: Option<Instant>,
+}
+
+/// One server connection, as its frames show it.
+///
+/// Tell it of all plaintext, in any pieces: [`received`](Self::received) what the server was
+/// handed, [`sent`](Self::sent) what TLS has accepted. Every answer is O(1) unless it says
+/// otherwise. Once [`is_followed`](Self::is_followed) is false the counts stay what they were.
+#[derive(Debug)]
+pub(crate) struct Http2 {
+    inbound: Reader,
+    outbound: Reader,
+    followed: bool,
+    settings_sent: bool,
+    cut: bool,
+    goaway: Option<u32>,
+    begun: u32,
+    last_stream: u32,
+    received_body: u64,
+    sent_body: u64,
+    /// The streams that are open, by id. Streams end at the front or were refused at the back,
+    /// most of them, and there a removal moves next to nothing.
+    streams: VecDeque<Stream>,
+    /// Where the stream of the last frame was: most often the next one's is the same.
+    recent: usize,
+    tally: Tally,
+    /// The client's SETTINGS_INITIAL_WINDOW_SIZE.
+    initial: i64,
+    /// The window of the connection.
+    window: i64,
+    /// The PINGs of the server that were not acknowledged: it has at most one that shows that its
+    /// peer lives, and one that goes with a GOAWAY.
+    pings: [Option<[u8; 8]>; 2],
+}
+
+impl Http2 {
+    pub(crate) fn new() -> Self {
+        Self {
+            inbound: Reader::new(PREFACE),
+            outbound: Reader::new(&[]),
+            followed: true,
+            settings_sent: false,
+            cut: false,
+            goaway: None,
+            begun: 0,
+            last_stream: 0,
+            received_body: 0,
+            sent_body: 0,
+            streams: VecDeque::new(),
+            recent: 0,
+            tally: Tally::default(),
+            initial: DEFAULT_WINDOW,
+            window: DEFAULT_WINDOW,
+            pings: [None; 2],
+        }
+    }
+
+    /// The client's bytes that the server was handed.
+    pub(crate) fn received(&mut self, mut bytes: &[u8]) {
+        while self.followed {
+            match self.inbound.step(&mut bytes) {
+                Some(Step::Begin(head)) => self.followed = Self::may_come(head),
+                Some(Step::Data(id, n)) => self.body_received(id, n),
+                Some(Step::End(head, value)) => self.frame_received(head, value),
+                Some(Step::Skipped) => {}
+                Some(Step::Lost) => self.followed = false,
+                None => return,
+            }
+        }
+    }
+
+    /// The server's bytes that TLS has accepted, and the frames put between them.
+    pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
+        while self.followed {
+            match self.outbound.step(&mut bytes) {
+                Some(Step::Begin(head)) => self.begin_sent(head),
+                Some(Step::Data(id, n)) => self.body_sent(id, n),
+                Some(Step::End(head, value)) => self.frame_sent(head, value),
+                Some(Step::Skipped) => {}
+                Some(Step::Lost) => self.followed = false,
+                None => return,
+            }
+        }
+    }
+
+    /// Whether all of it could be understood so far. False after anything but HTTP/2 in either
+    /// direction, a frame that can't be, or more than 65,536 open streams; and then for good.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followed
+    }
+
+    /// Requests begun: their header block is complete. Those above a GOAWAY that was said don't
+    /// count, servers ignore them.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun
+    }
+
+    /// Streams whose answer is not fully out: no END_STREAM of ours, no RST_STREAM either way, not
+    /// above a GOAWAY that was said.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.tally.in_flight
+    }
+
+    /// Streams whose request is not fully in, answered or not: no END_STREAM of the client's, no
+    /// RST_STREAM either way.
+    pub(crate) fn uploads(&self) -> u32 {
+        self.tally.uploads
+    }
+
+    /// Of those in flight, the ones on which HEADERS of ours have begun. They may be those of an
+    /// interim answer: only HPACK could tell.
+    pub(crate) fn answering(&self) -> u32 {
+        self.tally.answering
+    }
+
+    /// Of those in flight, the ones whose request is fully in. A client that has half-closed is
+    /// still owed these.
+    pub(crate) fn complete(&self) -> u32 {
+        self.tally.complete
+    }
+
+    /// Of those in flight, the ones that can't go on because the peer's window is used up, the
+    /// stream's or the connection's. Whether there is an answer to send already, nobody knows.
+    pub(crate) fn held(&self) -> u32 {
+        match self.window <= 0 {
+            true => self.tally.in_flight,
+            false => self.tally.held,
+        }
+    }
+
+    /// Bytes of request bodies, on streams whose request was not fully in. Padding counts.
+    pub(crate) fn received_body(&self) -> u64 {
+        self.received_body
+    }
+
+    /// Bytes of answers' bodies, on streams in flight. Padding counts.
+    pub(crate) fn sent_body(&self) -> u64 {
+        self.sent_body
+    }
+
+    /// The highest stream that has begun, 0 if none has.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.last_stream
+    }
+
+    /// The lowest last stream of any GOAWAY that is out.
+    pub(crate) fn goaway_said(&self) -> Option<u32> {
+        self.goaway
+    }
+
+    /// Whether the server's SETTINGS are out.
+    pub(crate) fn settings_sent(&self) -> bool {
+        self.settings_sent
+    }
+
+    /// Whether a frame could be put before the server's next byte.
+    pub(crate) fn may_speak(&self) -> bool {
+        self.followed && self.settings_sent && self.outbound.is_between_frames()
+    }
+
+    /// Whether a frame could be put before the client's next byte.
+    pub(crate) fn may_inject(&self) -> bool {
+        self.followed && self.inbound.is_between_frames()
+    }
+
+    /// Whether an answer was broken off: a stream in flight was [`reset`](Self::reset), or the
+    /// server did that, for another reason than NO_ERROR and REFUSED_STREAM.
+    pub(crate) fn was_cut(&self) -> bool {
+        self.cut
+    }
+
+    /// A PING of the server that was not acknowledged, to be so on behalf of a peer that can't.
+    pub(crate) fn take_ping(&mut self) -> Option<[u8; 8]> {
+        self.pings.iter_mut().find_map(Option::take)
+    }
+
+    /// RST_STREAM has been written both ways on this stream. It is closed, and cut if it was in
+    /// flight.
+    pub(crate) fn reset(&mut self, id: u32) {
+        let at = self.find(id);
+        self.cut |= at.is_some_and(|at| !self.streams[at].answered);
+        self.close(id);
+    }
+
+    /// The held streams on which no DATA has gone out, and all that did has been acknowledged by the
+    /// peer, since an earlier call, `timeout` or longer ago, that found them so. O(streams). Nothing
+    /// once the connection is not followed.
+    ///
+    /// `out` bytes of the connection are on their way or have arrived, `acknowledged` of them have.
+    pub(crate) fn stalled(
+        &mut self,
+        now: Instant,
+        timeout: Duration,
+        out: u64,
+        acknowledged: u64,
+    ) -> Stalled {
+        let mut found = Stalled::default();
+        if !self.followed {
+            return found;
+        }
+        for stream in &mut self.streams {
+            let held = match self.window <= 0 {
+                true => !stream.answered,
+                false => stream.is_held(self.initial),
+            };
+            if !held {
+                stream.mark = None;
+                continue;
+            }
+            let (since, before) = stream.held_since(now, out, acknowledged);
+            if before && now.saturating_duration_since(since) >= timeout {
+                found.streams.push(stream.id);
+            } else if let Some(due) = since.checked_add(timeout) {
+                found.next = Some(found.next.map_or(due, |next| next.min(due)));
+            }
+        }
+        found
+    }
+
+    /// Whether a part of a frame of the client's, or of its preface, has come and not the rest.
+    pub(crate) fn is_amid_frame(&self) -> bool {
+        self.followed && self.inbound.is_amid_frame()
+    }
+
+    /// Whether a client may send such a frame.
+    fn may_come(head: Head) -> bool {
+        match head.kind {
+            HEADERS => head.id % 2 == 1,
+            PUSH_PROMISE => false,
+            _ => true,
+        }
+    }
+
+    fn body_received(&mut self, id: u32, n: u32) {
+        let at = self.find(id);
+        if at.is_some_and(|at| !self.streams[at].received) {
+            self.received_body += u64::from(n);
+        }
+    }
+
+    fn frame_received(&mut self, head: Head, value: Option<u32>) {
+        match (head.kind, value) {
+            (HEADERS, _) if self.find(head.id).is_none() => self.open(head),
+            _ if head.ends_stream() => self.change(head.id, |s| s.received = true),
+            (RST_STREAM, _) => self.close(head.id),
+            (SETTINGS, Some(value)) => self.set_initial(value),
+            (WINDOW_UPDATE, Some(value)) => self.grant(head.id, i64::from(value & MAX_31_BITS)),
+            (PING, _) if head.has(ACK) => self.ping_answered(),
+            _ => {}
+        }
+    }
+
+    fn begin_sent(&mut self, head: Head) {
+        // A server's preface is its SETTINGS (RFC 9113 3.4).
+        if !self.settings_sent && (head.kind != SETTINGS || head.has(ACK)) {
+            self.followed = false;
+        } else if head.kind == HEADERS {
+            self.change(head.id, |s| s.answering = true);
+        }
+    }
+
+    fn body_sent(&mut self, id: u32, n: u32) {
+        self.window = self.window.saturating_sub(i64::from(n));
+        let at = self.find(id);
+        if let Some(at) = at.filter(|&at| !self.streams[at].answered) {
+            self.sent_body += u64::from(n);
+            // The hot path: nothing else can come of it than that the window is used up.
+            let stream = &mut self.streams[at];
+            let before = stream.is_held(self.initial);
+            stream.sent += i64::from(n);
+            self.tally.held += u32::from(stream.is_held(self.initial) && !before);
+        }
+    }
+
+    fn frame_sent(&mut self, head: Head, value: Option<u32>) {
+        match (head.kind, value) {
+            _ if head.ends_stream() => self.change(head.id, |s| s.answered = true),
+            (RST_STREAM, Some(NO_ERROR | REFUSED_STREAM)) => self.close(head.id),
+            (RST_STREAM, _) => self.reset(head.id),
+            (SETTINGS, _) => self.settings_sent = true,
+            (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
+            (PING, _) if !head.has(ACK) => self.pings = [self.pings[1], Some(self.outbound.ping())],
+            _ => {}
+        }
+    }
+
+    fn ping_answered(&mut self) {
+        let payload = Some(self.inbound.ping());
+        for ping in self.pings.iter_mut().filter(|ping| **ping == payload) {
+            *ping = None;
+        }
+    }
+
+    /// A client's header block on a stream that is not open. It may be a late one on a stream that
+    /// has been closed, or one that came after GOAWAY.
+    fn open(&mut self, head: Head) {
+        if head.id <= self.last_stream || self.goaway.is_some_and(|last| head.id > last) {
+            return;
+        }
+        if self.streams.len() == MAX_STREAMS {
+            self.followed = false;
+            return;
+        }
+        self.begun += 1;
+        self.last_stream = head.id;
+        let stream = Stream::new(head.id, head.ends_stream());
+        self.tally += stream.tally(self.initial);
+        self.streams.push_back(stream);
+    }
+
+    fn close(&mut self, id: u32) {
+        self.change(id, |s| (s.received, s.answered) = (true, true));
+    }
+
+    /// GOAWAY is out. What began above it, before it was, the server will not look at.
+    fn dismiss(&mut self, last: u32) {
+        self.goaway = Some(self.goaway.map_or(last, |said| said.min(last)));
+        let kept = self.streams.partition_point(|s| s.id <= last);
+        for stream in self.streams.drain(kept..) {
+            self.tally -= stream.tally(self.initial);
+        }
+    }
+
+    /// The client's SETTINGS may not hold a larger window than there is (RFC 9113 6.5.2).
+    fn set_initial(&mut self, value: u32) {
+        if value > MAX_31_BITS {
+            self.followed = false;
+        } else if i64::from(value) != self.initial {
+            self.initial = i64::from(value);
+            let held = self.streams.iter().filter(|s| s.is_held(self.initial));
+            self.tally.held = held.count() as u32;
+        }
+    }
+
+    fn grant(&mut self, id: u32, n: i64) {
+        match id {
+            0 => self.window = self.window.saturating_add(n),
+            _ => self.change(id, |s| s.granted = s.granted.saturating_add(n)),
+        }
+    }
+
+    /// Changes a stream if it is open, and whatever is counted with it.
+    fn change(&mut self, id: u32, how: impl FnOnce(&mut Stream)) {
+        let Some(at) = self.find(id) else { return };
+        let stream = &mut self.streams[at];
+        self.tally -= stream.tally(self.initial);
+        how(stream);
+        match stream.is_closed() {
+            true => drop(self.streams.remove(at)),
+            false => self.tally += stream.tally(self.initial),
+        }
+    }
+
+    /// Where the stream is, if it is open.
+    fn find(&mut self, id: u32) -> Option<usize> {
+        let is_at = |at: usize| self.streams.get(at).is_some_and(|s| s.id == id);
+        if id > self.last_stream {
+            return None;
+        }
+        if !is_at(self.recent) {
+            let last = self.streams.len().saturating_sub(1);
+            self.recent = match is_at(last) {
+                true => last,
+                false => self.streams.binary_search_by_key(&id, |s| s.id).ok()?,
+            };
+        }
+        Some(self.recent)
+    }
+}
+
+#[cfg(test)]
+mod tests;

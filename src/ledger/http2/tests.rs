@@ -1,0 +1,927 @@
+//! Every rule as a table, any split, any bytes, and a model to compare with.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::frame::{DATA, END_HEADERS, END_STREAM};
+use super::*;
+
+const BOTH: u8 = END_STREAM | END_HEADERS;
+const CONTINUATION: u8 = 9;
+const WHOLE: u32 = 65_535;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Side {
+    Client,
+    Server,
+}
+use Side::{Client, Server};
+
+/// One frame on the wire.
+#[derive(Clone, Debug)]
+struct Frame {
+    side: Side,
+    kind: u8,
+    flags: u8,
+    id: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = (self.payload.len() as u32).to_be_bytes()[1..].to_vec();
+        bytes.extend([self.kind, self.flags]);
+        bytes.extend(self.id.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
+    }
+
+    fn word(&self) -> u32 {
+        u32::from_be_bytes(self.payload[..4].try_into().unwrap())
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+fn frame(side: Side, kind: u8, flags: u8, id: u32, payload: &[u8]) -> Frame {
+    let payload = payload.to_vec();
+    Frame {
+        side,
+        kind,
+        flags,
+        id,
+        payload,
+    }
+}
+
+fn headers(side: Side, flags: u8, id: u32) -> Frame {
+    frame(side, HEADERS, flags, id, b"block")
+}
+
+fn continuation(side: Side, flags: u8, id: u32) -> Frame {
+    frame(side, CONTINUATION, flags, id, b"more")
+}
+
+fn data(side: Side, flags: u8, id: u32, len: u32) -> Frame {
+    frame(side, DATA, flags, id, &vec![7; len as usize])
+}
+
+fn rst(side: Side, id: u32, code: u32) -> Frame {
+    frame(side, RST_STREAM, 0, id, &code.to_be_bytes())
+}
+
+fn update(id: u32, n: u32) -> Frame {
+    frame(Client, WINDOW_UPDATE, 0, id, &n.to_be_bytes())
+}
+
+fn setting(key: u16, value: u32) -> Vec<u8> {
+    [&key.to_be_bytes()[..], &value.to_be_bytes()].concat()
+}
+
+fn initial(value: u32) -> Frame {
+    let settings = [setting(1, 9), setting(4, value), setting(3, 8)].concat();
+    frame(Client, SETTINGS, 0, 0, &settings)
+}
+
+fn away(last: u32) -> Frame {
+    let payload = [last.to_be_bytes(), [0; 4], *b"late"].concat();
+    frame(Server, GOAWAY, 0, 0, &payload)
+}
+
+fn tell(http2: &mut Http2, side: Side, bytes: &[u8]) {
+    match side {
+        Client => http2.received(bytes),
+        Server => http2.sent(bytes),
+    }
+}
+
+fn say(http2: &mut Http2, frame: &Frame) {
+    tell(http2, frame.side, &frame.bytes());
+}
+
+/// A connection on which both have said hello.
+fn greeted() -> Http2 {
+    let mut http2 = Http2::new();
+    http2.received(PREFACE);
+    for side in [Client, Server] {
+        say(&mut http2, &frame(side, SETTINGS, 0, 0, &[]));
+    }
+    http2
+}
+
+fn after(frames: &[Frame]) -> Http2 {
+    let mut http2 = greeted();
+    frames.iter().for_each(|frame| say(&mut http2, frame));
+    http2
+}
+
+/// Begun, in flight, uploads, answering, complete, held.
+fn counts(http2: &Http2) -> [u32; 6] {
+    [
+        http2.begun(),
+        http2.in_flight(),
+        http2.uploads(),
+        http2.answering(),
+        http2.complete(),
+        http2.held(),
+    ]
+}
+
+/// Everything that can be asked, and every window.
+#[derive(Debug, Eq, PartialEq)]
+struct Seen {
+    counts: [u32; 6],
+    followed: bool,
+    settings_sent: bool,
+    cut: bool,
+    last_stream: u32,
+    goaway: Option<u32>,
+    bodies: [u64; 2],
+    may: [bool; 2],
+    windows: Vec<(u32, i64)>,
+    window: i64,
+}
+
+fn seen(http2: &Http2) -> Seen {
+    let window = |s: &Stream| (s.id, http2.initial + s.granted - s.sent);
+    Seen {
+        counts: counts(http2),
+        followed: http2.is_followed(),
+        settings_sent: http2.settings_sent(),
+        cut: http2.was_cut(),
+        last_stream: http2.last_stream(),
+        goaway: http2.goaway_said(),
+        bodies: [http2.received_body(), http2.sent_body()],
+        may: [http2.may_speak(), http2.may_inject()],
+        windows: http2.streams.iter().map(window).collect(),
+        window: http2.window,
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a rule a line
+fn what_is_counted() {
+    let ask = || headers(Client, END_HEADERS, 1);
+    let get = |id| headers(Client, BOTH, id);
+    let answer = |id| headers(Server, END_HEADERS, id);
+    let done = |id| headers(Server, BOTH, id);
+    for (what, frames, want) in [
+        ("nothing", vec![], [0; 6]),
+        ("a request", vec![get(1)], [1, 1, 0, 0, 1, 0]),
+        ("one with a body", vec![ask()], [1, 1, 1, 0, 0, 0]),
+        ("its last DATA", vec![ask(), data(Client, END_STREAM, 1, 3)], [1, 1, 0, 0, 1, 0]),
+        ("its DATA, empty and last", vec![ask(), data(Client, END_STREAM, 1, 0)], [1, 1, 0, 0, 1, 0]),
+        ("DATA that is not", vec![ask(), data(Client, 0, 1, 3)], [1, 1, 1, 0, 0, 0]),
+        ("its trailers", vec![ask(), get(1)], [1, 1, 0, 0, 1, 0]),
+        ("trailers that are not", vec![ask(), ask()], [1, 1, 1, 0, 0, 0]),
+        ("trailers after the end", vec![get(1), get(1)], [1, 1, 0, 0, 1, 0]),
+        ("several", vec![get(1), get(5), get(9)], [3, 3, 0, 0, 3, 0]),
+        ("an id below", vec![get(5), get(3)], [1, 1, 0, 0, 1, 0]),
+        ("a closed one's id", vec![get(1), done(1), get(1)], [1, 0, 0, 0, 0, 0]),
+        ("half a block", vec![headers(Client, END_STREAM, 1)], [0; 6]),
+        ("a block in three",
+            vec![headers(Client, END_STREAM, 1), continuation(Client, 0, 1), continuation(Client, END_HEADERS, 1)], [1, 1, 0, 0, 1, 0]),
+        ("END_STREAM is no flag of CONTINUATION",
+            vec![headers(Client, 0, 1), continuation(Client, BOTH, 1)], [1, 1, 1, 0, 0, 0]),
+        ("an answer begins", vec![get(1), answer(1)], [1, 1, 0, 1, 1, 0]),
+        ("half its block is enough", vec![get(1), headers(Server, 0, 1)], [1, 1, 0, 1, 1, 0]),
+        ("half its only block is not the end", vec![get(1), headers(Server, END_STREAM, 1)], [1, 1, 0, 1, 1, 0]),
+        ("the other half is",
+            vec![get(1), headers(Server, END_STREAM, 1), continuation(Server, END_HEADERS, 1)], [1, 0, 0, 0, 0, 0]),
+        ("an answer in one", vec![get(1), done(1)], [1, 0, 0, 0, 0, 0]),
+        ("an answer's DATA", vec![get(1), answer(1), data(Server, 0, 1, 9)], [1, 1, 0, 1, 1, 0]),
+        ("an answer's last", vec![get(1), answer(1), data(Server, END_STREAM, 1, 9)], [1, 0, 0, 0, 0, 0]),
+        ("an answer's trailers", vec![get(1), answer(1), done(1)], [1, 0, 0, 0, 0, 0]),
+        ("the answer is first", vec![ask(), done(1)], [1, 0, 1, 0, 0, 0]),
+        ("then the upload", vec![ask(), done(1), data(Client, END_STREAM, 1, 0)], [1, 0, 0, 0, 0, 0]),
+        ("the client resets", vec![ask(), rst(Client, 1, 8)], [1, 0, 0, 0, 0, 0]),
+        ("the server resets", vec![ask(), answer(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0, 0]),
+        ("after the answer", vec![ask(), done(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0, 0]),
+        ("of another stream", vec![get(3), rst(Client, 1, 8), rst(Server, 5, 8)], [1, 1, 0, 0, 1, 0]),
+        ("an answer to none", vec![get(3), done(1), done(5)], [1, 1, 0, 0, 1, 0]),
+        ("a promise", vec![get(1), frame(Server, PUSH_PROMISE, BOTH, 1, &[0; 9])], [1, 1, 0, 0, 1, 0]),
+        ("what is promised", vec![get(1), answer(2), done(2)], [1, 1, 0, 0, 1, 0]),
+        ("above GOAWAY", vec![away(1), get(1), get(3)], [1, 1, 0, 0, 1, 0]),
+        ("above GOAWAY, then below", vec![away(5), get(7), get(5)], [1, 1, 0, 0, 1, 0]),
+        ("before GOAWAY and above", vec![get(1), get(3), get(5), away(3)], [3, 2, 0, 0, 2, 0]),
+        ("a client's GOAWAY", vec![get(1), Frame { side: Client, ..away(0) }, get(3)], [2, 2, 0, 0, 2, 0]),
+        ("others",
+            vec![get(1), frame(Client, 2, 1, 1, &[0; 5]), frame(Server, 77, 1, 1, &[1])], [1, 1, 0, 0, 1, 0]),
+    ] {
+        let http2 = after(&frames);
+        assert_eq!(counts(&http2), want, "{what}");
+        assert!(http2.is_followed(), "{what}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a rule a line
+fn what_is_held() {
+    let get = |id| headers(Client, BOTH, id);
+    let send = |id, n| data(Server, 0, id, n);
+    for (what, frames, want) in [
+        ("a byte is left", vec![get(1), send(1, WHOLE - 1)], 0),
+        ("none is left", vec![get(1), send(1, WHOLE)], 1),
+        ("of the connection's", vec![get(1), get(3), send(1, WHOLE)], 2),
+        ("of its own", vec![update(0, 1), get(1), get(3), send(1, WHOLE)], 1),
+        ("of the connection's alone", vec![update(1, 9), get(1), update(1, 9), send(1, WHOLE)], 1),
+        ("both are updated", vec![get(1), send(1, WHOLE), update(0, 1), update(1, 1)], 0),
+        ("reserved bits are not", vec![get(1), send(1, WHOLE), update(0, 1), update(1, 1 << 31)], 1),
+        ("the stream is not", vec![get(1), send(1, WHOLE), update(0, 1)], 1),
+        ("the connection is not", vec![get(1), send(1, WHOLE), update(1, 1)], 1),
+        ("another is", vec![get(1), get(3), send(1, WHOLE), update(0, 1), update(3, 1)], 1),
+        ("padding counts", vec![update(0, 1), get(1), data(Server, 8, 1, WHOLE)], 1),
+        ("the answer is out", vec![get(1), data(Server, END_STREAM, 1, WHOLE)], 0),
+        ("an upload is left", vec![headers(Client, END_HEADERS, 1), data(Server, END_STREAM, 1, WHOLE)], 0),
+        ("no window at first", vec![initial(0), get(1)], 1),
+        ("none any more", vec![get(1), initial(0)], 1),
+        ("some again", vec![initial(0), get(1), initial(1)], 0),
+        ("below nothing", vec![update(0, 9), get(1), send(1, 3), initial(2)], 1),
+        ("up to nothing", vec![update(0, 9), get(1), send(1, 3), initial(2), update(1, 1)], 1),
+        ("above it", vec![update(0, 9), get(1), send(1, 3), initial(2), update(1, 2)], 0),
+        ("SETTINGS spare the connection", vec![initial(0), initial(WHOLE * 2), get(1), send(1, WHOLE)], 1),
+        ("DATA on no stream", vec![get(1), send(2, WHOLE), get(3)], 2),
+        ("DATA on a closed one", vec![get(1), rst(Client, 1, 8), get(3), send(1, WHOLE)], 1),
+        ("the client's DATA", vec![headers(Client, END_HEADERS, 1), data(Client, 0, 1, WHOLE)], 0),
+        ("the server's own", vec![get(1), Frame { side: Server, ..initial(0) }], 0),
+        ("the server's update",
+            vec![get(1), send(1, WHOLE), Frame { side: Server, ..update(0, 9) }, Frame {side: Server, ..update(1, 9) }], 1),
+    ] {
+        let http2 = after(&frames);
+        assert_eq!(http2.held(), want, "{what}");
+        assert!(http2.is_followed(), "{what}");
+    }
+}
+
+#[test]
+fn the_last_initial_window_of_a_frame_counts_once_it_is_whole() {
+    let two = [setting(4, 0), setting(4, 1)].concat();
+    let bytes = frame(Client, SETTINGS, 0, 0, &two).bytes();
+    let mut http2 = after(&[initial(0), headers(Client, BOTH, 1)]);
+    http2.received(&bytes[..20]);
+    assert_eq!(http2.held(), 1);
+    http2.received(&bytes[20..]);
+    assert_eq!(http2.held(), 0);
+    http2.received(&initial(MAX_31_BITS).bytes());
+    assert!(http2.is_followed());
+    http2.received(&initial(MAX_31_BITS + 1).bytes());
+    assert!(!http2.is_followed());
+}
+
+#[test]
+fn windows_do_not_overflow() {
+    let mut http2 = after(&[headers(Client, BOTH, 1)]);
+    http2.window = i64::MAX;
+    http2.streams[0].granted = i64::MAX;
+    for id in [0, 1] {
+        say(&mut http2, &update(id, MAX_31_BITS));
+    }
+    assert_eq!(http2.held(), 0);
+}
+
+#[test]
+#[rustfmt::skip] // a rule a line
+fn what_is_not_followed() {
+    let get = || headers(Client, BOTH, 1);
+    for (what, frames) in [
+        ("even", vec![headers(Client, BOTH, 2)]),
+        ("even, in two", vec![headers(Client, END_STREAM, 2)]),
+        ("zero", vec![headers(Client, BOTH, 0)]),
+        ("a promise of the client's", vec![frame(Client, PUSH_PROMISE, BOTH, 1, &[0; 9])]),
+        ("CONTINUATION of nothing", vec![get(), continuation(Client, END_HEADERS, 1)]),
+        ("of another", vec![headers(Client, 0, 1), continuation(Client, END_HEADERS, 3)]),
+        ("DATA in a block", vec![headers(Client, 0, 1), data(Client, 0, 1, 1)]),
+        ("in the server's", vec![get(), headers(Server, 0, 1), data(Server, 0, 1, 1)]),
+        ("in a promise", vec![get(), frame(Server, PUSH_PROMISE, 0, 1, &[0; 9]), data(Server, 0, 1, 1)]),
+        ("short SETTINGS", vec![frame(Client, SETTINGS, 0, 0, &[0; 5])]),
+        ("short SETTINGS of the server's", vec![frame(Server, SETTINGS, 0, 0, &[0; 5])]),
+        ("short RST_STREAM", vec![get(), frame(Server, RST_STREAM, 0, 1, &[0; 3])]),
+    ] {
+        assert!(!after(&frames).is_followed(), "{what}");
+    }
+    for first in [
+        frame(Server, SETTINGS, ACK, 0, &[]),
+        away(0),
+        headers(Server, BOTH, 1),
+    ] {
+        let mut http2 = Http2::new();
+        say(&mut http2, &first);
+        assert!(!http2.is_followed(), "{first:?}");
+    }
+    let mut http2 = Http2::new();
+    http2.received(b"GET / HTTP/1.1\r\n");
+    assert!(!http2.is_followed());
+}
+
+#[test]
+fn nothing_changes_once_it_is_not_followed() {
+    let mut http2 = after(&[headers(Client, END_HEADERS, 1), initial(0)]);
+    let (now, timeout) = (Instant::now(), Duration::from_secs(1));
+    assert!(http2.stalled(now, timeout, 0, 0).next.is_some());
+    http2.sent(&continuation(Server, 0, 1).bytes());
+    let before = seen(&http2);
+    assert_eq!(before.counts, [1, 1, 1, 0, 0, 1]);
+    assert_eq!((before.followed, before.may), (false, [false; 2]));
+    for frame in [
+        headers(Client, BOTH, 3),
+        data(Client, END_STREAM, 1, 5),
+        headers(Server, BOTH, 1),
+        away(0),
+        rst(Server, 1, 8),
+        update(1, 9),
+    ] {
+        say(&mut http2, &frame);
+        assert_eq!(seen(&http2), before, "{frame:?}");
+    }
+    assert_eq!(
+        http2.stalled(now + 2 * timeout, timeout, 0, 0),
+        Stalled::default()
+    );
+}
+
+#[test]
+fn too_many_streams_are_not_followed() {
+    let mut http2 = greeted();
+    let most = MAX_STREAMS as u32;
+    for n in 0..most {
+        say(&mut http2, &headers(Client, BOTH, 2 * n + 1));
+    }
+    assert_eq!((http2.in_flight(), http2.is_followed()), (most, true));
+    say(&mut http2, &headers(Server, BOTH, 1));
+    say(&mut http2, &headers(Client, BOTH, 2 * most + 1));
+    assert_eq!((http2.in_flight(), http2.is_followed()), (most, true));
+    say(&mut http2, &headers(Client, BOTH, 2 * most + 3));
+    assert_eq!((http2.in_flight(), http2.is_followed()), (most, false));
+    assert_eq!(http2.begun(), most + 1);
+}
+
+#[test]
+fn bodies_count_as_they_come_and_ends_when_they_are_whole() {
+    let mut http2 = after(&[headers(Client, END_HEADERS, 1)]);
+    let body = data(Client, END_STREAM, 1, 10).bytes();
+    http2.received(&body[..9]);
+    assert_eq!((http2.received_body(), http2.uploads()), (0, 1));
+    http2.received(&body[9..18]);
+    assert_eq!((http2.received_body(), http2.uploads()), (9, 1));
+    http2.received(&body[18..]);
+    assert_eq!((http2.received_body(), http2.uploads()), (10, 0));
+    http2.received(&body);
+    assert_eq!(http2.received_body(), 10, "after the end");
+
+    let body = data(Server, END_STREAM, 1, 10).bytes();
+    http2.sent(&body[..18]);
+    assert_eq!((http2.sent_body(), http2.in_flight()), (9, 1));
+    http2.sent(&body[18..]);
+    assert_eq!((http2.sent_body(), http2.in_flight()), (10, 0));
+    http2.sent(&body);
+    assert_eq!(
+        (http2.sent_body(), http2.window),
+        (10, 65_515),
+        "on a closed stream"
+    );
+}
+
+#[test]
+fn answering_begins_with_the_head() {
+    let mut http2 = after(&[headers(Client, BOTH, 1)]);
+    let bytes = headers(Server, BOTH, 1).bytes();
+    http2.sent(&bytes[..8]);
+    assert_eq!((http2.answering(), http2.in_flight()), (0, 1));
+    http2.sent(&bytes[8..9]);
+    assert_eq!((http2.answering(), http2.in_flight()), (1, 1));
+    http2.sent(&bytes[9..]);
+    assert_eq!((http2.answering(), http2.in_flight()), (0, 0));
+}
+
+#[test]
+fn where_a_frame_could_be_put() {
+    let mut http2 = Http2::new();
+    assert!(!http2.may_inject() && !http2.may_speak());
+    http2.received(&PREFACE[..23]);
+    assert!(!http2.may_inject());
+    http2.received(&PREFACE[23..]);
+    assert!(http2.may_inject());
+    let settings = frame(Server, SETTINGS, 0, 0, &setting(4, 0)).bytes();
+    http2.sent(&settings[..14]);
+    assert!(!http2.may_speak() && !http2.settings_sent());
+    http2.sent(&settings[14..]);
+    assert!(http2.may_speak() && http2.settings_sent());
+
+    for (side, may) in [
+        (Client, Http2::may_inject as fn(&Http2) -> bool),
+        (Server, Http2::may_speak),
+    ] {
+        let block = [
+            headers(side, 0, 1).bytes(),
+            continuation(side, 0, 1).bytes(),
+        ]
+        .concat();
+        let rest = [
+            continuation(side, END_HEADERS, 1).bytes(),
+            data(side, 0, 1, 3).bytes(),
+        ]
+        .concat();
+        block.iter().for_each(|&byte| {
+            tell(&mut http2, side, &[byte]);
+            assert!(!may(&http2));
+        });
+        for (n, &byte) in (1..).zip(&rest) {
+            tell(&mut http2, side, &[byte]);
+            assert_eq!(may(&http2), n == 13 || n == 25, "{side:?} {n}");
+        }
+    }
+}
+
+#[test]
+fn goaways() {
+    let mut http2 = after(&[away(9)]);
+    assert_eq!(http2.goaway_said(), Some(9));
+    let bytes = away(5).bytes();
+    http2.sent(&bytes[..bytes.len() - 1]);
+    assert_eq!(http2.goaway_said(), Some(9));
+    http2.sent(&bytes[bytes.len() - 1..]);
+    assert_eq!(http2.goaway_said(), Some(5));
+    say(&mut http2, &away(7));
+    assert_eq!(http2.goaway_said(), Some(5));
+    http2.sent(&goaway(3));
+    assert_eq!(
+        (http2.goaway_said(), greeted().goaway_said()),
+        (Some(3), None)
+    );
+    let masked = after(&[away(1 << 31 | 1)]);
+    assert_eq!(masked.goaway_said(), Some(1));
+    let late = after(&[headers(Client, BOTH, 1), headers(Client, BOTH, 3), away(1)]);
+    assert_eq!((late.last_stream(), late.was_cut()), (3, false));
+    let ignored = after(&[headers(Client, BOTH, 1), away(1), headers(Client, BOTH, 3)]);
+    assert_eq!(ignored.last_stream(), 1);
+}
+
+#[test]
+#[rustfmt::skip] // a rule a line
+fn what_is_a_cut() {
+    let ask = || headers(Client, END_HEADERS, 1);
+    for (what, frames, want) in [
+        ("NO_ERROR", vec![ask(), rst(Server, 1, 0)], false),
+        ("REFUSED_STREAM", vec![ask(), rst(Server, 1, 7)], false),
+        ("PROTOCOL_ERROR", vec![ask(), rst(Server, 1, 1)], true),
+        ("CANCEL", vec![ask(), headers(Server, END_HEADERS, 1), rst(Server, 1, 8)], true),
+        ("after the answer", vec![ask(), headers(Server, BOTH, 1), rst(Server, 1, 8)], false),
+        ("after the client did", vec![ask(), rst(Client, 1, 8), rst(Server, 1, 8)], false),
+        ("the client did", vec![ask(), rst(Client, 1, 8)], false),
+        ("no stream", vec![ask(), rst(Server, 3, 8)], false),
+    ] {
+        assert_eq!(after(&frames).was_cut(), want, "{what}");
+    }
+    for (what, frames, id, want) in [
+        ("reset", vec![ask()], 1, true),
+        ("after the answer", vec![ask(), headers(Server, BOTH, 1)], 1, false),
+        ("no stream", vec![ask()], 3, false),
+        ("zero", vec![ask()], 0, false),
+    ] {
+        let mut http2 = after(&frames);
+        http2.reset(id);
+        assert_eq!(http2.was_cut(), want, "{what}");
+        if id > 0 {
+            http2.sent(&rst_stream(id, 8));
+            http2.received(&rst_stream(id, 8));
+        }
+        let open = u32::from(id != 1);
+        assert_eq!(counts(&http2), [1, open, open, 0, 0, 0], "{what}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a rule a line
+fn stalls() {
+    let (start, timeout) = (Instant::now(), Duration::from_secs(10));
+    let at = |s| start + Duration::from_secs(s);
+    let mut http2 = after(&[update(0, WHOLE), initial(5)]);
+    for id in [1, 3, 5] {
+        say(&mut http2, &headers(Client, BOTH, id));
+    }
+    for (s, frames, streams, next) in [
+        (0, vec![], vec![], None),
+        (1, vec![data(Server, 0, 1, 5)], vec![], Some(11)),
+        (4, vec![data(Server, 0, 3, 5)], vec![], Some(11)),
+        (10, vec![], vec![], Some(11)),
+        (11, vec![], vec![1], Some(14)),
+        // An update without DATA is no progress as long as nobody looks.
+        (12, vec![update(3, 1), initial(4)], vec![1], Some(14)),
+        // One that is no longer held forgets.
+        (13, vec![update(1, 2)], vec![], Some(14)),
+        (14, vec![initial(0)], vec![3], Some(24)),
+        // DATA is progress, and so is the end.
+        (15, vec![data(Server, 0, 3, 1), data(Server, BOTH, 5, 0)], vec![], Some(24)),
+        (25, vec![], vec![1, 3], None),
+        (26, vec![rst(Client, 3, 8), update(1, 4)], vec![], None),
+    ] {
+        frames.iter().for_each(|frame| say(&mut http2, frame));
+        let want = Stalled {
+            streams,
+            next: next.map(at),
+        };
+        assert_eq!(http2.stalled(at(s), timeout, 0, 0), want, "{s}");
+    }
+}
+
+#[test]
+fn the_connection_s_window_stalls_all() {
+    let (now, timeout) = (Instant::now(), Duration::from_secs(1));
+    let mut http2 = after(&[
+        headers(Client, END_HEADERS, 1),
+        headers(Client, BOTH, 3),
+        headers(Client, BOTH, 5),
+        headers(Server, BOTH, 1),
+        data(Server, 0, 7, WHOLE),
+    ]);
+    let none = Stalled {
+        streams: vec![],
+        next: Some(now + timeout),
+    };
+    let at_once = http2.stalled(now, Duration::ZERO, 0, 0);
+    assert_eq!((at_once.streams, at_once.next), (vec![], Some(now)));
+    assert_eq!(http2.stalled(now, timeout, 0, 0), none);
+    assert_eq!(http2.stalled(now + timeout, timeout, 0, 0).streams, [3, 5]);
+    assert_eq!(
+        http2.stalled(now + timeout, Duration::MAX, 0, 0),
+        Stalled::default()
+    );
+    assert_eq!(http2.stalled(now, Duration::ZERO, 0, 0).streams, [3, 5]);
+    say(&mut http2, &update(0, 1));
+    assert_eq!(
+        http2.stalled(now + timeout, Duration::ZERO, 0, 0),
+        Stalled::default()
+    );
+}
+
+/// What a reader of whole frames would know.
+#[derive(Default)]
+struct Model {
+    streams: BTreeMap<u32, Known>,
+    closed: BTreeMap<u32, Known>,
+    initial: i64,
+    window: i64,
+    block: Option<Frame>,
+    settings_sent: bool,
+    cut: bool,
+    goaway: Option<u32>,
+    bodies: [u64; 2],
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    window: i64,
+    received: bool,
+    answering: bool,
+    answered: bool,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            initial: 65_535,
+            window: 65_535,
+            settings_sent: true,
+            ..Self::default()
+        }
+    }
+
+    fn apply(&mut self, frame: &Frame) {
+        if frame.side == Server && frame.kind == HEADERS {
+            self.streams
+                .entry(frame.id)
+                .and_modify(|s| s.answering = true);
+        }
+        let first = match frame.kind {
+            CONTINUATION => self.block.take().unwrap(),
+            _ => frame.clone(),
+        };
+        if matches!(frame.kind, HEADERS | PUSH_PROMISE | CONTINUATION) && !frame.has(END_HEADERS) {
+            self.block = Some(first);
+            return;
+        }
+        match frame.side {
+            Client => self.receive(&first),
+            Server => self.send(&first),
+        }
+        let closed = |s: &Known| s.received && s.answered;
+        let (gone, open) = std::mem::take(&mut self.streams)
+            .into_iter()
+            .partition(|(_, s)| closed(s));
+        self.streams = open;
+        self.closed.extend::<BTreeMap<_, _>>(gone);
+    }
+
+    fn receive(&mut self, frame: &Frame) {
+        let last = self.last();
+        let end = frame.has(END_STREAM);
+        let n = frame.payload.len() as u64;
+        match (frame.kind, self.streams.get_mut(&frame.id)) {
+            (DATA, Some(stream)) => {
+                self.bodies[0] += if stream.received { 0 } else { n };
+                stream.received |= end;
+            }
+            (HEADERS, Some(stream)) => stream.received |= end,
+            (HEADERS, None)
+                if frame.id > last && self.goaway.is_none_or(|said| frame.id <= said) =>
+            {
+                let known = Known {
+                    window: self.initial,
+                    received: end,
+                    ..Known::default()
+                };
+                self.streams.insert(frame.id, known);
+            }
+            (RST_STREAM, Some(stream)) => (stream.received, stream.answered) = (true, true),
+            (WINDOW_UPDATE, None) if frame.id == 0 => self.window += i64::from(frame.word()),
+            (WINDOW_UPDATE, Some(stream)) => stream.window += i64::from(frame.word()),
+            (SETTINGS, _) => frame.payload.chunks(6).for_each(|s| self.set(s)),
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, setting: &[u8]) {
+        if setting[..2] == [0, 4] {
+            let value = i64::from(u32::from_be_bytes(setting[2..].try_into().unwrap()));
+            let by = value - self.initial;
+            self.initial = value;
+            self.streams.values_mut().for_each(|s| s.window += by);
+        }
+    }
+
+    fn send(&mut self, frame: &Frame) {
+        let end = frame.has(END_STREAM);
+        let n = frame.payload.len() as u64;
+        if frame.kind == DATA {
+            self.window -= n as i64;
+        }
+        match (frame.kind, self.streams.get_mut(&frame.id)) {
+            (DATA, Some(stream)) if !stream.answered => {
+                self.bodies[1] += n;
+                stream.window -= n as i64;
+                stream.answered |= end;
+            }
+            (HEADERS, Some(stream)) => stream.answered |= end,
+            (RST_STREAM, Some(stream)) => {
+                self.cut |= !stream.answered && ![0, 7].contains(&frame.word());
+                (stream.received, stream.answered) = (true, true);
+            }
+            (GOAWAY, _) => {
+                let said = frame.word();
+                self.goaway = Some(self.goaway.map_or(said, |before| before.min(said)));
+                let above = self.streams.split_off(&(said + 1));
+                self.closed.extend(above);
+            }
+            _ => {}
+        }
+    }
+
+    fn last(&self) -> u32 {
+        self.streams
+            .keys()
+            .chain(self.closed.keys())
+            .copied()
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn seen(&self, side: Side) -> Seen {
+        let count = |which: &dyn Fn(&Known) -> bool| {
+            self.streams.values().filter(|s| which(s)).count() as u32
+        };
+        let may = |other| self.block.is_none() || side == other;
+        Seen {
+            counts: [
+                (self.streams.len() + self.closed.len()) as u32,
+                count(&|s| !s.answered),
+                count(&|s| !s.received),
+                count(&|s| !s.answered && s.answering),
+                count(&|s| !s.answered && s.received),
+                count(&|s| !s.answered && (s.window <= 0 || self.window <= 0)),
+            ],
+            followed: true,
+            settings_sent: self.settings_sent,
+            cut: self.cut,
+            last_stream: self.last(),
+            goaway: self.goaway,
+            bodies: self.bodies,
+            may: [may(Client), may(Server)],
+            windows: self.streams.iter().map(|(&id, s)| (id, s.window)).collect(),
+            window: self.window,
+        }
+    }
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Client), Just(Server)]
+}
+
+fn odd() -> impl Strategy<Value = u32> {
+    (0..8_u32).prop_map(|n| 2 * n + 1)
+}
+
+/// A header block in one to three frames.
+fn block() -> impl Strategy<Value = Vec<Frame>> {
+    (side(), odd(), any::<bool>(), 1..=3_usize, 0..6_usize).prop_map(|(side, id, end, n, len)| {
+        let mut frames = vec![continuation(side, 0, id); n];
+        frames[0] = frame(side, HEADERS, u8::from(end), id, &vec![0; len]);
+        frames[n - 1].flags |= END_HEADERS;
+        frames
+    })
+}
+
+fn other() -> impl Strategy<Value = Frame> {
+    let len = prop_oneof![4 => 0..300_u32, 1 => Just(20_000)];
+    let data = (side(), prop_oneof![9 => odd(), 1 => Just(2)], len, 0..9_u8)
+        .prop_map(|(side, id, len, flags)| data(side, flags & !4, id, len));
+    prop_oneof![
+        6 => data,
+        1 => (side(), odd(), 0..10_u32).prop_map(|(side, id, code)| rst(side, id, code)),
+        2 => (side(), prop_oneof![Just(0), odd()], 0..400_u32).prop_map(|(side, id, n)| Frame { side, ..update(id, n) }),
+        1 => (0..30_000_u32).prop_map(|n| update(0, n)),
+        2 => (side(), prop::collection::vec((3..6_u16, 0..400_u32), 0..4)).prop_map(|(side, all)| {
+            let all: Vec<_> = all.into_iter().map(|(key, value)| setting(key, value)).collect();
+            frame(side, SETTINGS, 0, 0, &all.concat())
+        }),
+        1 => side().prop_map(|side| frame(side, SETTINGS, ACK, 0, &[])),
+        1 => (side(), 5..30_u32).prop_map(|(side, last)| Frame { side, ..away(last) }),
+        1 => side().prop_map(|side| frame(side, 6, 0, 0, &[0; 8])),
+        1 => (side(), odd()).prop_map(|(side, id)| frame(side, 2, 1, id, &[0; 5])),
+        1 => (side(), 10..=255_u8, any::<u8>(), 0..9_u32).prop_map(|(side, kind, flags, id)| frame(side, kind, flags, id, b"?")),
+        1 => odd().prop_map(|id| frame(Server, PUSH_PROMISE, BOTH, id, &[0; 9])),
+    ]
+}
+
+/// Valid frames both ways, each header block in one piece.
+fn conversation() -> impl Strategy<Value = Vec<Frame>> {
+    let one = prop_oneof![2 => block(), 3 => other().prop_map(|frame| vec![frame])];
+    prop::collection::vec(one, 0..80).prop_map(|all| all.concat())
+}
+
+fn check_invariants(http2: &Http2) {
+    let [begun, in_flight, uploads, answering, complete, held] = counts(http2);
+    assert!(complete <= in_flight && answering <= in_flight && held <= in_flight);
+    assert!(in_flight <= begun && uploads <= begun && in_flight - complete <= uploads);
+    assert!(http2.streams.len() <= MAX_STREAMS && http2.streams.len() as u32 <= begun);
+    assert!(http2.streams.iter().is_sorted_by(|a, b| a.id < b.id));
+    assert!(
+        http2
+            .streams
+            .iter()
+            .all(|s| !s.is_closed() && s.id <= http2.last_stream())
+    );
+    let mut tally = Tally::default();
+    http2
+        .streams
+        .iter()
+        .for_each(|s| tally += s.tally(http2.initial));
+    assert_eq!(tally, http2.tally);
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_model(frames in conversation()) {
+        let (mut http2, mut model) = (greeted(), Model::new());
+        for frame in &frames {
+            say(&mut http2, frame);
+            model.apply(frame);
+            prop_assert_eq!(seen(&http2), model.seen(frame.side), "{:?}", frame);
+            check_invariants(&http2);
+        }
+    }
+
+    #[test]
+    fn any_split_is_the_same(frames in conversation(), sizes in prop::collection::vec(1..40_usize, 1..20)) {
+        let [mut whole, mut single, mut split] = [greeted(), greeted(), greeted()];
+        let mut sizes = sizes.into_iter().cycle();
+        for run in frames.chunk_by(|a, b| a.side == b.side) {
+            run.iter().for_each(|frame| say(&mut whole, frame));
+            let bytes: Vec<u8> = run.iter().flat_map(Frame::bytes).collect();
+            bytes.chunks(1).for_each(|byte| tell(&mut single, run[0].side, byte));
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+                tell(&mut split, run[0].side, now);
+                rest = later;
+            }
+            prop_assert_eq!(seen(&whole), seen(&single));
+            prop_assert_eq!(seen(&whole), seen(&split));
+        }
+    }
+}
+
+/// Anything, more or less like frames.
+fn anything() -> impl Strategy<Value = (Side, Vec<u8>)> {
+    let framed = (
+        side(),
+        0..12_u8,
+        any::<u8>(),
+        0..6_u32,
+        prop::collection::vec(any::<u8>(), 0..14),
+    )
+        .prop_map(|(side, kind, flags, id, payload)| {
+            (side, frame(side, kind, flags, id, &payload).bytes())
+        });
+    prop_oneof![
+        20 => block().prop_map(|all| (all[0].side, all.iter().flat_map(Frame::bytes).collect())),
+        40 => other().prop_map(|frame| (frame.side, frame.bytes())),
+        2 => framed,
+        1 => (side(), prop::collection::vec(any::<u8>(), 0..40)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_strange(
+        hello in prop::bool::weighted(0.9),
+        said in prop::collection::vec((anything(), 1..30_usize, prop::bool::weighted(0.05)), 0..60),
+    ) {
+        let mut http2 = if hello { greeted() } else { Http2::new() };
+        let mut now = Instant::now();
+        for ((side, bytes), size, reset) in said {
+            for bytes in bytes.chunks(size) {
+                let before = (seen(&http2), http2.streams.capacity());
+                tell(&mut http2, side, bytes);
+                check_invariants(&http2);
+                if !before.0.followed {
+                    prop_assert_eq!(before, (seen(&http2), http2.streams.capacity()));
+                }
+            }
+            if reset {
+                http2.reset(size as u32);
+            }
+            now += Duration::from_secs(1);
+            let found = http2.stalled(now, Duration::from_secs(3), 0, 0);
+            prop_assert!(found.streams.len() as u32 <= http2.held());
+            prop_assert!(found.next.is_none_or(|next| next > now));
+            check_invariants(&http2);
+        }
+    }
+}
+
+/// Who has yet to get the bytes can't be waiting for them: the wait begins when they have arrived.
+#[test]
+fn nobody_stalls_before_all_has_arrived() {
+    let mut http2 = after(&[headers(Client, BOTH, 1), initial(0)]);
+    let (start, timeout) = (Instant::now(), Duration::from_secs(10));
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for (s, out, acknowledged, streams, next) in [
+        (0, 100, 99, 0, 10),
+        (20, 100, 99, 0, 30),
+        // More of the connection's has gone out since: it is none of this stream's.
+        (30, 200, 100, 0, 40),
+        (39, 300, 100, 0, 40),
+        (40, 300, 100, 1, 40),
+    ] {
+        let found = http2.stalled(at(s), timeout, out, acknowledged);
+        assert_eq!(found.streams.len(), streams, "{s}");
+        let next = (streams == 0).then(|| at(next));
+        assert_eq!(found.next, next, "{s}");
+    }
+}
+
+#[test]
+fn pings_that_nobody_answered() {
+    let ping = |side, flags, payload: u64| Frame {
+        side,
+        kind: 6,
+        flags,
+        id: 0,
+        payload: payload.to_be_bytes().to_vec(),
+    };
+    let mut http2 = after(&[]);
+    assert_eq!(http2.take_ping(), None);
+    for frame in [
+        ping(Server, 0, 1),
+        ping(Server, 0, 2),
+        ping(Server, 0, 3),
+        ping(Server, 1, 9),
+        ping(Client, 0, 3),
+        ping(Client, 1, 2),
+    ] {
+        say(&mut http2, &frame);
+    }
+    // Not the first, which is one too many, nor the answered one.
+    assert_eq!(http2.take_ping(), Some(3_u64.to_be_bytes()));
+    assert_eq!(http2.take_ping(), None);
+}
+
+#[test]
+fn amid_a_frame() {
+    let mut http2 = Http2::new();
+    assert!(!http2.is_amid_frame());
+    for (bytes, amid) in [
+        (&PREFACE[..1], true),
+        (&PREFACE[1..], false),
+        (&[0, 0, 0, 4], true),
+        (&[0, 0, 0, 0, 0], false),
+        (&headers(Client, END_STREAM, 1).bytes()[..], true),
+        (&continuation(Client, END_HEADERS, 1).bytes()[..], false),
+    ] {
+        http2.received(bytes);
+        assert_eq!(http2.is_amid_frame(), amid, "{bytes:?}");
+    }
+}
