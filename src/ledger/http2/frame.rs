@@ -176,6 +176,7 @@ impl Reader {
     }
 
     /// Takes the next step's bytes off the front. `None` when there is nothing more to say.
+    #[inline]
     pub(super) fn step(&mut self, bytes: &mut &[u8]) -> Option<Step> {
         if !self.preface.is_empty() && !self.greet(bytes) {
             return Some(Step::Lost);
@@ -224,6 +225,7 @@ impl Reader {
         }
     }
 
+    #[inline]
     fn payload(&mut self, head: Head, bytes: &mut &[u8]) -> Step {
         let n = bytes.len().min(self.left as usize);
         let (part, rest) = bytes.split_at(n);
@@ -232,7 +234,9 @@ impl Reader {
         if head.kind == DATA {
             return Step::Data(head.id, n as u32);
         }
-        self.look(head.kind, part);
+        if !matches!(head.kind, HEADERS | CONTINUATION) {
+            self.look(head.kind, part);
+        }
         Step::Skipped
     }
 
@@ -255,6 +259,7 @@ impl Reader {
         }
     }
 
+    #[inline]
     fn end(&mut self, head: Head) -> Step {
         self.frame = None;
         if !matches!(head.kind, HEADERS | PUSH_PROMISE | CONTINUATION) {
