@@ -216,6 +216,27 @@ impl<L: Layer> Connection<L> {
         }
     }
 
+    /// Reads from the socket once each `pause`, at most [`Options::read_chunk`] bytes, until `done`,
+    /// which is asked before every read; `false` if that never came to be.
+    pub fn read_paced(
+        &mut self,
+        pause: Duration,
+        timeout: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let deadline = Instant::now() + timeout;
+        while !done(self) {
+            // A record that was read already takes nothing from the socket.
+            if !self.layer.has_more() {
+                thread::sleep(pause);
+            }
+            if self.pump(deadline) == Pumped::Ended || Instant::now() >= deadline {
+                return done(self);
+            }
+        }
+        true
+    }
+
     /// Takes the unread plaintext, waiting for some if there is none; empty if none came.
     pub fn read_some(&mut self, timeout: Duration) -> Vec<u8> {
         self.pump_until(timeout, |c| {
