@@ -23,19 +23,20 @@ const A_LITTLE: Duration = Duration::from_millis(100);
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 /// Sends this and close_notify in one write, and leaves TCP open.
-fn send_all(client: &mut Client, plaintext: impl AsRef<[u8]>) {
+fn send_all(client: &mut Client, plaintext: &[u8]) {
     let mut bytes = client.encrypt_only(plaintext);
     bytes.extend(client.close_notify_bytes());
     client.send_raw(bytes).unwrap();
 }
 
 /// Sends close_notify when the handler is at work.
-fn send_later(client: &mut Client, plaintext: impl AsRef<[u8]>) {
+fn send_later(client: &mut Client, plaintext: &[u8]) {
     client.send(plaintext).unwrap();
     thread::sleep(A_LITTLE);
     client.send_close_notify().unwrap();
 }
 
+type Send = fn(&mut Client, &[u8]);
 type Check = fn(&Response) -> bool;
 
 const SLEPT: Check = |response| is_hello(response, "slept\n");
@@ -88,9 +89,9 @@ fn complete_requests_are_answered_however_long_it_takes() {
         if version == Version::Tls12 {
             return;
         }
-        for send in [send_all, send_later] as [fn(&mut Client, &String); 2] {
+        for send in [send_all, send_later] as [Send; 2] {
             let mut client = connect(bed, version);
-            send(&mut client, request);
+            send(&mut client, request.as_bytes());
             for check in answers {
                 let response = client.read_response().unwrap();
                 assert!(check(&response), "{client:?}");
@@ -156,7 +157,7 @@ fn are_answered_h2(options: &[&str]) {
         if version == Version::Tls12 {
             return;
         }
-        for send in [send_all, send_later] as [fn(&mut Client, Vec<u8>); 2] {
+        for send in [send_all, send_later] as [Send; 2] {
             let mut h2 = quiet_h2(bed, version);
             let mut frames = Vec::new();
             let mut streams = Vec::new();
@@ -167,7 +168,7 @@ fn are_answered_h2(options: &[&str]) {
                 frames.push(request);
                 frames.extend((*method == "POST").then_some(body));
             }
-            send(&mut h2.conn, start(&frames));
+            send(&mut h2.conn, &start(&frames));
             ends_properly_h2(&mut h2, Then::HasClosed);
             for (stream, length) in streams {
                 let answer = h2.stream(stream);
@@ -192,7 +193,7 @@ fn an_answer_beyond_the_window_ends_in_time() {
         let request = h2.request(&fields("GET", path), true);
         let frames = [PREFACE, &Frame::settings(&[]).encode(), &request.encode()].concat();
         let since = h2.conn.now();
-        send_all(&mut h2.conn, frames);
+        send_all(&mut h2.conn, &frames);
         let ending = ends_properly_h2(&mut h2, Then::HasClosed);
         let answer = h2.stream(request.stream);
         assert_eq!(answer.body.len(), 65_535, "{h2:?}");
@@ -218,7 +219,7 @@ fn half_an_upload_ends_in_time() {
         }
         let mut client = connect(bed, version);
         let since = client.now();
-        send_all(&mut client, post(path, 100) + "12345");
+        send_all(&mut client, (post(path, 100) + "12345").as_bytes());
         let ending = ends_properly(&mut client, Then::HasClosed);
         is_notified_within(&ending, since, (Duration::ZERO, at_most(WRITE_TIMEOUT)));
 
@@ -226,7 +227,7 @@ fn half_an_upload_ends_in_time() {
         let request = h2.request(&fields("POST", path), false);
         let part = Frame::data(request.stream, "12345", false);
         let since = h2.conn.now();
-        send_all(&mut h2.conn, start(&[request, part]));
+        send_all(&mut h2.conn, &start(&[request, part]));
         let ending = ends_properly_h2(&mut h2, Then::HasClosed);
         is_notified_within(&ending, since, (Duration::ZERO, at_most(WRITE_TIMEOUT)));
     });
