@@ -1,0 +1,42 @@
+//! A server within the test's own process, for a client that blocks: `#[path]` it beside `wire`.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use graceful_tls::{Builder, GracefulTls, Report};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    time::{Instant, timeout},
+};
+
+/// A server on a runtime of its own, which ends with it.
+pub struct Within {
+    pub addr: SocketAddr,
+    pub tls: GracefulTls,
+    pub runtime: Runtime,
+}
+
+impl Within {
+    /// Runs `serve`, which takes the connections of the listener.
+    pub fn start<F>(builder: Builder, serve: impl FnOnce(GracefulTls, TcpListener) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let runtime = Runtime::new().unwrap();
+        let tls = builder.build().unwrap();
+        let bound = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
+        let listener = bound.unwrap();
+        let addr = listener.local_addr().unwrap();
+        runtime.spawn(serve(tls.clone(), listener));
+        Self { addr, tls, runtime }
+    }
+
+    /// Waits for the end of the shutdown that has begun.
+    pub fn closed(&self, limit: Duration) -> Report {
+        let since = Instant::now();
+        let closed = self
+            .runtime
+            .block_on(async { timeout(limit, self.tls.closed()).await });
+        closed.unwrap_or_else(|_| panic!("not closed after {:?}", since.elapsed()))
+    }
+}
