@@ -144,8 +144,8 @@ fn a_request_that_comes_while_the_last_answer_is_written_confuses_nobody() {
             .http1()
             .recv_buffer(16 << 10);
         let mut client = Client::connect_with(bed.addr, &options).unwrap();
-        // It has all of the body, but can't get rid of its last part while nobody reads.
-        client.send(get("/bytes/700000")).unwrap();
+        // hyper has taken all of the body, but can't get rid of its last part while nobody reads.
+        client.send(get("/bytes/560000")).unwrap();
         let filled = client.read_exactly(200_000, LONG).len();
         assert_eq!(filled, 200_000, "{client:?}");
         std::thread::sleep(Duration::from_millis(200));
@@ -153,8 +153,8 @@ fn a_request_that_comes_while_the_last_answer_is_written_confuses_nobody() {
         let (now, later) = next.split_at(next.len().min(*half));
         client.send(now).unwrap();
         std::thread::sleep(Duration::from_millis(200));
-        let rest = client.read_exactly(500_000, LONG).len();
-        assert_eq!(rest, 500_000, "{client:?}");
+        let rest = client.read_exactly(360_000, LONG).len();
+        assert_eq!(rest, 360_000, "{client:?}");
         client.send(later).unwrap();
         let more = client.pump_until(LONG, |client| client.unread().len() > 1024);
         assert!(more, "{client:?}");

@@ -1,5 +1,7 @@
 //! A server within the test's own process, for a client that blocks: `#[path]` it beside `wire`.
 
+#![allow(dead_code)]
+
 use std::{future::Future, net::SocketAddr, time::Duration};
 
 use graceful_tls::{Builder, GracefulTls, Report};

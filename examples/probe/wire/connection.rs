@@ -141,6 +141,11 @@ impl<L: Layer> Connection<L> {
         self.write(bytes.as_ref(), self.deadline())
     }
 
+    /// Like `send_raw`, but gives up with `TimedOut` when the server has not read for so long.
+    pub fn send_raw_for(&mut self, bytes: impl AsRef<[u8]>, timeout: Duration) -> io::Result<()> {
+        self.write(bytes.as_ref(), Instant::now() + timeout)
+    }
+
     /// Sends an application_data record which nothing can decrypt.
     pub fn send_corrupt_record(&mut self) -> io::Result<()> {
         self.story.note("> a corrupt record");
