@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use judge::{Then, at_most, ends_properly, everywhere, get, is_notified_within, is_whole};
+use judge::{Then, at_most, ends_properly, everywhere, get, is_notified_within, is_whole, old_get};
 use testbed::Testbed;
 use wire::{Client, Frame, H2, H2Options, Options, Owned, Version, setting};
 
@@ -67,8 +67,9 @@ fn readers_that_stop_are_let_go() {
         let mut clients: Vec<_> = (0..CLIENTS)
             .map(|_| Client::connect_with(bed.addr, &roomy(version).http1()).unwrap())
             .collect();
-        for client in &mut clients {
-            client.send(get(path)).unwrap();
+        for (n, client) in clients.iter_mut().enumerate() {
+            let request = if n % 2 == 0 { get(path) } else { old_get(path) };
+            client.send(request).unwrap();
             client.read_exactly(*read, LONG);
         }
         are_let_go(bed, &clients.iter().collect::<Vec<_>>());

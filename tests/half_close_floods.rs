@@ -21,10 +21,7 @@ use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use judge::{fields, get};
 use support::{VERSIONS, pair};
-use tokio::{
-    net::{TcpListener, TcpSocket},
-    time::sleep,
-};
+use tokio::{net::TcpListener, time::sleep};
 use tower::service_fn;
 use wire::{Client, Frame, H2, H2Options, Options, PREFACE};
 use within::Within;
@@ -46,16 +43,10 @@ async fn answer(_: Request<Incoming>) -> Result<Response<Full<&'static [u8]>>, I
 fn server() -> Within {
     let (builder, _) = pair(VERSIONS[1]);
     let builder = builder.drain(Drain::default().max_bytes(DRAIN as u64));
-    Within::start(
+    Within::receiving(
+        Some(128 << 10),
         builder,
-        |tls: GracefulTls, unused: TcpListener| async move {
-            let addr = unused.local_addr().unwrap();
-            drop(unused);
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            socket.set_recv_buffer_size(128 << 10).unwrap();
-            socket.bind(addr).unwrap();
-            let listener = socket.listen(64).unwrap();
+        |tls: GracefulTls, listener: TcpListener| async move {
             tls.serve(listener, service_fn(answer)).await.unwrap();
         },
     )
@@ -63,14 +54,7 @@ fn server() -> Within {
 
 fn client_of(server: &Within, protocol: &str) -> Client {
     let options = Options::new().alpn(&[protocol]);
-    let begun = Instant::now();
-    loop {
-        // The listener may be about to change.
-        match Client::connect_with(server.addr, &options) {
-            Ok(client) => return client,
-            Err(error) => assert!(begun.elapsed() < DUE, "{error}"),
-        }
-    }
+    Client::connect_with(server.addr, &options).unwrap()
 }
 
 /// Sends for as long as the answer is due; how much of it was taken.

@@ -12,6 +12,9 @@ mod within;
 
 use std::{
     convert::Infallible,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake},
     thread,
     time::{Duration, Instant},
 };
@@ -194,6 +197,40 @@ fn the_end_may_be_waited_for_anywhere() {
     let report: Report = waiting.join().unwrap();
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
     assert_eq!(waits(server.tls.clone()), report, "asked when all is over");
+}
+
+/// Polls a future on this thread, which has no runtime.
+fn without_runtime<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => thread::park_timeout(LONG),
+        }
+    }
+}
+
+#[test]
+fn nor_does_it_need_one() {
+    let server = server();
+    let mut idle = kept_alive(&server);
+    let tls = server.tls.clone();
+    let waiting = thread::spawn(move || {
+        tls.shutdown();
+        without_runtime(tls.closed())
+    });
+    ends_properly(&mut idle, Then::Closes);
+    server.closed(LONG);
+    let report = waiting.join().unwrap();
+    assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }
 
 /// The runtime of the connections goes: nobody waits for them for ever.

@@ -18,7 +18,6 @@ mod command_line;
 mod routes;
 mod settings;
 mod tls;
-mod tunnel;
 
 use std::{
     fmt::Display,

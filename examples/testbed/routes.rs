@@ -1,5 +1,9 @@
 //! The endpoints.
 
+// Whoever takes this file from elsewhere takes that one with it.
+#[path = "tunnel.rs"]
+mod tunnel;
+
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
@@ -26,10 +30,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ProtocolVersion;
 
-use super::{
-    bodies::{self, Xs},
-    tunnel,
-};
+use super::bodies::{self, Xs};
 
 pub(crate) const HELLO: &str = "hello\n";
 

@@ -6,7 +6,7 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 
 use graceful_tls::{Builder, GracefulTls, Report};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     runtime::Runtime,
     time::{Instant, timeout},
 };
@@ -24,10 +24,28 @@ impl Within {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::receiving(None, builder, serve)
+    }
+
+    /// The same, with sockets whose kernel receives no more than about this at a time.
+    pub fn receiving<F>(
+        buffer: Option<u32>,
+        builder: Builder,
+        serve: impl FnOnce(GracefulTls, TcpListener) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let runtime = Runtime::new().unwrap();
         let tls = builder.build().unwrap();
-        let bound = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
-        let listener = bound.unwrap();
+        let inside = runtime.enter();
+        let socket = TcpSocket::new_v4().unwrap();
+        if let Some(buffer) = buffer {
+            socket.set_recv_buffer_size(buffer).unwrap();
+        }
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1024).unwrap();
+        drop(inside);
         let addr = listener.local_addr().unwrap();
         runtime.spawn(serve(tls.clone(), listener));
         Self { addr, tls, runtime }
