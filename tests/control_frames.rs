@@ -6,7 +6,10 @@ mod testbed;
 #[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use judge::{Then, alone, at_most, ends_properly_h2, everywhere, is_notified_within, start_h2};
 use wire::{Frame, H2, kind, setting};
@@ -18,11 +21,13 @@ const LONG: Duration = Duration::from_secs(10);
 /// One frame, and how many of them each write has.
 type Flood = (fn() -> Frame, usize);
 
-const FLOODS: [(&str, Flood); 11] = [
+const FLOODS: [(&str, Flood); 13] = [
     ("a PING", (ping, 1)),
+    ("8 PINGs", (ping, 8)),
     ("1,000 PINGs", (ping, 1000)),
     ("a PING's answer", (|| Frame::ping_ack([7; 8]), 1)),
     ("SETTINGS", (settings, 1)),
+    ("20 SETTINGS", (settings, 20)),
     ("1,000 SETTINGS", (settings, 1000)),
     ("a WINDOW_UPDATE", (window_update, 1)),
     ("1,000 WINDOW_UPDATEs", (window_update, 1000)),
@@ -100,37 +105,39 @@ fn nor_one_that_has_never_asked() {
     );
 }
 
+/// Whether the clients have asked for something, and whether they answer the server's PINGs: who
+/// waits for an answer may wait for ever.
+const CLIENTS: [(&str, (bool, bool)); 4] = [
+    ("idle", (true, true)),
+    ("idle, no answers", (true, false)),
+    ("never asked", (false, true)),
+    ("never asked, no answers", (false, false)),
+];
+
 #[test]
 fn they_hold_up_no_shutdown() {
-    let floods_at_once = FLOODS.map(|(_, flood)| flood);
-    alone(
-        &["--shutdown-timeout-ms", "8000"],
-        &[("", ())],
-        |bed, version, ()| {
-            let mut clients = Vec::new();
-            for flood in floods_at_once {
-                for asks in [true, false] {
-                    let mut h2 = start_h2(&bed, version);
-                    if asks {
-                        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
-                    }
-                    clients.push((h2, flood));
-                }
+    let options = ["--no-ping", "--shutdown-timeout-ms", "8000"];
+    alone(&options, &CLIENTS, |bed, version, (asked, answers)| {
+        let mut clients = FLOODS.map(|(_, flood)| {
+            let mut h2 = start_h2(&bed, version);
+            h2.options.auto_ping_ack = *answers;
+            if *asked {
+                assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
             }
-            let all = clients.len() as u64;
-            std::thread::scope(|scope| {
-                for (h2, flood) in &mut clients {
-                    scope.spawn(|| {
-                        floods(h2, *flood, LONG);
-                        ends_properly_h2(h2, Then::Closes);
-                    });
-                }
-                std::thread::sleep(Duration::from_millis(300));
-                let exit = bed.stop(LONG);
-                assert!(exit.took <= LAME_DUCK + at_most(TIMEOUT), "{exit:?}");
-                assert!(!exit.report().contains("(deadline reached)"), "{exit:?}");
-                assert_eq!(exit.count("clean"), all, "{exit:?}");
-            });
-        },
-    );
+            (h2, flood)
+        });
+        thread::scope(|scope| {
+            for (h2, flood) in &mut clients {
+                scope.spawn(|| {
+                    floods(h2, *flood, LONG);
+                    ends_properly_h2(h2, Then::Closes);
+                });
+            }
+            thread::sleep(Duration::from_millis(500));
+            let exit = bed.stop(2 * LONG);
+            assert!(!exit.report().contains("(deadline reached)"), "{exit:?}");
+            assert!(exit.took <= LAME_DUCK + at_most(TIMEOUT), "{exit:?}");
+            assert_eq!(exit.count("clean"), FLOODS.len() as u64, "{exit:?}");
+        });
+    });
 }

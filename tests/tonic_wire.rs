@@ -1,5 +1,5 @@
-//! gRPC answers larger than the HTTP/2 window: a unary answer is one message, which the server has
-//! handed on at once, and its status comes behind it.
+//! tonic, as seen on the wire: unary answers larger than the HTTP/2 window, which the server has
+//! handed on at once, with their status behind them, and what an idle client is told.
 
 #[path = "testbed/judge.rs"]
 mod judge;
@@ -203,6 +203,27 @@ fn and_across_the_keep_alive_time_out() {
             is_notified_within(&ending, since, (timeout / 2, at_most(timeout)));
         },
     );
+}
+
+#[test]
+fn an_idle_client_is_told_once_and_exactly() {
+    let ends: [(&str, fn(&Within)); 2] = [
+        ("keep-alive", |_| {}),
+        ("draining", |server| server.tls.shutdown()),
+    ];
+    for (name, end) in ends {
+        both(
+            |builder| builder.keep_alive_timeout(Duration::from_millis(1500)),
+            |server, version| {
+                let (mut h2, stream) = calls(server, version);
+                h2.open(stream, LENGTH as u32).unwrap();
+                assert!(h2.wait_stream(stream, LONG).is_complete(), "{h2:?}");
+                end(server);
+                ends_properly_h2(&mut h2, Then::Closes);
+                assert_eq!(h2.goaways(), [(stream, 0)], "{name}: {h2:?}");
+            },
+        );
+    }
 }
 
 #[test]
