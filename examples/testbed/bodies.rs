@@ -7,14 +7,24 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
     stream::{iter, once, unfold},
 };
 use http_body::{Frame, SizeHint};
-use tokio::time::{interval, sleep};
+use http_body_util::StreamBody;
+use tokio::{
+    sync::mpsc,
+    time::{interval, sleep},
+};
+
+/// The trailer that says what was sent.
+pub(crate) const SUM: HeaderName = HeaderName::from_static("x-sum");
 
 const CHUNK: usize = 16 * 1024;
 
@@ -91,6 +101,31 @@ pub(crate) fn slow(chunks: u64, pause: Duration) -> Body {
         (sent < chunks).then(|| (Ok::<_, Infallible>(xs(1024)), sent + 1))
     });
     Body::from_stream(body)
+}
+
+/// So many chunks of `size`, which all wait in a channel already.
+pub(crate) fn channel(chunks: usize, size: usize) -> Body {
+    let (sender, receiver) = mpsc::channel(chunks.max(1));
+    let chunk = Bytes::from(vec![b'x'; size]);
+    for _ in 0..chunks {
+        // There is room for each of them.
+        let _ = sender.try_send(chunk.clone());
+    }
+    let body = unfold(receiver, |mut receiver| async move {
+        let chunk = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(chunk), receiver))
+    });
+    Body::from_stream(body)
+}
+
+/// So many `x`, then a trailer with the sum of all bytes.
+pub(crate) fn summed(length: u64) -> Body {
+    let sum = HeaderValue::from(length.saturating_mul(b'x'.into()));
+    let trailers = HeaderMap::from_iter([(SUM, sum)]);
+    let trailers = once(async { Ok(Frame::trailers(trailers)) });
+    let frames = Xs::unsized_(length).into_data_stream();
+    let frames = frames.map(|data| data.map(Frame::data));
+    Body::new(StreamBody::new(frames.chain(trailers)))
 }
 
 /// 4 KiB, then an error.

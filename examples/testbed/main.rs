@@ -10,7 +10,7 @@
 //! error; `RUST_LOG` sets how much.
 //!
 //! `settings` has the options, `tls` the certificate, `routes` the endpoints, `bodies` the bodies
-//! that end as they should and those that don't.
+//! that end as they should and those that don't, `tunnel` what CONNECT asks for.
 
 mod bodies;
 #[path = "../common/command_line.rs"]
@@ -26,7 +26,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, routing::get};
 use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TlsConnection};
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpListener;
@@ -76,22 +76,24 @@ async fn run(settings: &Settings) -> Result<Report, String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
     say(format_args!("listening on {address}"));
-    serve(settings.server, &tls, listener, app)
+    serve(settings, &tls, listener, app)
         .await
         .map_err(|error| format!("{address} can no longer be listened on: {error}"))
 }
 
 async fn serve(
-    server: Server,
+    settings: &Settings,
     tls: &GracefulTls,
     listener: TcpListener,
     app: Router,
 ) -> io::Result<Report> {
-    match server {
+    match settings.server {
         Server::Hyper => return tls.serve(listener, app).await,
         Server::Axum => {
             let app = app
                 .layer(GracefulTlsLayer)
+                // The layer sees only what was there before it.
+                .route("/outside", get(routes::HELLO))
                 .into_make_service_with_connect_info::<TlsConnection>();
             axum::serve(tls.listener(listener), app)
                 .with_graceful_shutdown(tls.draining())
@@ -102,11 +104,18 @@ async fn serve(
             let builder = server.http_builder();
             let mut http2 = builder.http2();
             http2.timer(TokioTimer::new()).enable_connect_protocol();
-            http2.keep_alive_interval(PING).keep_alive_timeout(PING);
+            http2
+                .keep_alive_interval(ping(settings))
+                .keep_alive_timeout(PING);
             server.serve(app.into_make_service()).await?;
         }
     }
     Ok(tls.closed().await)
+}
+
+/// How often HTTP/2 clients are asked whether they are there.
+fn ping(settings: &Settings) -> Option<Duration> {
+    (!settings.no_ping).then_some(PING)
 }
 
 fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
@@ -115,7 +124,7 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
         .shutdown_timeout(settings.shutdown_timeout)
         .plain_http(settings.plain_http.into())
         .http2(|h2| {
-            h2.keep_alive_interval(PING)
+            h2.keep_alive_interval(ping(settings))
                 .keep_alive_timeout(PING)
                 .enable_connect_protocol();
         });

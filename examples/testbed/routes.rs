@@ -1,5 +1,9 @@
 //! The endpoints.
 
+// Whoever takes this file from elsewhere takes that one with it.
+#[path = "tunnel.rs"]
+mod tunnel;
+
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
@@ -11,7 +15,7 @@ use axum::{
     },
     http::{
         StatusCode,
-        header::{CONNECTION, CONTENT_LENGTH},
+        header::{CONNECTION, CONTENT_LENGTH, TRAILER},
     },
     response::{
         IntoResponse, Response,
@@ -28,22 +32,30 @@ use tokio_rustls::rustls::ProtocolVersion;
 
 use super::bodies::{self, Xs};
 
+pub(crate) const HELLO: &str = "hello\n";
+
 const CLOSE: [(axum::http::HeaderName, &str); 1] = [(CONNECTION, "close")];
 
 pub(crate) fn router(tls: GracefulTls) -> Router {
     Router::new()
-        .route("/", get("hello\n"))
+        .route("/", get(HELLO))
         .route("/bytes/{n}", get(bytes))
+        .route("/full/{n}", get(full))
         .route("/chunked/{n}", get(chunked))
         .route("/slow/{chunks}/{ms}", get(slow))
+        .route("/channel/{chunks}/{size}", get(channel))
+        .route("/trailers/{n}", get(trailers))
+        .route("/status/{code}", get(status))
         .route("/error-mid-body", get(error_mid_body))
         .route("/error-mid-body-len", get(error_mid_body_len))
         .route("/panic", get(panics))
         .route("/panic-mid-body", get(panic_mid_body))
         .route("/ignore-body", post((CLOSE, "ignored\n")))
+        .route("/early/{ms}", post(early))
         .route("/unread/{n}", post(bytes))
         .route("/echo-len", post(echo_len))
-        .route("/sleep/{ms}", get(sleeps))
+        .route("/echo", post(echo))
+        .route("/sleep/{ms}", get(sleeps).post(reads_and_sleeps))
         .route("/close", get((CLOSE, "bye\n")))
         .route("/sse", get(sse))
         .route("/sse-polite", get(sse_polite))
@@ -51,7 +63,7 @@ pub(crate) fn router(tls: GracefulTls) -> Router {
         .route("/ws", any(ws))
         .route("/tls", get(facts))
         .route("/ready", get(ready))
-        .fallback((StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .fallback(tunnel::or_not_found)
         .with_state(tls)
 }
 
@@ -60,12 +72,35 @@ async fn bytes(Path(n): Path<u64>) -> Body {
     Xs::sized(n)
 }
 
+async fn full(Path(n): Path<usize>) -> Vec<u8> {
+    vec![b'x'; n]
+}
+
 async fn chunked(Path(n): Path<u64>) -> Body {
     Xs::unsized_(n)
 }
 
 async fn slow(Path((chunks, ms)): Path<(u64, u64)>) -> Body {
     bodies::slow(chunks, Duration::from_millis(ms))
+}
+
+async fn channel(Path((chunks, size)): Path<(usize, usize)>) -> Body {
+    bodies::channel(chunks, size)
+}
+
+/// Over HTTP/1 the trailer has to be asked for, by `TE: trailers` (RFC 9110 6.5.1).
+async fn trailers(Path(n): Path<u64>) -> impl IntoResponse {
+    ([(TRAILER, bodies::SUM)], bodies::summed(n))
+}
+
+/// Not those below 200, which are no answer.
+async fn status(Path(code): Path<u16>) -> Result<Response, StatusCode> {
+    let status = StatusCode::from_u16(code).map_err(|_| StatusCode::BAD_REQUEST)?;
+    match code {
+        ..200 => Err(StatusCode::BAD_REQUEST),
+        204 | 304 => Ok(status.into_response()),
+        _ => Ok((status, format!("{status}\n")).into_response()),
+    }
 }
 
 async fn error_mid_body() -> Body {
@@ -84,19 +119,49 @@ async fn panic_mid_body() -> Body {
     bodies::panicking()
 }
 
-/// Counts instead of collecting, so that no limit is needed.
-async fn echo_len(mut body: Body) -> Result<String, (StatusCode, String)> {
+/// Reads on behind the answer, as slowly as it is told.
+async fn early(Path(ms): Path<u64>, body: Body) -> (StatusCode, &'static str) {
+    tokio::spawn(read(body, Duration::from_millis(ms)));
+    (StatusCode::ACCEPTED, "accepted\n")
+}
+
+async fn echo_len(body: Body) -> Result<String, (StatusCode, String)> {
+    let length = read(body, Duration::ZERO).await.map_err(unreadable)?;
+    Ok(length.to_string())
+}
+
+async fn echo(body: Body) -> Body {
+    body
+}
+
+/// Reads a body to its end, with `pause` after each part, and says how long it was. It counts
+/// instead of collecting, so that no limit is needed.
+async fn read(mut body: Body, pause: Duration) -> Result<usize, axum::Error> {
     let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")))?;
-        length += frame.data_ref().map_or(0, bytes::Bytes::len);
+        length += frame?.data_ref().map_or(0, bytes::Bytes::len);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
     }
-    Ok(length.to_string())
+    Ok(length)
+}
+
+fn unreadable(error: axum::Error) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, format!("{error}\n"))
 }
 
 async fn sleeps(Path(ms): Path<u64>) -> &'static str {
     sleep(Duration::from_millis(ms)).await;
     "slept\n"
+}
+
+async fn reads_and_sleeps(
+    path: Path<u64>,
+    body: Body,
+) -> Result<&'static str, (StatusCode, String)> {
+    read(body, Duration::ZERO).await.map_err(unreadable)?;
+    Ok(sleeps(path).await)
 }
 
 async fn sse() -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -115,11 +180,11 @@ fn event(count: u64) -> Result<Event, Infallible> {
 }
 
 async fn ws(connection: TlsConnection, upgrade: WebSocketUpgrade) -> Response {
-    upgrade.on_upgrade(move |socket| echo(socket, connection))
+    upgrade.on_upgrade(move |socket| echo_messages(socket, connection))
 }
 
 /// Echoes until the client closes or draining starts; then waits for the client to close too.
-async fn echo(mut socket: WebSocket, connection: TlsConnection) {
+async fn echo_messages(mut socket: WebSocket, connection: TlsConnection) {
     let mut draining = std::pin::pin!(connection.draining());
     loop {
         let message = tokio::select! {

@@ -63,6 +63,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) drain_connections: Option<usize>,
 
+    /// Send no HTTP/2 PINGs; otherwise one each second, which has to be answered within a second
+    #[arg(long)]
+    pub(crate) no_ping: bool,
+
     /// What a client that speaks plain HTTP is told
     #[arg(long, value_enum, default_value_t = PlainHttpAnswer::BadRequest)]
     pub(crate) plain_http: PlainHttpAnswer,

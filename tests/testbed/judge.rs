@@ -13,7 +13,9 @@ use std::{
 
 use crate::{
     testbed::{self, Testbed},
-    wire::{Client, Connection, Ending, H2, H2Options, Layer, Options, Response, Version},
+    wire::{
+        Client, Connection, Ending, H2, H2Options, H2Stream, Layer, Options, Response, Version,
+    },
 };
 
 /// For what takes no time, on a busy machine; well below every time-out that it could be taken for.
@@ -81,6 +83,36 @@ pub fn on<C: Sync>(
     }
 }
 
+/// Runs every case against every server, in both versions of TLS, each with a testbed of its own
+/// that it may shut down, and all at once.
+pub fn alone<C: Sync>(
+    options: &[&str],
+    cases: &[(&str, C)],
+    run: impl Fn(Testbed, Version, &C) + Sync,
+) {
+    thread::scope(|scope| {
+        for server in testbed::servers() {
+            for version in Version::BOTH {
+                for (name, case) in cases {
+                    let run = &run;
+                    thread::Builder::new()
+                        .name(format!("{server}, {version:?}, {name}"))
+                        .spawn_scoped(scope, move || {
+                            run(Testbed::start(server, options), version, case)
+                        })
+                        .unwrap();
+                }
+            }
+        }
+    });
+}
+
+/// How late what `timeout` bounds may be: it may be noticed a quarter of it late, on a machine that
+/// has a second of other things to do.
+pub fn at_most(timeout: Duration) -> Duration {
+    timeout + timeout / 4 + PROMPT
+}
+
 /// A client that speaks HTTP/1.1 and says so.
 pub fn connect(bed: &Testbed, version: Version) -> Client {
     let options = Options::new().version(version).http1();
@@ -98,6 +130,27 @@ pub fn connect_h2(bed: &Testbed, version: Version) -> H2 {
 pub fn start_h2(bed: &Testbed, version: Version) -> H2 {
     let options = Options::new().version(version).h2();
     H2::connect_with(bed.addr, &options, H2Options::default()).unwrap()
+}
+
+/// An HTTP/2 client that has sent preface and SETTINGS, and opens no window by itself.
+pub fn start_h2_window(bed: &Testbed, version: Version, initial: u32) -> H2 {
+    let options = Options::new().version(version).h2();
+    H2::connect_with(bed.addr, &options, H2Options::window(initial)).unwrap()
+}
+
+/// The fields of a request over HTTP/2.
+pub fn fields<'a>(method: &'a str, path: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        (":method", method),
+        (":scheme", "https"),
+        (":authority", "localhost"),
+        (":path", path),
+    ]
+}
+
+/// A complete 200 with so many bytes, over HTTP/2.
+pub fn is_whole_h2(answer: &H2Stream, length: usize) -> bool {
+    answer.status == Some(200) && answer.is_complete() && answer.body.len() == length
 }
 
 pub fn get(path: &str) -> String {

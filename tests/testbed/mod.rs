@@ -90,9 +90,23 @@ impl Testbed {
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
+        self.signal("TERM");
+    }
+
+    /// Lets the process do nothing, as if the machine were busy elsewhere, until it may go on.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id();
         let sent = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {pid}")])
+            .args(["-c", &format!("kill -{name} {pid}")])
             .status();
         assert!(sent.unwrap().success());
     }

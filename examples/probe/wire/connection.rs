@@ -141,6 +141,11 @@ impl<L: Layer> Connection<L> {
         self.write(bytes.as_ref(), self.deadline())
     }
 
+    /// Like `send_raw`, but gives up with `TimedOut` when the server has not read for so long.
+    pub fn send_raw_for(&mut self, bytes: impl AsRef<[u8]>, timeout: Duration) -> io::Result<()> {
+        self.write(bytes.as_ref(), Instant::now() + timeout)
+    }
+
     /// Sends an application_data record which nothing can decrypt.
     pub fn send_corrupt_record(&mut self) -> io::Result<()> {
         self.story.note("> a corrupt record");
@@ -214,6 +219,27 @@ impl<L: Layer> Connection<L> {
                 return done(self);
             }
         }
+    }
+
+    /// Reads from the socket once each `pause`, at most [`Options::read_chunk`] bytes, until `done`,
+    /// which is asked before every read; `false` if that never came to be.
+    pub fn read_paced(
+        &mut self,
+        pause: Duration,
+        timeout: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let deadline = Instant::now() + timeout;
+        while !done(self) {
+            // A record that was read already takes nothing from the socket.
+            if !self.layer.has_more() {
+                thread::sleep(pause);
+            }
+            if self.pump(deadline) == Pumped::Ended || Instant::now() >= deadline {
+                return done(self);
+            }
+        }
+        true
     }
 
     /// Takes the unread plaintext, waiting for some if there is none; empty if none came.

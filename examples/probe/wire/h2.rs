@@ -43,6 +43,15 @@ impl Default for H2Options {
 }
 
 impl H2Options {
+    /// Opens no window but by [`H2::open`], each stream's being so large at first.
+    pub fn window(initial: u32) -> Self {
+        Self {
+            auto_window_update: false,
+            settings: vec![(setting::INITIAL_WINDOW_SIZE, initial)],
+            ..Self::default()
+        }
+    }
+
     /// Answers nothing: no PING, no SETTINGS, no WINDOW_UPDATE.
     pub fn silent() -> Self {
         Self {
@@ -195,6 +204,14 @@ impl<L: Layer> H2<L> {
                 return Ok(sent);
             }
         }
+    }
+
+    /// Lets the server send so much more on a stream, and on the connection, in one write.
+    pub fn open(&mut self, stream: u32, by: u32) -> io::Result<()> {
+        self.send_frames(&[
+            Frame::window_update(0, by),
+            Frame::window_update(stream, by),
+        ])
     }
 
     /// What flow control lets the client send on a stream.

@@ -1,0 +1,148 @@
+//! Uploads that go on after their answer: they are in use for as long as they move.
+
+#[path = "testbed/judge.rs"]
+mod judge;
+mod testbed;
+#[path = "../examples/probe/wire/mod.rs"]
+mod wire;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use judge::{
+    Then, alone, at_most, connect, ends_properly, ends_properly_h2, everywhere, is_hello,
+    is_notified_within, post, start_h2,
+};
+use testbed::{Exit, Testbed};
+use wire::{Client, H2, Version};
+
+const KEEP_ALIVE: Duration = Duration::from_millis(1000);
+const OPTIONS: [&str; 2] = ["--header-timeout-ms", "1000"];
+const LONG: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_millis(100);
+/// How often the trickle drips: for longer than three keep-alive time-outs.
+const DRIPS: usize = 35;
+
+/// How much each drip is.
+const SIZES: [(&str, usize); 2] = [("10 bytes", 10), ("4 KiB", 4 << 10)];
+
+/// An upload whose answer has come already.
+fn early(bed: &Testbed, version: Version, length: usize) -> Client {
+    let mut client = connect(bed, version);
+    client.send(post("/early/5", length)).unwrap();
+    let answer = client.read_response().unwrap();
+    assert!(answer.status == 202 && answer.complete, "{client:?}");
+    client
+}
+
+/// Uploads the rest, which nothing may end before.
+fn trickles(client: &mut Client, size: usize) {
+    for _ in 0..DRIPS {
+        client.pump_until(BEAT, |client| client.close_notified());
+        assert!(client.ending().is_still_open(), "{client:?}");
+        assert!(!client.close_notified(), "{client:?}");
+        client.send("u".repeat(size)).unwrap();
+    }
+}
+
+fn early_h2(bed: &Testbed, version: Version) -> (H2, u32) {
+    let mut h2 = start_h2(bed, version);
+    let stream = h2.post("/early/5").unwrap();
+    let answer = h2.wait_status(stream, LONG);
+    assert!(answer.status == Some(202), "{h2:?}");
+    (h2, stream)
+}
+
+fn trickles_h2(h2: &mut H2, stream: u32, size: usize) {
+    for n in 1..=DRIPS {
+        h2.pump_until(BEAT, |h2| h2.conn.close_notified());
+        let living = h2.conn.ending().is_still_open() && !h2.conn.close_notified();
+        assert!(living && h2.stream(stream).reset.is_none(), "{h2:?}");
+        h2.data(stream, &vec![b'u'; size], n == DRIPS).unwrap();
+    }
+    let answer = h2.wait_stream(stream, LONG);
+    assert!(
+        answer.is_complete() && answer.text() == "accepted\n",
+        "{h2:?}"
+    );
+}
+
+#[test]
+fn they_outlive_the_keep_alive_time_out() {
+    everywhere(&OPTIONS, &SIZES, |bed, version, size| {
+        let mut client = early(bed, version, DRIPS * size);
+        trickles(&mut client, *size);
+        assert!(is_hello(&client.get("/").unwrap(), "hello\n"), "{client:?}");
+        let since = client.now();
+        let ending = ends_properly(&mut client, Then::Closes);
+        is_notified_within(&ending, since, (KEEP_ALIVE / 2, at_most(KEEP_ALIVE)));
+    });
+}
+
+#[test]
+fn so_they_do_over_http2() {
+    everywhere(&OPTIONS, &SIZES, |bed, version, size| {
+        let (mut h2, stream) = early_h2(bed, version);
+        trickles_h2(&mut h2, stream, *size);
+        assert_eq!(h2.h2_get("/").unwrap().text(), "hello\n", "{h2:?}");
+        let since = h2.conn.now();
+        let ending = ends_properly_h2(&mut h2, Then::Closes);
+        is_notified_within(&ending, since, (KEEP_ALIVE / 2, at_most(KEEP_ALIVE)));
+    });
+}
+
+/// The shutdown waited for the upload, and for nothing else.
+fn waited(exit: &Exit, since: Instant) {
+    let took = since.elapsed();
+    assert!(took >= BEAT * DRIPS as u32, "{took:?}: {exit:?}");
+    assert_eq!(exit.count("clean"), 1, "{exit:?}");
+    assert!(!exit.report().contains("(deadline reached)"), "{exit:?}");
+}
+
+#[test]
+fn they_go_on_when_draining_has_begun() {
+    alone(&[], &SIZES, |bed, version, size| {
+        let mut client = early(&bed, version, DRIPS * size);
+        let since = Instant::now();
+        bed.terminate();
+        trickles(&mut client, *size);
+        ends_properly(&mut client, Then::Closes);
+        waited(&bed.wait(LONG), since);
+    });
+}
+
+#[test]
+fn so_they_do_over_http2_when_draining_has_begun() {
+    alone(&[], &SIZES, |bed, version, size| {
+        let (mut h2, stream) = early_h2(&bed, version);
+        let since = Instant::now();
+        bed.terminate();
+        trickles_h2(&mut h2, stream, *size);
+        ends_properly_h2(&mut h2, Then::Closes);
+        waited(&bed.wait(LONG), since);
+    });
+}
+
+/// An upload that stops moving is let go.
+#[test]
+fn an_upload_that_stops_is_not_in_use() {
+    let options = [OPTIONS[0], OPTIONS[1], "--write-timeout-ms", "1000"];
+    everywhere(&options, &[("", ())], |bed, version, ()| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut client = early(bed, version, 1000);
+                client.send("u").unwrap();
+                let since = client.now();
+                let ending = ends_properly(&mut client, Then::Closes);
+                is_notified_within(&ending, since, (Duration::ZERO, at_most(2 * KEEP_ALIVE)));
+            });
+            let (mut h2, stream) = early_h2(bed, version);
+            h2.data(stream, b"u", false).unwrap();
+            let since = h2.conn.now();
+            let ending = ends_properly_h2(&mut h2, Then::Closes);
+            is_notified_within(&ending, since, (Duration::ZERO, at_most(2 * KEEP_ALIVE)));
+        });
+    });
+}
