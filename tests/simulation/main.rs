@@ -63,11 +63,16 @@ fn check(seed: u64, printed: bool) -> Vec<String> {
 fn every_seed_ends_as_it_should() {
     prepare();
     let failed = match number("SEED") {
-        Some(seed) => check(seed, true),
+        Some(seed) => check_one(seed),
         None => check_all(number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(300)),
     };
-    failed.iter().for_each(|line| println!("{line}"));
     assert!(failed.is_empty(), "{} failures, see above", failed.len());
+}
+
+fn check_one(seed: u64) -> Vec<String> {
+    let lines = check(seed, true);
+    lines.iter().for_each(|line| println!("{line}"));
+    lines
 }
 
 /// Runs the seeds on all cores, until enough have failed.
@@ -84,6 +89,7 @@ fn check_all(first: u64, count: u64) -> Vec<String> {
                         return;
                     }
                     let lines = check(seed, false);
+                    lines.iter().for_each(|line| println!("{line}"));
                     failed.lock().unwrap().extend(lines);
                 }
             });
@@ -95,7 +101,7 @@ fn check_all(first: u64, count: u64) -> Vec<String> {
 #[test]
 fn a_seed_means_the_same_each_time() {
     prepare();
-    for seed in 0..30 {
+    for seed in 0..number("TWICE").unwrap_or(30) {
         let (first, second) = (run::run(seed, false), run::run(seed, false));
         assert_eq!(first.hash, second.hash, "seed {seed} has two traces");
     }

@@ -97,7 +97,9 @@ async fn scene(mut rng: Rng) -> Facts {
     let world = World::default();
     let (listener, queue) = mpsc::unbounded_channel();
     let handlers = Handlers(world.clone());
-    let server = tokio::spawn(kind.run(tls.clone(), Listener(queue), handlers));
+    let draining = CancellationToken::new();
+    let serving = kind.run(tls.clone(), Listener(queue), handlers, draining.clone());
+    let server = tokio::spawn(serving);
 
     let over = CancellationToken::new();
     let clients: Vec<_> = (0..rng.usize(1..=4))
@@ -115,7 +117,7 @@ async fn scene(mut rng: Rng) -> Facts {
             (plan, nature, link, tokio::spawn(client))
         })
         .collect();
-    let phases = tokio::spawn(watch_phases(tls.clone()));
+    let phases = tokio::spawn(watch_phases(tls.clone(), draining));
     drop(listener);
 
     sleep_until(start + settings.shutdown_at).await;
@@ -180,7 +182,10 @@ async fn connect(
     Client::new(conn, plan, client, over).run().await
 }
 
-async fn watch_phases(tls: GracefulTls) -> BTreeMap<Phase, Stamp> {
+/// Notes when each phase came, and tells the loops that it is time to drain.
+///
+/// One task for all: tokio's `watch` wakes those who wait in an order that no seed determines.
+async fn watch_phases(tls: GracefulTls, draining: CancellationToken) -> BTreeMap<Phase, Stamp> {
     let mut phases = BTreeMap::new();
     for phase in [
         Phase::LameDuck,
@@ -189,7 +194,10 @@ async fn watch_phases(tls: GracefulTls) -> BTreeMap<Phase, Stamp> {
         Phase::Closed,
     ] {
         if timeout(END, tls.reached(phase)).await.is_ok() {
-            phases.insert(phase, trace::event(usize::MAX, "phase", phase as u64));
+            phases.insert(phase, trace::now());
+        }
+        if phase == Phase::Draining {
+            draining.cancel();
         }
     }
     phases

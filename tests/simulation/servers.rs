@@ -15,6 +15,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::{
@@ -84,19 +85,31 @@ impl Kind {
         }
     }
 
-    pub async fn run(self, tls: GracefulTls, listener: Listener, handlers: Handlers) -> Report {
+    /// Serves until the shutdown is over; `draining` says when that begins.
+    pub async fn run(
+        self,
+        tls: GracefulTls,
+        listener: Listener,
+        handlers: Handlers,
+        draining: CancellationToken,
+    ) -> Report {
         if self.driver == Driver::Serve {
             return tls.serve(listener, handlers).await.unwrap();
         }
         let mut incoming = tls.incoming(listener);
         while let Some(stream) = incoming.next().await.unwrap() {
-            tokio::spawn(self.serve(tls.clone(), stream, handlers.clone()));
+            tokio::spawn(self.serve(draining.clone(), stream, handlers.clone()));
         }
         drop(incoming);
         tls.closed().await
     }
 
-    async fn serve(self, tls: GracefulTls, stream: GracefulStream<ServerEnd>, handlers: Handlers) {
+    async fn serve(
+        self,
+        draining: CancellationToken,
+        stream: GracefulStream<ServerEnd>,
+        handlers: Handlers,
+    ) {
         let connection = stream.connection().clone();
         match self.layer {
             true => {
@@ -105,14 +118,18 @@ impl Kind {
                     request.extensions_mut().insert(connection.clone());
                     request
                 });
-                self.drive(tls, stream, service).await;
+                self.drive(draining, stream, service).await;
             }
-            false => self.drive(tls, stream, handlers).await,
+            false => self.drive(draining, stream, handlers).await,
         }
     }
 
-    async fn drive<S, B>(self, tls: GracefulTls, stream: GracefulStream<ServerEnd>, service: S)
-    where
+    async fn drive<S, B>(
+        self,
+        draining: CancellationToken,
+        stream: GracefulStream<ServerEnd>,
+        service: S,
+    ) where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,
         S::Error: Into<BoxError>,
@@ -131,7 +148,7 @@ impl Kind {
                     tokio::select! {
                         biased;
                         _ = connection.as_mut() => return,
-                        () = tls.draining() => connection.as_mut().graceful_shutdown(),
+                        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
                     }
                 }
                 let _ = connection.await;

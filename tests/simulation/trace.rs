@@ -20,9 +20,13 @@ impl fmt::Display for Stamp {
     }
 }
 
+/// More than any run needs: one that goes on spins.
+const MOST: u64 = 20_000_000;
+
 struct Trace {
     start: Instant,
     seq: u64,
+    polls: u64,
     hash: u64,
     printed: bool,
 }
@@ -36,6 +40,7 @@ pub fn begin(printed: bool) {
     let trace = Trace {
         start: Instant::now(),
         seq: 0,
+        polls: 0,
         hash: 0xcbf2_9ce4_8422_2325,
         printed,
     };
@@ -60,6 +65,7 @@ pub fn event(conn: usize, what: &'static str, number: u64) -> Stamp {
             return Stamp::default();
         };
         trace.seq += 1;
+        trace.check();
         let stamp = Stamp {
             at: trace.start.elapsed(),
             seq: trace.seq,
@@ -78,7 +84,34 @@ pub fn event(conn: usize, what: &'static str, number: u64) -> Stamp {
     })
 }
 
+/// The time, for what is no event: its order among those of the same moment means nothing.
+pub fn now() -> Stamp {
+    TRACE.with(|trace| {
+        let trace = trace.borrow();
+        trace.as_ref().map_or_else(Stamp::default, |trace| Stamp {
+            at: trace.start.elapsed(),
+            seq: trace.seq,
+        })
+    })
+}
+
+/// Counts what is no event: a poll that came to nothing.
+pub fn poll() {
+    TRACE.with(|trace| {
+        if let Some(trace) = trace.borrow_mut().as_mut() {
+            trace.polls += 1;
+            trace.check();
+        }
+    });
+}
+
 impl Trace {
+    /// Ends a task that spins, and so the next one.
+    fn check(&self) {
+        let spins = self.polls + self.seq > MOST && !std::thread::panicking();
+        assert!(!spins, "this run spins");
+    }
+
     fn mix(&mut self, word: u64) {
         self.hash = (self.hash ^ word)
             .wrapping_mul(0x0100_0000_01b3)

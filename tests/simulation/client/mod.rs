@@ -120,8 +120,8 @@ impl Client {
             reading: Reading::Eager,
             allowance: 0,
             read_tick: None,
-            flood_tick: plan.flood.map(|(every, ..)| Tick::new(every)),
-            window_tick: plan.window_tick.map(|(every, _)| Tick::new(every)),
+            flood_tick: None,
+            window_tick: None,
             last: Instant::now(),
             plan,
         }
@@ -191,9 +191,6 @@ impl Client {
                 self.allowance = n;
                 self.receive();
             }
-        }
-        if self.seen.handshake.is_none() || self.seen.own(Own::Notify).is_some() {
-            return;
         }
         if self.flood_tick.as_mut().is_some_and(Tick::strikes) {
             if let Some((_, n, what)) = self.plan.flood {
@@ -296,6 +293,8 @@ impl Client {
     fn shaken(&mut self) {
         self.seen.handshake = Some(event(self.conn, "client's handshake is over", 0));
         self.last = Instant::now();
+        self.flood_tick = self.plan.flood.map(|(every, ..)| Tick::new(every));
+        self.window_tick = self.plan.window_tick.map(|(every, _)| Tick::new(every));
         if self.plan.http2 {
             self.say(&http2::preface(self.plan.window));
         }
@@ -455,6 +454,7 @@ impl Client {
 
     fn notify(&mut self) {
         self.did(Own::Notify);
+        (self.flood_tick, self.window_tick) = (None, None);
         self.tls.send_close_notify();
         self.encrypt();
         self.seen.own_notify = Some(self.produced);

@@ -178,6 +178,7 @@ impl AsyncRead for ServerEnd {
             Received::Fin => Poll::Ready(Ok(())),
             Received::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Received::Nothing => {
+                crate::trace::poll();
                 state.ends[Server as usize].reader = Some(cx.waker().clone());
                 Poll::Pending
             }
@@ -211,6 +212,7 @@ impl AsyncWrite for ServerEnd {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        crate::trace::poll();
         Poll::Ready(Ok(()))
     }
 
