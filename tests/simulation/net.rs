@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub use self::{
     ends::{ClientEnd, Received, ServerEnd},
-    log::Log,
+    log::{Log, reached},
 };
 
 /// Which end of a link.

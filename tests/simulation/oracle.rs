@@ -110,17 +110,19 @@ pub fn judge(facts: &Facts) -> Vec<Failure> {
 /// R1. Every ended connection gets close_notify.
 ///
 /// R2 takes back those with a close-delimited answer, or with an alert. It can't be sent to a peer
-/// that takes no bytes or has reset. Without a layer nobody knows how an HTTP/1 answer ends that is
-/// cut short, so that it may be withheld then.
+/// that takes no bytes or has reset. Without a layer nobody knows how an HTTP/1 answer ends, so that
+/// it may be withheld once one has begun.
 fn notify(view: &View<'_>) -> Option<String> {
     let seen = &view.conn.seen;
-    if seen.handshake.is_none() || seen.notify.is_some() || seen.tls_error.is_some() {
+    if !view.shook_hands() || seen.notify.is_some() || seen.tls_error.is_some() {
         return None;
     }
     let settings = &view.facts.settings;
     let patience = settings.write_timeout.min(settings.drain.flush_timeout) * 9 / 10;
-    let unknown = !view.facts.kind.layer && !view.http2() && any_cut(view);
-    if view.left() || view.close_delimited() || view.blocked_for(patience) || unknown {
+    let begun = view.asks().any(|(_, ask)| ask.answer.begun.is_some());
+    let unknown = !view.facts.kind.layer && !view.http2() && (begun || any_cut(view));
+    let took_nothing = view.blocked_for(patience) || view.flush_exhausted();
+    if view.left() || view.close_delimited() || took_nothing || unknown {
         return None;
     }
     seen.fin.map(|fin| format!("a bare FIN at {fin}"))
@@ -174,9 +176,8 @@ fn drain(view: &View<'_>) -> Option<String> {
     let (log, settings) = (&view.conn.log, &view.facts.settings);
     let (reset, dropped) = (log.reset_sent?, log.dropped?);
     log.accepted?;
-    if view.left()
-        || view.blocked_for(settings.drain.flush_timeout.min(settings.write_timeout) * 9 / 10)
-    {
+    let flush = settings.drain.flush_timeout.min(settings.write_timeout) * 9 / 10;
+    if view.left() || view.blocked_for(flush) || view.flush_exhausted() {
         return None;
     }
     let patience = settings
@@ -196,7 +197,7 @@ fn lost(view: &View<'_>) -> Option<String> {
     view.conn.log.accepted?;
     let ended = view.ended()?;
     view.asks().find_map(|(n, ask)| {
-        if ask.answer.is_over() && ask.answer.reset.is_none() {
+        if ask.answer.whole.is_some() {
             return None;
         }
         let begun = ask.answer.begun.is_some();
@@ -219,7 +220,10 @@ fn describe(view: &View<'_>, number: usize, ask: &Ask) -> String {
     };
     let arrived = view.arrived(ask).unwrap_or_default();
     let ended = view.ended().unwrap_or_default();
-    let half_closed = view.notified().map_or("", |_| ", half-closed");
+    let half_closed = match view.notified() {
+        Some(notified) if notified < ended => ", half-closed",
+        _ => "",
+    };
     let reset = answer
         .reset
         .map_or(String::new(), |code| format!(", RST_STREAM {code}"));

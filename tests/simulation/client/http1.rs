@@ -158,6 +158,7 @@ impl Reader {
 
     fn whole(&mut self, now: Stamp, seen: &mut Seen) {
         seen.asks[self.current].answer.whole = Some(now);
+        seen.asks[self.current].answer.ends = seen.read;
         seen.last_answer = Some(now);
         self.current += 1;
         self.state = State::Head;

@@ -184,6 +184,7 @@ impl Reader {
         out: &mut Vec<u8>,
     ) {
         seen.last_answer = Some(now);
+        let read = seen.read;
         let answer = &mut seen.asks[number(stream)].answer;
         answer.last = Some(now);
         answer.framing = Framing::Framed;
@@ -196,6 +197,7 @@ impl Reader {
         }
         if flags & END_STREAM != 0 {
             answer.whole = Some(now);
+            answer.ends = read;
         }
         if kind == DATA && !payload.is_empty() && self.opens {
             let n = payload.len() as u32;

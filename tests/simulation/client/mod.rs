@@ -293,6 +293,8 @@ impl Client {
     fn shaken(&mut self) {
         self.seen.handshake = Some(event(self.conn, "client's handshake is over", 0));
         self.last = Instant::now();
+        self.encrypt();
+        self.seen.shaken = self.produced;
         self.flood_tick = self.plan.flood.map(|(every, ..)| Tick::new(every));
         self.window_tick = self.plan.window_tick.map(|(every, _)| Tick::new(every));
         if self.plan.http2 {

@@ -56,6 +56,8 @@ pub struct Answer {
     pub last: Option<Stamp>,
     /// It ended as its framing says.
     pub whole: Option<Stamp>,
+    /// Where it ended among the server's bytes.
+    pub ends: u64,
     /// RST_STREAM, and its code.
     pub reset: Option<u32>,
     /// It said `Connection: close`, or was HTTP/1.0.
@@ -109,6 +111,8 @@ pub struct Seen {
     pub settings: bool,
     /// What the client did by itself, first to last.
     pub own: Vec<(Own, Stamp)>,
+    /// Where the client's part of the handshake ends among its bytes.
+    pub shaken: u64,
     /// Where its close_notify ends among its bytes.
     pub own_notify: Option<u64>,
     /// Where the last of its bytes that ask for something ends.

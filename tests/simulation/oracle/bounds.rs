@@ -6,7 +6,7 @@ use std::time::Duration;
 use graceful_tls::Phase;
 
 use super::view::View;
-use crate::{run::Facts, trace::Stamp, world::Work};
+use crate::{net::reached, run::Facts, trace::Stamp, world::Work};
 
 /// For what follows from what: tasks that wake one another, timers of a millisecond.
 const SLACK: Duration = Duration::from_millis(500);
@@ -137,14 +137,18 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
     if draining || own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
         return None;
     }
-    let answered = seen.asks.iter().filter_map(|ask| ask.answer.whole).max();
-    let since = answered.unwrap_or(handshake).max(handshake);
-    // The client's clock: what it saw may have been on its way for a while.
+    let asked = || seen.asks.iter().filter(|ask| ask.head.is_some());
+    if asked().any(|ask| ask.answer.whole.is_none()) || asked_at_the_edge(view) {
+        return None;
+    }
+    let shaken = view.conn.log.arrived(seen.shaken).unwrap_or(handshake);
+    let written = asked().filter_map(|ask| reached(&view.conn.log.written, ask.answer.ends));
+    let since = written.max().unwrap_or(shaken).max(shaken);
     let least = view
         .facts
         .settings
         .keep_alive
-        .saturating_sub(travel(view) + Duration::from_millis(5));
+        .saturating_sub(Duration::from_millis(2));
     let waited = ended.at.saturating_sub(since.at);
     (waited < least).then(|| format!("idle since {since}, ended at {ended}"))
 }
@@ -160,4 +164,20 @@ pub fn closed_in_time(facts: &Facts) -> Option<String> {
         settings.lame_duck + settings.shutdown_timeout + teardown(facts) + Duration::from_secs(2);
     let took = closed.at - began.at;
     (took > most).then(|| format!("took {took:?}, of {most:?}"))
+}
+
+/// The last request crossed the end of the keep-alive time: that it was answered is all that it can
+/// expect.
+fn asked_at_the_edge(view: &View<'_>) -> bool {
+    let half = view.facts.settings.keep_alive / 2;
+    let Some((last, ask)) = view.asks().filter(|(_, ask)| ask.head.is_some()).last() else {
+        return false;
+    };
+    let before = view
+        .asks()
+        .take(last)
+        .filter_map(|(_, ask)| ask.answer.whole)
+        .max();
+    let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
+    before.is_some_and(|before| asked.saturating_sub(before.at) > half)
 }

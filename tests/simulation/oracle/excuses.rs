@@ -35,6 +35,10 @@ const EXCUSES: &[(&str, Excuse)] = &[
         unread_before,
     ),
     (
+        "it came behind an answer that had begun without saying so, when draining had begun (R7)",
+        behind_a_last_answer,
+    ),
+    (
         "GOAWAY or REFUSED_STREAM says that it was not processed (RFC 9113 6.8, 8.7)",
         refused,
     ),
@@ -43,6 +47,10 @@ const EXCUSES: &[(&str, Excuse)] = &[
     (
         "every stream waited for the client's windows (R6)",
         all_windows_closed,
+    ),
+    (
+        "all of it is in the client's kernel, and the client does not look",
+        looks_away,
     ),
     ("its upload will never be complete", upload_given_up),
     ("its upload did not move for its time (R6)", upload_stalled),
@@ -82,6 +90,16 @@ fn unread_before(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
     !view.http2() && view.conn.seen.asks[..number].iter().any(unread)
 }
 
+/// R7 speaks of what is in the socket before draining. What comes later, with no answer left that
+/// could say `Connection: close`, HTTP/1 can't refuse.
+fn behind_a_last_answer(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
+    let (Some(draining), Some(arrived)) = (view.phase(Phase::Draining), view.arrived(ask)) else {
+        return false;
+    };
+    let open = |ask: &Ask| ask.answer.whole.is_none_or(|whole| whole > arrived);
+    !view.http2() && draining.at <= arrived.at && view.conn.seen.asks[..number].iter().any(open)
+}
+
 /// By the client's knowledge: a request that did reach a handler all the same is another oracle's.
 fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
     let goaway = view.conn.seen.goaways.iter().map(|(last, _)| *last).min();
@@ -106,6 +124,22 @@ fn all_windows_closed(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool 
         .map_or(Duration::ZERO, |stamp| stamp.at);
     let still = ended.at - progress >= timeout;
     view.http2() && !view.conn.plan.reads_eagerly() && still && !view.anybody_works()
+}
+
+/// Nothing waits for a window, and the server's socket took all.
+fn looks_away(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
+    let lengths = view
+        .conn
+        .seen
+        .asks
+        .iter()
+        .map(|ask| ask.length())
+        .sum::<u64>();
+    let held_back = view.http2() && lengths > u64::from(view.conn.plan.window.min(65_535));
+    let given = view
+        .served(number)
+        .is_some_and(|served| served.work == Work::Given);
+    view.looks_away() && given && !held_back && view.conn.log.blocked.is_none()
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {

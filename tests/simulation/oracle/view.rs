@@ -5,7 +5,10 @@ use std::time::Duration;
 use graceful_tls::Phase;
 
 use crate::{
-    client::seen::{Ask, Framing, Own},
+    client::{
+        plan::{Reading, Step},
+        seen::{Ask, Framing, Own},
+    },
     run::{Conn, Facts},
     trace::Stamp,
     world::{Served, Work},
@@ -70,6 +73,30 @@ impl<'a> View<'a> {
             (Some(_), None) => true,
             (None, _) => false,
         }
+    }
+
+    /// The client's part of the handshake was in the server's kernel before the end.
+    pub fn shook_hands(&self) -> bool {
+        let arrived = self.conn.log.arrived(self.conn.seen.shaken);
+        self.conn.seen.handshake.is_some()
+            && arrived.is_some_and(|at| self.ended().is_none_or(|ended| at < ended))
+    }
+
+    /// The deadline struck, and the flush that followed took all its time.
+    pub fn flush_exhausted(&self) -> bool {
+        let settings = &self.facts.settings;
+        let most = settings.drain.flush_timeout.max(settings.write_timeout) * 9 / 10;
+        let log = &self.conn.log;
+        let (Some(deadline), Some(dropped)) = (self.phase(Phase::Deadline), log.dropped) else {
+            return false;
+        };
+        log.fin.is_none() && log.blocked.is_some() && dropped.at.saturating_sub(deadline.at) >= most
+    }
+
+    /// The client does not look at what its kernel holds.
+    pub fn looks_away(&self) -> bool {
+        let never = |step: &Step| matches!(step, Step::Read(Reading::Never));
+        self.conn.plan.steps.iter().any(never)
     }
 
     /// The client's close_notify was in the server's kernel.
