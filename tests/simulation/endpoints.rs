@@ -33,6 +33,8 @@ pub enum Endpoint {
     Early(u64),
     Trailers(u64),
     Status(u16),
+    /// A chunk each so many milliseconds, for ever.
+    Events(u64),
     /// A tunnel that echoes. It is a websocket as far as the headers go, or it is not.
     Upgrade(bool),
     Connect,
@@ -61,6 +63,7 @@ impl Endpoint {
             Early(ms) => format!("/early/{ms}"),
             Trailers(n) => format!("/trailers/{n}"),
             Status(code) => format!("/status/{code}"),
+            Events(ms) => format!("/events/{ms}"),
             Upgrade(websocket) => format!("/upgrade/{}", u8::from(websocket)),
             Connect => "/connect".into(),
         }
@@ -102,7 +105,7 @@ impl Endpoint {
             Close => 4,
             ErrorMidBodyLen => 100_000,
             Early(_) | Status(_) => 0,
-            ErrorMidBody | Panic | PanicMidBody => u64::MAX,
+            ErrorMidBody | Panic | PanicMidBody | Events(_) => u64::MAX,
         }
     }
 }
@@ -134,6 +137,7 @@ impl FromStr for Endpoint {
             "early" => Early(number(0)?),
             "trailers" => Trailers(number(0)?),
             "status" => Status(number(0)?.try_into().map_err(drop)?),
+            "events" => Events(number(0)?),
             "upgrade" => Upgrade(number(0)? == 1),
             "connect" => Connect,
             _ => return Err(()),

@@ -107,6 +107,7 @@ async fn answer(
             return Ok(status(202));
         }
         Endpoint::Trailers(n) => Source::Trailers(n).unsized_(),
+        Endpoint::Events(ms) => Source::slow(u64::MAX, ms).unsized_(),
         Endpoint::Status(code) => return Ok(status(code)),
         Endpoint::Upgrade(websocket) => return Ok(upgrade(request, websocket)),
         Endpoint::Connect => {

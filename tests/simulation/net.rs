@@ -95,6 +95,7 @@ struct Way {
     closing: bool,
     fin_sent: bool,
     fin_arrived: bool,
+    rst_sent: bool,
 }
 
 impl Way {
@@ -156,6 +157,7 @@ impl State {
         let way = &mut self.ways[side as usize];
         if rst || unread > 0 {
             way.queued.clear();
+            way.rst_sent = true;
             let at = Instant::now() + self.nature.delay;
             way.flight.push_back((at, Parcel::Rst));
         } else {

@@ -68,6 +68,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("exact goaway", exact_goaway),
     ("once", once),
     ("queue", queue),
+    ("plain HTTP", plain_http),
     ("sense", sense),
     ("let go", bounds::let_go),
     ("idle", bounds::idle),
@@ -180,6 +181,10 @@ fn drain(view: &View<'_>) -> Option<String> {
     if view.left() || view.blocked_for(flush) || view.flush_exhausted() {
         return None;
     }
+    if settings.drain.max_connections < view.facts.conns.len() {
+        // It may have given its place to a newer one.
+        return None;
+    }
     let patience = settings
         .drain
         .idle_timeout
@@ -246,7 +251,11 @@ fn newcomers(view: &View<'_>) -> Option<String> {
     let over = view
         .phase(Phase::Deadline)
         .is_some_and(|deadline| deadline <= ended);
-    let given_up = view.conn.plan.handshake_cut.is_some() || view.peer_gone() || view.left();
+    let given_up = view.cancelled()
+        || view.conn.plan.plain
+        || view.conn.plan.handshake_cut.is_some()
+        || view.peer_gone()
+        || view.left();
     if asked || over || given_up || seen.own(Own::Notify).is_some() {
         return None;
     }
@@ -303,8 +312,26 @@ fn once(view: &View<'_>) -> Option<String> {
 /// R7. What is in the listener's queue when accepting ends is accepted.
 fn queue(view: &View<'_>) -> Option<String> {
     let log = &view.conn.log;
-    let reset = log.accepted.is_none() && !view.conn.seen.refused;
+    // A loop that does not sweep leaves what is there to the kernel.
+    let reset = !view.facts.kind.accepts && log.accepted.is_none() && !view.conn.seen.refused;
     (reset && log.dropped.is_some()).then(|| "reset in the listener's queue".into())
+}
+
+/// R5. Plain HTTP is answered in plain HTTP.
+fn plain_http(view: &View<'_>) -> Option<String> {
+    let (log, seen) = (&view.conn.log, &view.conn.seen);
+    let (accepted, ended) = (log.accepted?, view.ended()?);
+    let over = view
+        .phase(Phase::Deadline)
+        .is_some_and(|deadline| deadline <= ended);
+    let arrived = log.arrived(1).is_some_and(|arrived| arrived < ended);
+    if !view.conn.plan.plain || over || !arrived || seen.plain.starts_with("HTTP/1.1 400 ") {
+        return None;
+    }
+    Some(format!(
+        "accepted at {accepted}, ended at {ended}, answered {:?}",
+        seen.plain
+    ))
 }
 
 /// The server speaks HTTP.

@@ -1,10 +1,12 @@
 //! The servers: `serve`, and loops of one's own, as users write them.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use graceful_tls::{Accept, GracefulStream, GracefulTls, GracefulTlsLayer, Report};
@@ -14,7 +16,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service, ServiceExt};
 
@@ -71,6 +73,10 @@ pub struct Kind {
     pub tells_hyper: bool,
     /// hyper has a timer, and with it 30 s for the head of a request.
     pub timer: bool,
+    /// An accept loop that does its handshakes itself, and ends with draining.
+    pub accepts: bool,
+    /// The task of each connection is cancelled so long after its handshake.
+    pub cancels: Option<Duration>,
 }
 
 impl Kind {
@@ -82,6 +88,9 @@ impl Kind {
             layer: driver == Serve || rng.u8(..3) > 0,
             tells_hyper: rng.bool(),
             timer: rng.bool(),
+            accepts: driver != Serve && rng.u8(..3) == 0,
+            cancels: (driver != Serve && rng.u8(..6) == 0)
+                .then(|| Duration::from_millis(rng.u64(0..4000))),
         }
     }
 
@@ -96,15 +105,66 @@ impl Kind {
         if self.driver == Driver::Serve {
             return tls.serve(listener, handlers).await.unwrap();
         }
+        match self.accepts {
+            true => self.accept(&tls, listener, handlers, draining).await,
+            false => self.take(&tls, listener, handlers, draining).await,
+        }
+        tls.closed().await
+    }
+
+    /// Takes streams that have shaken hands.
+    async fn take(
+        self,
+        tls: &GracefulTls,
+        listener: Listener,
+        handlers: Handlers,
+        draining: CancellationToken,
+    ) {
         let mut incoming = tls.incoming(listener);
         while let Some(stream) = incoming.next().await.unwrap() {
             tokio::spawn(self.serve(draining.clone(), stream, handlers.clone()));
         }
-        drop(incoming);
-        tls.closed().await
+    }
+
+    /// An accept loop of its own. What is in the queue when draining begins is reset.
+    async fn accept(
+        self,
+        tls: &GracefulTls,
+        mut listener: Listener,
+        handlers: Handlers,
+        draining: CancellationToken,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
+                () = draining.cancelled() => return,
+            };
+            let (io, _) = accepted.unwrap();
+            let (acceptor, draining, handlers) =
+                (tls.acceptor(), draining.clone(), handlers.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(io).await {
+                    self.serve(draining, stream, handlers).await;
+                }
+            });
+        }
     }
 
     async fn serve(
+        self,
+        draining: CancellationToken,
+        stream: GracefulStream<ServerEnd>,
+        handlers: Handlers,
+    ) {
+        let served = self.serve_to_its_end(draining, stream, handlers);
+        match self.cancels {
+            Some(after) => drop(timeout(after, served).await),
+            None => served.await,
+        }
+    }
+
+    async fn serve_to_its_end(
         self,
         draining: CancellationToken,
         stream: GracefulStream<ServerEnd>,

@@ -28,6 +28,9 @@ impl Settings {
         drain.total_timeout = ms(rng, 500..=5000);
         drain.idle_timeout = ms(rng, 200..=2000);
         drain.flush_timeout = ms(rng, 500..=5000);
+        if rng.u8(..8) == 0 {
+            drain.max_connections = rng.usize(1..3);
+        }
         // Late enough for every time-out to have come, or in the middle of things.
         let shutdown_at = match rng.bool() {
             true => ms(rng, 0..=9000),

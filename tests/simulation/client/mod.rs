@@ -132,6 +132,9 @@ impl Client {
         if let Some(cut) = self.plan.handshake_cut {
             self.begin_handshake(cut);
         }
+        if self.plan.plain {
+            self.speak_plainly();
+        }
         while !self.over.is_cancelled() {
             self.receive();
             self.tick();
@@ -144,6 +147,9 @@ impl Client {
             self.wait().await;
         }
         self.end.close(false);
+        if self.plan.plain {
+            self.seen.plain = String::from_utf8_lossy(&self.raw).into_owned();
+        }
         self.seen
     }
 
@@ -151,6 +157,13 @@ impl Client {
     fn begin_handshake(&mut self, cut: usize) {
         self.encrypt();
         self.out.truncate(cut);
+        self.plan.mute = true;
+        self.transmit();
+    }
+
+    /// A request without TLS.
+    fn speak_plainly(&mut self) {
+        self.out = b"GET / HTTP/1.1\r\nhost: s\r\n\r\n".to_vec();
         self.plan.mute = true;
         self.transmit();
     }
@@ -244,6 +257,9 @@ impl Client {
 
     /// Takes whole records, one at a time: what follows close_notify has to be noticed.
     fn decrypt(&mut self) {
+        if self.plan.plain {
+            return;
+        }
         let raw = std::mem::take(&mut self.raw);
         let mut rest = &raw[..];
         while rest.len() >= 5 && self.seen.tls_error.is_none() {
@@ -385,6 +401,7 @@ impl Client {
     fn take_step(&mut self, step: &Step) -> Taken {
         match *step {
             Step::Head(n) => self.ask(n),
+            Step::Raw(ref bytes) => self.say(bytes),
             Step::Body(n, bytes) => self.upload(n, bytes),
             Step::Pause(pause) => return self.pause(Instant::now() + pause),
             Step::Edge(after) => return self.pause(self.last + after),

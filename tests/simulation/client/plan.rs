@@ -39,6 +39,8 @@ impl Control {
 pub enum Step {
     /// Writes the head of a request.
     Head(usize),
+    /// Writes what is no request yet.
+    Raw(Vec<u8>),
     /// Writes so many bytes of its upload, or of its tunnel.
     Body(usize, u64),
     Pause(Duration),
@@ -87,6 +89,8 @@ pub struct Plan {
     pub deaf_to_pings: bool,
     /// Only so many bytes of the hello are sent.
     pub handshake_cut: Option<usize>,
+    /// Speaks plain HTTP to the TLS port.
+    pub plain: bool,
     /// Says nothing any more.
     pub mute: bool,
     /// Keeps its socket open when the server has ended.

@@ -26,6 +26,8 @@ const ROLES: &[(&str, Role)] = &[
     ("resetter", resetter),
     ("silent", silent),
     ("aborted handshake", aborted_handshake),
+    ("dribbled head", dribbled_head),
+    ("plain HTTP", plain),
     ("flooder", flooder),
     ("small window", small_window),
     ("stalled beside live", stalled_beside_live),
@@ -63,6 +65,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         flood: None,
         deaf_to_pings: false,
         handshake_cut: None,
+        plain: false,
         mute: false,
         holds: rng.u8(..6) == 0,
     };
@@ -123,6 +126,7 @@ fn any(rng: &mut Rng) -> Endpoint {
         2 => Endpoint::Panic,
         3 => Endpoint::PanicMidBody,
         4 | 5 => slow(rng),
+        6 if rng.u8(..3) == 0 => Endpoint::Events(rng.u64(50..500)),
         _ => quick(rng),
     }
 }
@@ -397,4 +401,27 @@ fn tunnel(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     if rng.u8(..4) > 0 {
         plan.then(Step::Notify);
     }
+}
+
+/// A head that never comes to its end, in pieces that come soon enough.
+fn dribbled_head(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    if rng.bool() {
+        let endpoint = quick(rng);
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Answers);
+    }
+    let head = match plan.http2 {
+        // A frame of 100 bytes that takes its time, of a type that nobody knows.
+        true => [&[0, 0, 100, 99, 0, 0, 0, 0, 0][..], &[0; 90]].concat(),
+        false => b"GET / HTTP/1.1\r\nhost: s\r\nx-long: ................................".to_vec(),
+    };
+    let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 2);
+    for piece in head.chunks(rng.usize(1..9)) {
+        plan.then(Step::Raw(piece.to_vec()));
+        plan.then(Step::Pause(ms(pause)));
+    }
+}
+
+fn plain(plan: &mut Plan, _: &mut Rng, _: &Settings) {
+    plan.plain = true;
 }

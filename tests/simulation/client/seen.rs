@@ -123,6 +123,8 @@ pub struct Seen {
     pub last_answer: Option<Stamp>,
     /// The server said something that has no sense.
     pub confused: Option<String>,
+    /// What came back in plain HTTP.
+    pub plain: String,
     /// The connection was refused, or reset in the queue.
     pub refused: bool,
 }

@@ -58,7 +58,8 @@ impl State {
 
     /// How many bytes were taken; `None` after an RST or a FIN.
     fn take(&mut self, side: Side, buf: &[u8]) -> Option<usize> {
-        if self.ends[side as usize].reset || self.ways[side as usize].closing {
+        let end = &self.ends[side as usize];
+        if end.reset || end.dropped || self.ways[side as usize].closing {
             return None;
         }
         let held = self.ways[side as usize].unacknowledged();

@@ -137,6 +137,9 @@ impl State {
 
     /// Bytes for a socket that is closed.
     fn answer_with_rst(&mut self, side: Side) {
+        if std::mem::replace(&mut self.ways[side as usize].rst_sent, true) {
+            return;
+        }
         let stamp = event(self.conn, name(side, "client resets", "server resets"), 0);
         if side == Server {
             self.log.reset_sent.get_or_insert(stamp);

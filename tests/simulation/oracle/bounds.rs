@@ -121,6 +121,9 @@ pub fn idle(view: &View<'_>) -> Option<String> {
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let seen = &view.conn.seen;
     let (handshake, ended) = (seen.handshake?, view.ended()?);
+    if view.cancelled() {
+        return None;
+    }
     let draining = view
         .phase(Phase::LameDuck)
         .is_some_and(|lame| lame <= ended);
@@ -179,5 +182,7 @@ fn asked_at_the_edge(view: &View<'_>) -> bool {
         .filter_map(|(_, ask)| ask.answer.whole)
         .max();
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
-    before.is_some_and(|before| asked.saturating_sub(before.at) > half)
+    before
+        .or(view.conn.seen.handshake)
+        .is_some_and(|before| asked.saturating_sub(before.at) > half)
 }

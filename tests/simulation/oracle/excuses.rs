@@ -25,6 +25,7 @@ const EXCUSES: &[(&str, Excuse)] = &[
         v.left() || v.peer_gone()
     }),
     ("TLS 1.2 answers a close_notify at once (R4)", tls12),
+    ("the server cancelled its task", |v, _, _, _| v.cancelled()),
     ("the handler failed by itself", handler_failed),
     (
         "an answer before it said that it was the last (RFC 9112 9.6)",

@@ -82,15 +82,33 @@ impl<'a> View<'a> {
             && arrived.is_some_and(|at| self.ended().is_none_or(|ended| at < ended))
     }
 
-    /// The deadline struck, and the flush that followed took all its time.
+    /// The task that served the connection was cancelled: by then, or at that moment.
+    pub fn cancelled(&self) -> bool {
+        let (Some(accepted), Some(ended)) = (self.conn.log.accepted, self.ended()) else {
+            return false;
+        };
+        let cancels = self.facts.kind.cancels;
+        cancels.is_some_and(|after| ended.at >= accepted.at + after)
+    }
+
+    /// The deadline struck, or the task was cancelled, and the flush that followed took all its
+    /// time.
     pub fn flush_exhausted(&self) -> bool {
         let settings = &self.facts.settings;
         let most = settings.drain.flush_timeout.max(settings.write_timeout) * 9 / 10;
-        let log = &self.conn.log;
-        let (Some(deadline), Some(dropped)) = (self.phase(Phase::Deadline), log.dropped) else {
-            return false;
-        };
-        log.fin.is_none() && log.blocked.is_some() && dropped.at.saturating_sub(deadline.at) >= most
+        let (log, cancels) = (&self.conn.log, self.facts.kind.cancels);
+        let deadline = self.phase(Phase::Deadline).map(|stamp| stamp.at);
+        let cancelled = log
+            .accepted
+            .zip(cancels)
+            .map(|(accepted, after)| accepted.at + after);
+        let begun = deadline.into_iter().chain(cancelled).min();
+        let waited = |dropped: Stamp| begun.map(|begun| dropped.at.saturating_sub(begun));
+        let exhausted = log
+            .dropped
+            .and_then(waited)
+            .is_some_and(|waited| waited >= most);
+        log.fin.is_none() && log.blocked.is_some() && exhausted
     }
 
     /// The client does not look at what its kernel holds.
