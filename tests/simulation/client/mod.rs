@@ -1,0 +1,530 @@
+//! One client, driven by hand: rustls on raw bytes, HTTP on top, and a script that says what to do.
+//!
+//! It knows at any time what was asked, what came whole, what in part, and how the connection ended
+//! (`seen`). `plan` is its script, `roles` makes one up, `http1` and `http2` speak the protocols.
+
+pub mod http1;
+pub mod http2;
+pub mod plan;
+pub mod roles;
+pub mod seen;
+
+use std::{
+    future::Future,
+    io::{Read, Write},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use rustls::{ClientConnection, pki_types::ServerName};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    plan::{Plan, Reading, Step},
+    seen::{Own, Seen},
+};
+use crate::{
+    net::{ClientEnd, Received},
+    tls,
+    trace::{Stamp, event},
+};
+
+enum Protocol {
+    Http1(http1::Reader),
+    Http2(http2::Reader),
+}
+
+/// Something that comes round.
+#[derive(Clone, Copy)]
+struct Tick {
+    next: Instant,
+    every: Duration,
+}
+
+impl Tick {
+    fn new(every: Duration) -> Self {
+        let next = Instant::now() + every;
+        Self { next, every }
+    }
+
+    fn strikes(&mut self) -> bool {
+        let due = self.next <= Instant::now();
+        if due {
+            self.next = Instant::now() + self.every;
+        }
+        due
+    }
+}
+
+/// A running client.
+pub struct Client {
+    conn: usize,
+    plan: Plan,
+    end: ClientEnd,
+    tls: ClientConnection,
+    protocol: Protocol,
+    seen: Seen,
+    over: CancellationToken,
+    /// Raw bytes that are no whole record yet.
+    raw: Vec<u8>,
+    /// Raw bytes to be written, and how many there have been in all.
+    out: Vec<u8>,
+    produced: u64,
+    step: usize,
+    /// The end of the step's pause.
+    until: Option<Instant>,
+    /// How much of each upload is written.
+    uploaded: Vec<u64>,
+    reading: Reading,
+    allowance: usize,
+    read_tick: Option<Tick>,
+    flood_tick: Option<Tick>,
+    window_tick: Option<Tick>,
+    last: Instant,
+}
+
+impl Client {
+    pub fn new(conn: usize, plan: Plan, end: ClientEnd, over: CancellationToken) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        let config = tls::client(plan.tls12, plan.http2);
+        let protocol = match plan.http2 {
+            true => Protocol::Http2(http2::Reader {
+                opens: plan.window_tick.is_none() && !plan.never_opens,
+                stalled: plan.stalled.clone(),
+                deaf_to_pings: plan.deaf_to_pings,
+                ..http2::Reader::default()
+            }),
+            false => Protocol::Http1(http1::Reader::default()),
+        };
+        let asks = plan.asks.clone();
+        let mut tls = ClientConnection::new(config, name).unwrap();
+        tls.set_buffer_limit(None);
+        Self {
+            conn,
+            end,
+            tls,
+            protocol,
+            uploaded: vec![0; asks.len()],
+            seen: Seen {
+                asks,
+                ..Seen::default()
+            },
+            over,
+            raw: Vec::new(),
+            out: Vec::new(),
+            produced: 0,
+            step: 0,
+            until: None,
+            reading: Reading::Eager,
+            allowance: 0,
+            read_tick: None,
+            flood_tick: None,
+            window_tick: None,
+            last: Instant::now(),
+            plan,
+        }
+    }
+
+    /// Runs the script to its end.
+    pub async fn run(mut self) -> Seen {
+        if let Some(cut) = self.plan.handshake_cut {
+            self.begin_handshake(cut);
+        }
+        if self.plan.plain {
+            self.speak_plainly();
+        }
+        while !self.over.is_cancelled() {
+            self.receive();
+            self.tick();
+            let done = self.seen.handshake.is_some() && self.act();
+            self.encrypt();
+            self.transmit();
+            if done || self.is_finished() {
+                break;
+            }
+            self.wait().await;
+        }
+        self.end.close(false);
+        if self.plan.plain {
+            self.seen.plain = String::from_utf8_lossy(&self.raw).into_owned();
+        }
+        self.seen
+    }
+
+    /// Sends `cut` bytes of a hello, and no more.
+    fn begin_handshake(&mut self, cut: usize) {
+        self.encrypt();
+        self.out.truncate(cut);
+        self.plan.mute = true;
+        self.transmit();
+    }
+
+    /// A request without TLS.
+    fn speak_plainly(&mut self) {
+        self.out = b"GET / HTTP/1.1\r\nhost: s\r\n\r\n".to_vec();
+        self.plan.mute = true;
+        self.transmit();
+    }
+
+    /// The server has ended, and the client has nothing against it.
+    fn is_finished(&self) -> bool {
+        self.seen.is_over() && (!self.plan.holds || self.seen.rst.is_some())
+    }
+
+    async fn wait(&mut self) {
+        let ticks = [self.read_tick, self.flood_tick, self.window_tick];
+        let ticks = ticks.iter().flatten().map(|tick| tick.next);
+        let next = ticks.chain(self.until).min();
+        let mut sleep: Option<Pin<Box<Sleep>>> = next.map(|at| Box::pin(sleep_until(at)));
+        let over = self.over.clone();
+        let mut over = Box::pin(over.cancelled());
+        let end = &mut self.end;
+        let mut first = true;
+        std::future::poll_fn(|cx| {
+            if !std::mem::take(&mut first) {
+                return Poll::Ready(());
+            }
+            end.watch(cx);
+            let timer = sleep
+                .as_mut()
+                .is_some_and(|s| s.as_mut().poll(cx).is_ready());
+            match timer || over.as_mut().poll(cx).is_ready() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    fn tick(&mut self) {
+        if let (Some(tick), Reading::Rate(n, _)) = (&mut self.read_tick, self.reading) {
+            if tick.strikes() {
+                self.allowance = n;
+                self.receive();
+            }
+        }
+        if self.flood_tick.as_mut().is_some_and(Tick::strikes) {
+            if let Some((_, n, what)) = self.plan.flood {
+                self.say(&what.frames(n));
+            }
+        }
+        if self.window_tick.as_mut().is_some_and(Tick::strikes) {
+            self.open_windows();
+        }
+    }
+
+    /// Opens the window of every answer that is still to come a bit.
+    fn open_windows(&mut self) {
+        let Some((_, n)) = self.plan.window_tick else {
+            return;
+        };
+        let asks = self.seen.asks.iter().enumerate();
+        let open = asks.filter(|(_, ask)| ask.head.is_some() && !ask.answer.is_over());
+        let streams: Vec<u32> = open.map(|(number, _)| http2::stream(number)).collect();
+        for stream in streams {
+            self.say(&http2::window_update(stream, n));
+            self.say(&http2::window_update(0, n));
+        }
+    }
+
+    /// Reads what there is, as far as the script lets it.
+    fn receive(&mut self) {
+        let mut buf = [0; 16 << 10];
+        while !self.seen.is_over() {
+            let most = match self.reading {
+                Reading::Eager => buf.len(),
+                Reading::Rate(..) => self.allowance.min(buf.len()),
+                Reading::Never => 0,
+            };
+            if most == 0 {
+                return;
+            }
+            match self.end.read(&mut buf[..most]) {
+                Received::Bytes(n) => {
+                    event(self.conn, "client reads", n as u64);
+                    self.allowance = self.allowance.saturating_sub(n);
+                    self.raw.extend_from_slice(&buf[..n]);
+                    self.decrypt();
+                }
+                Received::Nothing => return,
+                Received::Fin => self.seen.fin = Some(event(self.conn, "client sees FIN", 0)),
+                Received::Reset => self.seen.rst = Some(event(self.conn, "client sees RST", 0)),
+            }
+        }
+    }
+
+    /// Takes whole records, one at a time: what follows close_notify has to be noticed.
+    fn decrypt(&mut self) {
+        if self.plan.plain {
+            return;
+        }
+        let raw = std::mem::take(&mut self.raw);
+        let mut rest = &raw[..];
+        while rest.len() >= 5 && self.seen.tls_error.is_none() {
+            let length = 5 + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
+            if rest.len() < length {
+                break;
+            }
+            self.record(&rest[..length]);
+            rest = &rest[length..];
+        }
+        if self.seen.notify.is_some() && !rest.is_empty() {
+            self.seen.after_notify += rest.len() as u64;
+            rest = &[];
+        }
+        self.raw = rest.to_vec();
+    }
+
+    fn record(&mut self, mut record: &[u8]) {
+        if self.seen.notify.is_some() {
+            self.seen.after_notify += record.len() as u64;
+            return;
+        }
+        let begins = self.seen.read;
+        self.seen.read += record.len() as u64;
+        let mut state = Ok(None);
+        while !record.is_empty() && matches!(state, Ok(None)) {
+            let taken = self.tls.read_tls(&mut record);
+            state = match taken {
+                Ok(0) | Err(_) => return,
+                Ok(_) => self
+                    .tls
+                    .process_new_packets()
+                    .map(|s| s.peer_has_closed().then_some(())),
+            };
+            self.plaintext();
+        }
+        if !self.tls.is_handshaking() && self.seen.handshake.is_none() && state.is_ok() {
+            self.shaken();
+        }
+        match state {
+            Ok(None) => {}
+            Ok(Some(())) => self.notified(begins),
+            Err(error) => self.seen.tls_error = Some(error.to_string()),
+        }
+    }
+
+    fn shaken(&mut self) {
+        self.seen.handshake = Some(event(self.conn, "client's handshake is over", 0));
+        self.last = Instant::now();
+        self.encrypt();
+        self.seen.shaken = self.produced;
+        self.flood_tick = self.plan.flood.map(|(every, ..)| Tick::new(every));
+        self.window_tick = self.plan.window_tick.map(|(every, _)| Tick::new(every));
+        if self.plan.http2 {
+            self.say(&http2::preface(self.plan.window));
+        }
+    }
+
+    fn notified(&mut self, begins: u64) {
+        let now = event(self.conn, "client sees close_notify", begins);
+        self.seen.notify = Some((now, begins));
+        if let Protocol::Http1(reader) = &mut self.protocol {
+            reader.closed(now, &mut self.seen);
+        }
+    }
+
+    fn plaintext(&mut self) {
+        let mut data = Vec::new();
+        // Would block where there is no more: what was read before counts.
+        let _ = self.tls.reader().read_to_end(&mut data);
+        if data.is_empty() {
+            return;
+        }
+        let now = event(self.conn, "client gets plaintext", data.len() as u64);
+        self.last = Instant::now();
+        match &mut self.protocol {
+            Protocol::Http1(reader) => reader.feed(&data, now, &mut self.seen),
+            Protocol::Http2(reader) => {
+                let mut out = Vec::new();
+                reader.feed(&data, now, &mut self.seen, &mut out);
+                self.say(&out);
+            }
+        }
+    }
+
+    /// Encrypts `plaintext`, unless the client has said that it says no more.
+    fn say(&mut self, plaintext: &[u8]) {
+        if self.seen.own(Own::Notify).is_some() || plaintext.is_empty() {
+            return;
+        }
+        let _ = self.tls.writer().write_all(plaintext);
+        self.encrypt();
+    }
+
+    fn encrypt(&mut self) {
+        if self.plan.mute {
+            return;
+        }
+        while self.tls.wants_write() {
+            let n = self.tls.write_tls(&mut self.out).unwrap();
+            self.produced += n as u64;
+        }
+    }
+
+    fn transmit(&mut self) {
+        while !self.out.is_empty() {
+            match self.end.write(&self.out) {
+                None => return self.out.clear(),
+                Some(0) => return,
+                Some(n) => drop(self.out.drain(..n)),
+            }
+        }
+    }
+
+    /// Goes on with the script as far as it can; `true` when the client is to let go.
+    fn act(&mut self) -> bool {
+        while let Some(step) = self.plan.steps.get(self.step).cloned() {
+            match self.take_step(&step) {
+                Taken::Done => {
+                    self.step += 1;
+                    self.until = None;
+                }
+                Taken::Waits => return false,
+                Taken::Leaves => return true,
+            }
+        }
+        false
+    }
+}
+
+/// What came of a step.
+enum Taken {
+    Done,
+    Waits,
+    Leaves,
+}
+
+impl Client {
+    fn take_step(&mut self, step: &Step) -> Taken {
+        match *step {
+            Step::Head(n) => self.ask(n),
+            Step::Raw(ref bytes) => self.say(bytes),
+            Step::Body(n, bytes) => self.upload(n, bytes),
+            Step::Pause(pause) => return self.pause(Instant::now() + pause),
+            Step::Edge(after) => return self.pause(self.last + after),
+            Step::At(at) => return self.pause(self.plan.start + at),
+            Step::Answers => {
+                let due = |ask: &seen::Ask| ask.head.is_some() && !ask.answer.is_over();
+                let waits = self.seen.asks.iter().any(due) && self.seen.notify.is_none();
+                if waits && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+            }
+            Step::Begun(n) => {
+                let ask = &self.seen.asks[n];
+                let waits = ask.head.is_some() && ask.answer.begun.is_none();
+                if waits && self.seen.notify.is_none() && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+            }
+            Step::Read(reading) => self.read(reading),
+            Step::Notify => self.notify(),
+            Step::Fin => {
+                self.encrypt();
+                self.transmit();
+                if !self.out.is_empty() && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+                self.did(Own::Fin);
+                self.end.fin();
+            }
+            Step::Rst => {
+                self.did(Own::Rst);
+                self.end.close(true);
+                return Taken::Leaves;
+            }
+            Step::Close => {
+                self.transmit();
+                self.did(Own::Close);
+                return Taken::Leaves;
+            }
+        }
+        Taken::Done
+    }
+
+    fn did(&mut self, what: Own) -> Stamp {
+        let stamp = event(self.conn, what.name(), 0);
+        if !self.seen.is_over() {
+            self.seen.own.push((what, stamp));
+        }
+        stamp
+    }
+
+    /// Waits until `at`, which counts from the first time it is asked.
+    fn pause(&mut self, at: Instant) -> Taken {
+        let until = *self.until.get_or_insert(at);
+        match until <= Instant::now() || self.seen.is_over() {
+            true => Taken::Done,
+            false => Taken::Waits,
+        }
+    }
+
+    fn read(&mut self, reading: Reading) {
+        self.reading = reading;
+        self.read_tick = match reading {
+            Reading::Rate(_, every) => Some(Tick::new(every)),
+            Reading::Eager | Reading::Never => None,
+        };
+        self.receive();
+    }
+
+    fn notify(&mut self) {
+        self.did(Own::Notify);
+        (self.flood_tick, self.window_tick) = (None, None);
+        self.tls.send_close_notify();
+        self.encrypt();
+        self.seen.own_notify = Some(self.produced);
+    }
+
+    fn chunked(&self, number: usize) -> bool {
+        let ask = &self.seen.asks[number];
+        self.plan.chunked && !ask.http10 && !ask.endpoint.is_tunnel()
+    }
+
+    /// Writes a request's head, unless the server has said that it takes no more.
+    fn ask(&mut self, number: usize) {
+        if self.seen.closing() || self.seen.own(Own::Notify).is_some() {
+            return;
+        }
+        let ask = self.seen.asks[number].clone();
+        let ends = !ask.endpoint.takes_upload() && !ask.endpoint.is_tunnel();
+        let head = match self.plan.http2 {
+            true => http2::head(self.conn, number, ask.endpoint, ends),
+            false => http1::head(self.conn, number, &ask, self.chunked(number)).into_bytes(),
+        };
+        self.say(&head);
+        let ask = &mut self.seen.asks[number];
+        ask.asked = Some(event(self.conn, "client asks", number as u64));
+        ask.head = Some(self.produced);
+        if ends {
+            ask.complete = Some(self.produced);
+        }
+        self.seen.useful = self.produced;
+        self.last = Instant::now();
+    }
+
+    /// Writes some of an upload; with the last of it the request is complete.
+    fn upload(&mut self, number: usize, bytes: u64) {
+        let asked = self.seen.asks[number].head.is_some();
+        let complete = self.seen.asks[number].complete.is_some();
+        if !asked || complete || self.seen.own(Own::Notify).is_some() {
+            return;
+        }
+        let left = self.seen.asks[number].upload - self.uploaded[number];
+        let n = bytes.min(left);
+        let body = match self.plan.http2 {
+            true => http2::body(number, n, left - n),
+            false => http1::body(n, left - n, self.chunked(number)),
+        };
+        self.say(&body);
+        self.uploaded[number] += n;
+        if n == left {
+            self.seen.asks[number].complete = Some(self.produced);
+        }
+        self.seen.useful = self.produced;
+        self.last = Instant::now();
+    }
+}

@@ -1,0 +1,427 @@
+//! Makes clients up: each plays a role, with everything else left to chance.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::{
+    plan::{Control, Plan, Reading, Step},
+    seen::Ask,
+};
+use crate::{endpoints::Endpoint, settings::Settings};
+
+type Role = fn(&mut Plan, &mut Rng, &Settings);
+
+const ROLES: &[(&str, Role)] = &[
+    ("polite", polite),
+    ("polite", polite),
+    ("pipelining", pipelining),
+    ("half-closing", half_closing),
+    ("slow reader", slow_reader),
+    ("stuck reader", stuck_reader),
+    ("HTTP/1.0", http10),
+    ("half an upload", half_upload),
+    ("dribbled upload", dribbled_upload),
+    ("resetter", resetter),
+    ("silent", silent),
+    ("aborted handshake", aborted_handshake),
+    ("dribbled head", dribbled_head),
+    ("plain HTTP", plain),
+    ("flooder", flooder),
+    ("small window", small_window),
+    ("stalled beside live", stalled_beside_live),
+    ("at the keep-alive edge", keep_alive_edge),
+    ("at the shutdown", at_the_shutdown),
+    ("bare FIN", bare_fin),
+    ("tunnel", tunnel),
+];
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A client of a random role.
+pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
+    let (name, role) = *rng.choice(ROLES).unwrap();
+    let latest = settings
+        .shutdown_at
+        .as_millis()
+        .try_into()
+        .unwrap_or(u64::MAX);
+    let mut plan = Plan {
+        role: name,
+        start,
+        connects: ms(rng.u64(0..3000.min(latest + 100))),
+        tls12: rng.u8(..8) == 0,
+        http2: rng.bool(),
+        asks: Vec::new(),
+        steps: Vec::new(),
+        chunked: rng.bool(),
+        window: 65_535,
+        window_tick: None,
+        never_opens: false,
+        stalled: Vec::new(),
+        flood: None,
+        deaf_to_pings: false,
+        handshake_cut: None,
+        plain: false,
+        mute: false,
+        holds: rng.u8(..6) == 0,
+    };
+    role(&mut plan, rng, settings);
+    plan
+}
+
+/// An answer that takes no time to speak of.
+fn quick(rng: &mut Rng) -> Endpoint {
+    match rng.u8(..14) {
+        0..3 => Endpoint::Hello,
+        3 => Endpoint::Bytes(size(rng)),
+        4 => Endpoint::Full(size(rng)),
+        5 => Endpoint::Chunked(size(rng)),
+        6 => Endpoint::Channel(rng.u64(1..200), rng.u64(1..64)),
+        7 => Endpoint::Trailers(rng.u64(1..2000)),
+        8 => Endpoint::Status(*rng.choice(&[200, 204, 304, 404, 500]).unwrap()),
+        9 => Endpoint::EchoLen,
+        10 => Endpoint::Echo,
+        11 => Endpoint::Early(rng.u64(0..50)),
+        12 => Endpoint::Close,
+        _ => Endpoint::Unread(rng.u64(0..2000)),
+    }
+}
+
+fn size(rng: &mut Rng) -> u64 {
+    match rng.u8(..4) {
+        0 => 0,
+        1 => rng.u64(1..1000),
+        2 => rng.u64(1000..40_000),
+        _ => rng.u64(40_000..150_000),
+    }
+}
+
+/// An answer that takes time in the handler.
+fn slow(rng: &mut Rng) -> Endpoint {
+    match rng.bool() {
+        true => Endpoint::Slow(rng.u64(2..6), rng.u64(100..4000)),
+        false => Endpoint::Sleep(rng.u64(100..9000)),
+    }
+}
+
+/// An answer that is more than the buffers on the way hold.
+fn large(rng: &mut Rng) -> Endpoint {
+    let n = rng.u64(100_000..400_000);
+    match rng.u8(..4) {
+        0 => Endpoint::Bytes(n),
+        1 => Endpoint::Full(n),
+        2 => Endpoint::Chunked(n),
+        _ => Endpoint::Channel(n / 1000, 1000),
+    }
+}
+
+fn any(rng: &mut Rng) -> Endpoint {
+    match rng.u8(..12) {
+        0 => Endpoint::ErrorMidBody,
+        1 => Endpoint::ErrorMidBodyLen,
+        2 => Endpoint::Panic,
+        3 => Endpoint::PanicMidBody,
+        4 | 5 => slow(rng),
+        6 if rng.u8(..3) == 0 => Endpoint::Events(rng.u64(50..500)),
+        _ => quick(rng),
+    }
+}
+
+impl Plan {
+    /// Adds a request; its number.
+    fn ask(&mut self, endpoint: Endpoint, upload: u64) -> usize {
+        let upload = if endpoint.takes_upload() { upload } else { 0 };
+        self.asks.push(Ask::new(endpoint, upload, false));
+        self.asks.len() - 1
+    }
+
+    /// Adds a request that is written whole, at once.
+    fn ask_whole(&mut self, endpoint: Endpoint, rng: &mut Rng) -> usize {
+        // All uploads of one connection together fit into the windows of HTTP/2.
+        let n = self.ask(endpoint, rng.u64(0..8000));
+        self.steps.push(Step::Head(n));
+        self.steps.push(Step::Body(n, u64::MAX));
+        n
+    }
+
+    fn then(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Says goodbye, or waits for the server to.
+    fn leave(&mut self, rng: &mut Rng) {
+        if rng.bool() {
+            self.then(Step::Notify);
+            self.then(Step::Fin);
+        }
+    }
+}
+
+fn polite(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    for _ in 0..rng.usize(1..5) {
+        let endpoint = any(rng);
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Answers);
+        if rng.bool() {
+            plan.then(Step::Pause(ms(rng.u64(0..2000))));
+        }
+    }
+    plan.leave(rng);
+}
+
+fn pipelining(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    for _ in 0..rng.usize(1..3) {
+        for _ in 0..rng.usize(2..5) {
+            let endpoint = any(rng);
+            plan.ask_whole(endpoint, rng);
+        }
+        if rng.bool() {
+            plan.then(Step::Answers);
+        }
+    }
+    plan.then(Step::Answers);
+    plan.leave(rng);
+}
+
+fn half_closing(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    for _ in 0..rng.usize(1..4) {
+        let endpoint = any(rng);
+        plan.ask_whole(endpoint, rng);
+    }
+    if rng.u8(..4) == 0 {
+        plan.then(Step::Pause(ms(rng.u64(0..300))));
+    }
+    plan.then(Step::Notify);
+}
+
+fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
+    // Something moves at least each quarter of the write time-out, and 2 KiB each second.
+    let every = rng.u64(20..=settings.write_timeout.as_millis() as u64 / 5);
+    let bytes = (2048 * every / 1000).max(64) + rng.u64(0..4096);
+    Reading::Rate(bytes as usize, ms(every))
+}
+
+fn slow_reader(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    plan.then(Step::Read(rate(rng, settings)));
+    let endpoint = large(rng);
+    plan.ask_whole(endpoint, rng);
+    plan.then(Step::Answers);
+}
+
+fn stuck_reader(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    plan.holds = true;
+    if plan.http2 && rng.bool() {
+        plan.window = rng.u32(0..20_000);
+        plan.never_opens = true;
+    } else if rng.bool() {
+        plan.then(Step::Read(Reading::Never));
+    }
+    let endpoint = large(rng);
+    plan.ask_whole(endpoint, rng);
+    plan.then(Step::Pause(ms(
+        rng.u64(0..2 * settings.write_timeout.as_millis() as u64)
+    )));
+    if !plan.never_opens {
+        plan.then(Step::Read(Reading::Never));
+    }
+}
+
+fn http10(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    plan.http2 = false;
+    for _ in 0..rng.usize(1..3) {
+        let endpoint = any(rng);
+        let n = plan.ask_whole(endpoint, rng);
+        plan.asks[n].http10 = true;
+    }
+    if rng.u8(..4) == 0 {
+        plan.then(Step::Notify);
+    }
+}
+
+fn half_upload(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    let endpoint = *rng
+        .choice(&[Endpoint::Echo, Endpoint::EchoLen, Endpoint::Unread(10)])
+        .unwrap();
+    let n = plan.ask(endpoint, 20_000);
+    plan.then(Step::Head(n));
+    plan.then(Step::Body(n, rng.u64(0..20_000)));
+    if rng.u8(..4) == 0 {
+        plan.then(Step::Notify);
+    }
+}
+
+fn dribbled_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    let endpoint = *rng
+        .choice(&[
+            Endpoint::Echo,
+            Endpoint::EchoLen,
+            Endpoint::Sleep(100),
+            Endpoint::Early(0),
+        ])
+        .unwrap();
+    let pieces = rng.u64(3..12);
+    let size = rng.u64(1000..4000);
+    let n = plan.ask(endpoint, pieces * size);
+    let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 4);
+    plan.then(Step::Head(n));
+    for _ in 0..pieces {
+        plan.then(Step::Pause(ms(pause)));
+        plan.then(Step::Body(n, size));
+    }
+    plan.then(Step::Answers);
+    plan.leave(rng);
+}
+
+fn resetter(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    for _ in 0..rng.usize(0..3) {
+        let endpoint = any(rng);
+        plan.ask_whole(endpoint, rng);
+    }
+    plan.then(Step::Pause(ms(rng.u64(0..500))));
+    plan.then(if rng.bool() { Step::Rst } else { Step::Close });
+}
+
+/// Shakes hands, and that is all.
+fn silent(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    if rng.bool() {
+        plan.then(Step::Pause(ms(rng.u64(0..9000))));
+        plan.leave(rng);
+    }
+}
+
+fn aborted_handshake(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    plan.handshake_cut = Some(rng.usize(0..180));
+}
+
+/// Idle but for frames that ask for nothing.
+fn flooder(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    plan.http2 = true;
+    let what = *rng
+        .choice(&[Control::Pings, Control::Settings, Control::Updates])
+        .unwrap();
+    plan.flood = Some((ms(rng.u64(100..900)), rng.usize(1..30), what));
+    if rng.bool() {
+        let endpoint = quick(rng);
+        plan.ask_whole(endpoint, rng);
+    }
+}
+
+fn small_window(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    plan.http2 = true;
+    plan.window = rng.u32(0..5000);
+    let every = rng.u64(20..=settings.write_timeout.as_millis() as u64 / 5);
+    let bytes = (2048 * every / 1000).max(64) + rng.u64(0..4096);
+    plan.window_tick = Some((ms(every), bytes as u32));
+    for _ in 0..rng.usize(1..3) {
+        let endpoint = if rng.bool() { large(rng) } else { quick(rng) };
+        plan.ask_whole(endpoint, rng);
+    }
+    plan.then(Step::Answers);
+    plan.leave(rng);
+}
+
+fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    plan.http2 = true;
+    plan.window = 8000;
+    plan.stalled = vec![0];
+    plan.ask_whole(Endpoint::Bytes(100_000), rng);
+    for _ in 0..rng.usize(1..6) {
+        let endpoint = if rng.bool() { slow(rng) } else { quick(rng) };
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Pause(ms(rng.u64(0..1500))));
+    }
+}
+
+fn keep_alive_edge(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    let endpoint = quick(rng);
+    plan.ask_whole(endpoint, rng);
+    plan.then(Step::Answers);
+    let early = rng.u64(0..4) + *rng.choice(&[0, 1, 2, 20, 40, 300, 600]).unwrap();
+    plan.then(Step::Edge(
+        (settings.keep_alive + ms(2)).saturating_sub(ms(early)),
+    ));
+    let endpoint = quick(rng);
+    plan.ask_whole(endpoint, rng);
+    plan.then(Step::Answers);
+}
+
+fn at_the_shutdown(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    let moment = settings.shutdown_at + settings.lame_duck;
+    plan.connects = plan.connects.min(moment);
+    if rng.u8(..4) == 0 {
+        plan.connects = moment.saturating_sub(ms(rng.u64(0..700)));
+    } else if rng.bool() {
+        let endpoint = any(rng);
+        plan.ask_whole(endpoint, rng);
+    }
+    let at = (moment + ms(rng.u64(0..10))).saturating_sub(ms(rng.u64(0..320)));
+    plan.then(Step::At(at));
+    for _ in 0..rng.usize(1..4) {
+        let endpoint = any(rng);
+        plan.ask_whole(endpoint, rng);
+    }
+    plan.then(Step::Answers);
+}
+
+fn bare_fin(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    let endpoint = any(rng);
+    plan.ask_whole(endpoint, rng);
+    if rng.bool() {
+        plan.then(Step::Answers);
+    }
+    plan.then(Step::Fin);
+}
+
+fn tunnel(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    let endpoint = match plan.http2 {
+        true => Endpoint::Connect,
+        false => *rng
+            .choice(&[
+                Endpoint::Connect,
+                Endpoint::Upgrade(true),
+                Endpoint::Upgrade(false),
+            ])
+            .unwrap(),
+    };
+    let pieces = rng.u64(1..5);
+    let n = plan.ask(endpoint, 0);
+    plan.asks[n].upload = pieces * 1500;
+    plan.then(Step::Head(n));
+    plan.then(Step::Begun(n));
+    for _ in 0..pieces {
+        plan.then(Step::Body(n, 1500));
+        plan.then(Step::Pause(ms(
+            rng.u64(0..settings.keep_alive.as_millis() as u64 * 2)
+        )));
+    }
+    if rng.u8(..4) > 0 {
+        plan.then(Step::Notify);
+    }
+}
+
+/// A head that never comes to its end, in pieces that come soon enough.
+fn dribbled_head(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    if rng.bool() {
+        let endpoint = quick(rng);
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Answers);
+    }
+    let head = match plan.http2 {
+        // A frame of 100 bytes that takes its time, of a type that nobody knows.
+        true => [&[0, 0, 100, 99, 0, 0, 0, 0, 0][..], &[0; 90]].concat(),
+        false => b"GET / HTTP/1.1\r\nhost: s\r\nx-long: ................................".to_vec(),
+    };
+    let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 2);
+    for piece in head.chunks(rng.usize(1..9)) {
+        plan.then(Step::Raw(piece.to_vec()));
+        plan.then(Step::Pause(ms(pause)));
+    }
+}
+
+fn plain(plan: &mut Plan, _: &mut Rng, _: &Settings) {
+    plan.plain = true;
+}

@@ -1,0 +1,430 @@
+//! What must hold of every run. Each oracle has a name and the rule it stands for, and says what it
+//! saw where the rule was broken.
+//!
+//! The oracles know everything: what the client saw, what the handlers did, which byte was where and
+//! when. The server knows less. Where a rule depends on what it can't know, the oracle says so and
+//! keeps still. Bounds come from the settings; the slack on top is named.
+
+mod bounds;
+mod excuses;
+mod view;
+
+use graceful_tls::Phase;
+
+use self::view::View;
+use crate::{
+    client::{
+        http2::stream,
+        seen::{Ask, Framing, Own},
+    },
+    run::Facts,
+    world::Work,
+};
+
+/// A rule that was broken.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub oracle: &'static str,
+    pub conn: Option<usize>,
+    pub what: String,
+}
+
+impl Failure {
+    /// The one line that a failing seed prints.
+    pub fn line(&self, seed: u64, facts: &Facts) -> String {
+        let kind = facts.kind;
+        let by = format!(
+            "{:?}{}",
+            kind.driver,
+            if kind.layer { "" } else { " without layer" }
+        );
+        let whom = self.conn.map_or(String::new(), |conn| {
+            let plan = &facts.conns[conn].plan;
+            let protocol = if plan.http2 { "HTTP/2" } else { "HTTP/1" };
+            format!(
+                " #{conn} ({}, {protocol}{})",
+                plan.role,
+                if plan.tls12 { ", TLS 1.2" } else { "" }
+            )
+        });
+        let Self { oracle, what, .. } = self;
+        format!("SEED={seed} [{oracle}] {by}{whom}: {what}")
+    }
+}
+
+type OfConnection = fn(&View<'_>) -> Option<String>;
+type OfServer = fn(&Facts) -> Option<String>;
+
+/// The rules for each connection, and their names.
+const OF_CONNECTION: &[(&str, OfConnection)] = &[
+    ("notify", notify),
+    ("silent after close_notify", silent_after_close_notify),
+    ("never lie", never_lie),
+    ("whole", whole),
+    ("drain", drain),
+    ("lost", lost),
+    ("newcomers", newcomers),
+    ("goaway", goaway),
+    ("exact goaway", exact_goaway),
+    ("once", once),
+    ("queue", queue),
+    ("plain HTTP", plain_http),
+    ("sense", sense),
+    ("let go", bounds::let_go),
+    ("idle", bounds::idle),
+    ("too early", bounds::too_early),
+];
+
+/// The rules for the server as a whole.
+const OF_SERVER: &[(&str, OfServer)] = &[
+    ("closed in time", bounds::closed_in_time),
+    ("report counts", report_counts),
+    ("report is honest", report_is_honest),
+    ("report knows the deadline", report_knows_the_deadline),
+    ("nothing left", nothing_left),
+    ("no panic", no_panic),
+];
+
+/// Every rule that was broken.
+pub fn judge(facts: &Facts) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for number in 0..facts.conns.len() {
+        let view = View::new(facts, number);
+        for (oracle, check) in OF_CONNECTION {
+            failures.extend(check(&view).map(|what| Failure {
+                oracle,
+                conn: Some(number),
+                what,
+            }));
+        }
+    }
+    for (oracle, check) in OF_SERVER {
+        failures.extend(check(facts).map(|what| Failure {
+            oracle,
+            conn: None,
+            what,
+        }));
+    }
+    failures
+}
+
+/// R1. Every ended connection gets close_notify.
+///
+/// R2 takes back those with a close-delimited answer, or with an alert. It can't be sent to a peer
+/// that takes no bytes or has reset. Without a layer nobody knows how an HTTP/1 answer ends, so that
+/// it may be withheld once one has begun.
+fn notify(view: &View<'_>) -> Option<String> {
+    let seen = &view.conn.seen;
+    if !view.shook_hands() || seen.notify.is_some() || seen.tls_error.is_some() {
+        return None;
+    }
+    let settings = &view.facts.settings;
+    let patience = settings.write_timeout.min(settings.drain.flush_timeout) * 9 / 10;
+    let begun = view.asks().any(|(_, ask)| ask.answer.begun.is_some());
+    let unknown = !view.facts.kind.layer && !view.http2() && (begun || any_cut(view));
+    let took_nothing = view.blocked_for(patience) || view.flush_exhausted();
+    if view.left() || view.close_delimited() || took_nothing || unknown {
+        return None;
+    }
+    seen.fin.map(|fin| format!("a bare FIN at {fin}"))
+}
+
+fn any_cut(view: &View<'_>) -> bool {
+    view.asks()
+        .any(|(n, ask)| view.served(n).is_some() && !ask.answer.is_over())
+}
+
+/// R1. close_notify is the last thing that is said (RFC 8446 6.1).
+fn silent_after_close_notify(view: &View<'_>) -> Option<String> {
+    let n = view.conn.seen.after_notify;
+    (n > 0).then(|| format!("{n} bytes"))
+}
+
+/// R2. close_notify never makes a truncated answer look whole, nor a truncated tunnel.
+fn never_lie(view: &View<'_>) -> Option<String> {
+    view.asks().find_map(|(n, ask)| {
+        let answer = &ask.answer;
+        answer.whole?;
+        let (length, came) = (ask.length(), answer.bytes);
+        match answer.framing {
+            Framing::UntilClose if came < length => Some(format!(
+                "request {n} got {came} of {length} bytes and close_notify"
+            )),
+            Framing::Tunnel if ask.endpoint.is_unframed_tunnel() => {
+                let short = ask.complete.is_some() && came < length;
+                short.then(|| format!("the tunnel gave {came} of {length} bytes and close_notify"))
+            }
+            _ => None,
+        }
+    })
+}
+
+/// What shows its own end has the length that the handler gave it.
+fn whole(view: &View<'_>) -> Option<String> {
+    view.asks().find_map(|(n, ask)| {
+        ask.answer.whole?;
+        let (length, came) = (ask.length(), ask.answer.bytes);
+        let wrong =
+            ask.answer.framing == Framing::Framed && came != length && !ask.endpoint.is_tunnel();
+        // A failure that comes before the head is an answer of its own, which hyper gives.
+        (wrong && ask.answer.status < 400)
+            .then(|| format!("request {n} got {came} of {length} bytes"))
+    })
+}
+
+/// R3. No RST while the drain's bounds have not been reached.
+fn drain(view: &View<'_>) -> Option<String> {
+    let (log, settings) = (&view.conn.log, &view.facts.settings);
+    let (reset, dropped) = (log.reset_sent?, log.dropped?);
+    log.accepted?;
+    let flush = settings.drain.flush_timeout.min(settings.write_timeout) * 9 / 10;
+    if view.left() || view.blocked_for(flush) || view.flush_exhausted() {
+        return None;
+    }
+    if settings.drain.max_connections < view.facts.conns.len() {
+        // It may have given its place to a newer one.
+        return None;
+    }
+    let patience = settings
+        .drain
+        .idle_timeout
+        .min(settings.drain.total_timeout)
+        * 9
+        / 10;
+    let waited = log.fin.map(|fin| dropped.at - fin.at);
+    let early = waited.is_none_or(|waited| waited < patience);
+    early.then(|| format!("reset at {reset}, let go at {dropped}, drained for {waited:?}"))
+}
+
+/// R4, R6, R7. A request that was in the socket when the server began to end the connection is
+/// answered, whole, or there is a reason.
+fn lost(view: &View<'_>) -> Option<String> {
+    view.conn.log.accepted?;
+    let ended = view.ended()?;
+    view.asks().find_map(|(n, ask)| {
+        if ask.answer.whole.is_some() {
+            return None;
+        }
+        let begun = ask.answer.begun.is_some();
+        if ask.endpoint.is_tunnel() || !(view.in_time(ask) || begun) {
+            return None;
+        }
+        if excuses::excuse(view, n, ask, ended).is_some() {
+            return None;
+        }
+        Some(describe(view, n, ask))
+    })
+}
+
+fn describe(view: &View<'_>, number: usize, ask: &Ask) -> String {
+    let answer = &ask.answer;
+    let what = match (answer.begun, view.served(number)) {
+        (Some(_), _) => format!("cut after {} of {} bytes", answer.bytes, ask.length()),
+        (None, Some(_)) => "handled, and not answered".into(),
+        (None, None) => "discarded".into(),
+    };
+    let arrived = view.arrived(ask).unwrap_or_default();
+    let ended = view.ended().unwrap_or_default();
+    let half_closed = match view.notified() {
+        Some(notified) if notified < ended => ", half-closed",
+        _ => "",
+    };
+    let reset = answer
+        .reset
+        .map_or(String::new(), |code| format!(", RST_STREAM {code}"));
+    let draining = match view.phase(Phase::Draining) {
+        Some(draining) if draining <= ended => format!(", draining since {draining}"),
+        _ => String::new(),
+    };
+    format!(
+        "request {number} {:?} was {what}: arrived {arrived}, end {ended}{half_closed}{reset}{draining}",
+        ask.endpoint
+    )
+}
+
+/// R7. What has been accepted may finish its handshake and its first request.
+fn newcomers(view: &View<'_>) -> Option<String> {
+    let (log, seen) = (&view.conn.log, &view.conn.seen);
+    let (accepted, ended) = (log.accepted?, view.ended()?);
+    let first = seen.asks.first()?;
+    let asked = view.arrived(first).is_some_and(|arrived| arrived < ended);
+    let over = view
+        .phase(Phase::Deadline)
+        .is_some_and(|deadline| deadline <= ended);
+    let given_up = view.cancelled()
+        || view.conn.plan.plain
+        || view.conn.plan.handshake_cut.is_some()
+        || view.peer_gone()
+        || view.left();
+    if asked || over || given_up || seen.own(Own::Notify).is_some() {
+        return None;
+    }
+    let (since, patience) = match seen.handshake {
+        None => (accepted, view.facts.settings.handshake_timeout),
+        Some(handshake) => (handshake, view.facts.settings.keep_alive),
+    };
+    let waited = ended.at.saturating_sub(since.at);
+    let early = waited < patience * 9 / 10;
+    early.then(|| format!("accepted at {accepted}, ended at {ended}, before its first request"))
+}
+
+/// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
+fn goaway(view: &View<'_>) -> Option<String> {
+    let seen = &view.conn.seen;
+    let (ended, _) = (view.ended()?, seen.notify?);
+    if !view.http2() || !seen.settings || view.peer_gone() || seen.own_notify.is_some() {
+        return None;
+    }
+    let second = std::time::Duration::from_secs(1);
+    let idle = view.asks().all(|(_, ask)| {
+        ask.head.is_none()
+            || ask
+                .answer
+                .whole
+                .is_some_and(|whole| whole.at + second < ended.at)
+    });
+    match seen.goaways.len() {
+        0 => Some(format!("none before close_notify at {ended}")),
+        1 => None,
+        n if idle => Some(format!("{n} of them to an idle client")),
+        _ => None,
+    }
+}
+
+/// R7. What GOAWAY says was not processed, no handler has seen (RFC 9113 6.8).
+fn exact_goaway(view: &View<'_>) -> Option<String> {
+    let (last, _) = view.conn.seen.goaways.last()?;
+    let beyond = |n: &usize| stream(*n) > *last && view.served(*n).is_some();
+    let asked = (0..view.conn.seen.asks.len()).find(beyond)?;
+    Some(format!(
+        "GOAWAY names stream {last}, and request {asked} was handled"
+    ))
+}
+
+/// No request is handed to a handler twice.
+fn once(view: &View<'_>) -> Option<String> {
+    let twice = |(n, _): &(usize, &Ask)| view.served(*n).is_some_and(|served| served.times > 1);
+    view.asks()
+        .find(twice)
+        .map(|(n, _)| format!("request {n} was handled twice"))
+}
+
+/// R7. What is in the listener's queue when accepting ends is accepted.
+fn queue(view: &View<'_>) -> Option<String> {
+    let log = &view.conn.log;
+    // A loop that does not sweep leaves what is there to the kernel.
+    let reset = !view.facts.kind.accepts && log.accepted.is_none() && !view.conn.seen.refused;
+    (reset && log.dropped.is_some()).then(|| "reset in the listener's queue".into())
+}
+
+/// R5. Plain HTTP is answered in plain HTTP.
+fn plain_http(view: &View<'_>) -> Option<String> {
+    let (log, seen) = (&view.conn.log, &view.conn.seen);
+    let (accepted, ended) = (log.accepted?, view.ended()?);
+    let over = view
+        .phase(Phase::Deadline)
+        .is_some_and(|deadline| deadline <= ended);
+    let arrived = log.arrived(1).is_some_and(|arrived| arrived < ended);
+    if !view.conn.plan.plain || over || !arrived || seen.plain.starts_with("HTTP/1.1 400 ") {
+        return None;
+    }
+    Some(format!(
+        "accepted at {accepted}, ended at {ended}, answered {:?}",
+        seen.plain
+    ))
+}
+
+/// The server speaks HTTP.
+fn sense(view: &View<'_>) -> Option<String> {
+    view.conn.seen.confused.clone()
+}
+
+/// The report counts every connection that ended after the shutdown began, and no other.
+fn report_counts(facts: &Facts) -> Option<String> {
+    let report = facts.report.as_ref()?;
+    let ended = ended_after_shutdown(facts).count() as u64;
+    let counted = report.connections();
+    (counted != ended).then(|| format!("{counted} counted, {ended} ended"))
+}
+
+fn ended_after_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
+    let begun = facts
+        .phases
+        .get(&Phase::LameDuck)
+        .copied()
+        .unwrap_or_default();
+    let views = (0..facts.conns.len()).map(|number| View::new(facts, number));
+    views.filter(move |view| {
+        let log = &view.conn.log;
+        log.accepted.is_some() && log.dropped.is_some_and(|dropped| dropped > begun)
+    })
+}
+
+/// R2. What a client did not get whole is never counted clean.
+///
+/// A client that left, and one whose tail an RST destroyed after everything had been handed to the
+/// kernel, can't be known of.
+fn report_is_honest(facts: &Facts) -> Option<String> {
+    let report = facts.report.as_ref()?;
+    let cut = |view: &View<'_>| {
+        let unknowable = view.left() || view.conn.log.reset_sent.is_some();
+        !unknowable && view.asks().any(|(n, ask)| is_cut(view, n, ask))
+    };
+    let ended = ended_after_shutdown(facts).count() as u64;
+    let cut: Vec<usize> = ended_after_shutdown(facts)
+        .filter(cut)
+        .map(|view| view.number)
+        .collect();
+    let most = ended - cut.len() as u64;
+    let lies = report.clean > most;
+    lies.then(|| {
+        format!(
+            "{} clean of {ended}, and {cut:?} were cut short",
+            report.clean
+        )
+    })
+}
+
+/// A handler had the request, or its answer had begun, and the client did not get it whole. Over
+/// HTTP/2 a handler that fails ends its stream alone.
+fn is_cut(view: &View<'_>, number: usize, ask: &Ask) -> bool {
+    let served = view.served(number);
+    let failed = served.is_some_and(|served| served.work == Work::Failed);
+    let known = served.is_some() && !(view.http2() && (failed || ask.endpoint.fails()));
+    let tunnel = ask.endpoint.is_tunnel();
+    known && !tunnel && ask.answer.whole.is_none()
+}
+
+/// The deadline counts as reached if it came before the last connection had ended.
+fn report_knows_the_deadline(facts: &Facts) -> Option<String> {
+    let report = facts.report.as_ref()?;
+    let deadline = *facts.phases.get(&Phase::Deadline)?;
+    let left = ended_after_shutdown(facts)
+        .filter(|view| {
+            view.conn
+                .log
+                .dropped
+                .is_some_and(|dropped| dropped.at > deadline.at)
+        })
+        .count();
+    let wrong = !report.deadline_reached && left > 0;
+    wrong.then(|| format!("{left} connections ended after it"))
+}
+
+/// When a shutdown is over, every descriptor is closed, and soon after every task has ended.
+fn nothing_left(facts: &Facts) -> Option<String> {
+    let Some(closed) = facts.phases.get(&Phase::Closed) else {
+        return Some("the shutdown was never over".into());
+    };
+    let open = facts.conns.iter().position(|conn| {
+        conn.log.accepted.is_some() && conn.log.dropped.is_none_or(|dropped| dropped > *closed)
+    });
+    if let Some(conn) = open {
+        return Some(format!("connection #{conn} is open after closed()"));
+    }
+    (facts.tasks_left > 0).then(|| format!("{} tasks", facts.tasks_left))
+}
+
+fn no_panic(facts: &Facts) -> Option<String> {
+    facts.panics.first().cloned()
+}

@@ -1,0 +1,188 @@
+//! R6 and R7 in time: no connection lives for ever, none is idle for longer than its time-out, none
+//! ends before it, and a shutdown takes no longer than it says.
+
+use std::time::Duration;
+
+use graceful_tls::Phase;
+
+use super::view::View;
+use crate::{net::reached, run::Facts, trace::Stamp, world::Work};
+
+/// For what follows from what: tasks that wake one another, timers of a millisecond.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A stall may be noticed a quarter of the write time-out late.
+fn stall(view: &View<'_>) -> Duration {
+    view.facts.settings.write_timeout * 5 / 4
+}
+
+/// What a teardown may take: the flush, and the drain.
+fn teardown(facts: &Facts) -> Duration {
+    let drain = &facts.settings.drain;
+    drain.flush_timeout.max(facts.settings.write_timeout) + drain.total_timeout
+}
+
+/// There and back, twice.
+fn travel(view: &View<'_>) -> Duration {
+    view.conn.nature.delay * 4
+}
+
+/// The last time the connection was in use: it shook hands, was asked something, a handler worked
+/// or some of an answer moved. Control frames are no use, in either direction.
+fn last_use(view: &View<'_>) -> Option<Stamp> {
+    let (log, seen) = (&view.conn.log, &view.conn.seen);
+    let served = view
+        .asks()
+        .filter_map(|(n, _)| view.served(n))
+        .map(|served| served.last);
+    let written = log.written.iter().map(|(_, stamp)| *stamp);
+    let moved = written.filter(|_| view.conn.plan.flood.is_none());
+    // What the teardown itself writes is no use.
+    let moved = moved
+        .filter(|stamp| view.ended().is_none_or(|ended| stamp.at < ended.at))
+        .max();
+    let before_end = |stamp: &Stamp| view.ended().is_none_or(|ended| *stamp < ended);
+    let known = [
+        log.accepted,
+        seen.handshake,
+        view.useful(),
+        seen.last_answer,
+        moved,
+    ];
+    known
+        .into_iter()
+        .flatten()
+        .chain(served)
+        .filter(before_end)
+        .max()
+}
+
+/// R6. What is not in use is let go: after the longest time-out, the flush and the drain.
+///
+/// A tunnel lasts as long as its handler likes, and so does a handler that waits for an upload: for
+/// those there is no setting yet. At the deadline they end too.
+pub fn let_go(view: &View<'_>) -> Option<String> {
+    let log = &view.conn.log;
+    log.accepted?;
+    let dropped = log.dropped.map_or(Duration::MAX, |stamp| stamp.at);
+    if let Some(deadline) = view.phase(Phase::Deadline) {
+        let latest = deadline.at + teardown(view.facts) + 2 * SLACK;
+        if dropped > latest {
+            return Some(format!(
+                "held until {dropped:?}, the deadline was at {deadline}"
+            ));
+        }
+    }
+    let used = last_use(view)?;
+    let waits = view.has_tunnel() || waits_for_an_upload(view);
+    let settings = &view.facts.settings;
+    let patience = match view.conn.seen.handshake {
+        None => settings.handshake_timeout,
+        Some(_) => settings.keep_alive.max(stall(view)),
+    };
+    let latest = used.at + patience + teardown(view.facts) + travel(view) + SLACK;
+    (!waits && dropped > latest).then(|| {
+        format!(
+            "in use until {used}, held until {dropped:?}, {:?} too long",
+            dropped - latest
+        )
+    })
+}
+
+fn waits_for_an_upload(view: &View<'_>) -> bool {
+    view.asks().any(|(n, ask)| {
+        let served = view
+            .served(n)
+            .is_some_and(|served| served.before == Work::Busy || served.work == Work::Busy);
+        served && ask.endpoint.needs_upload() && view.complete(ask).is_none()
+    })
+}
+
+/// R6. A connection on which everything has been answered ends at the keep-alive time-out.
+pub fn idle(view: &View<'_>) -> Option<String> {
+    let seen = &view.conn.seen;
+    let handshake = seen.handshake?;
+    let ended = view.ended()?;
+    let over = view.asks().all(|(n, ask)| {
+        ask.head.is_none()
+            || ask.answer.whole.is_some_and(|whole| whole < ended)
+            || view.served(n).is_none() && view.arrived(ask).is_none_or(|arrived| arrived >= ended)
+    });
+    let reads = view.asks().any(|(_, ask)| ask.endpoint.takes_upload());
+    if !over || reads || view.has_tunnel() || !view.conn.plan.reads_eagerly() {
+        return None;
+    }
+    let used = last_use(view)?.max(handshake);
+    let latest = used.at + view.facts.settings.keep_alive + travel(view) + SLACK;
+    (ended.at > latest).then(|| format!("idle since {used}, ended at {ended}"))
+}
+
+/// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
+pub fn too_early(view: &View<'_>) -> Option<String> {
+    let seen = &view.conn.seen;
+    let (handshake, ended) = (seen.handshake?, view.ended()?);
+    if view.cancelled() {
+        return None;
+    }
+    let draining = view
+        .phase(Phase::LameDuck)
+        .is_some_and(|lame| lame <= ended);
+    let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
+    let closes = seen
+        .asks
+        .iter()
+        .any(|ask| ask.answer.closes || ask.endpoint.fails());
+    let unread = seen
+        .asks
+        .iter()
+        .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
+    let refused = seen.tls_error.is_some() || seen.goaways.iter().any(|(_, code)| *code != 0);
+    if draining || own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
+        return None;
+    }
+    let asked = || seen.asks.iter().filter(|ask| ask.head.is_some());
+    if asked().any(|ask| ask.answer.whole.is_none()) || asked_at_the_edge(view) {
+        return None;
+    }
+    let shaken = view.conn.log.arrived(seen.shaken).unwrap_or(handshake);
+    let written = asked().filter_map(|ask| reached(&view.conn.log.written, ask.answer.ends));
+    let since = written.max().unwrap_or(shaken).max(shaken);
+    let least = view
+        .facts
+        .settings
+        .keep_alive
+        .saturating_sub(Duration::from_millis(2));
+    let waited = ended.at.saturating_sub(since.at);
+    (waited < least).then(|| format!("idle since {since}, ended at {ended}"))
+}
+
+/// R7. A shutdown takes the lame duck, its time-out, a flush, a drain and two seconds at most.
+pub fn closed_in_time(facts: &Facts) -> Option<String> {
+    let (began, closed) = (
+        facts.phases.get(&Phase::LameDuck)?,
+        facts.phases.get(&Phase::Closed)?,
+    );
+    let settings = &facts.settings;
+    let most =
+        settings.lame_duck + settings.shutdown_timeout + teardown(facts) + Duration::from_secs(2);
+    let took = closed.at - began.at;
+    (took > most).then(|| format!("took {took:?}, of {most:?}"))
+}
+
+/// The last request crossed the end of the keep-alive time: that it was answered is all that it can
+/// expect.
+fn asked_at_the_edge(view: &View<'_>) -> bool {
+    let half = view.facts.settings.keep_alive / 2;
+    let Some((last, ask)) = view.asks().filter(|(_, ask)| ask.head.is_some()).last() else {
+        return false;
+    };
+    let before = view
+        .asks()
+        .take(last)
+        .filter_map(|(_, ask)| ask.answer.whole)
+        .max();
+    let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
+    before
+        .or(view.conn.seen.handshake)
+        .is_some_and(|before| asked.saturating_sub(before.at) > half)
+}

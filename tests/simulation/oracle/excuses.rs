@@ -1,0 +1,158 @@
+//! Why a request may be left without a whole answer. Each is a sentence of the rules; where none
+//! holds, the request was lost.
+
+use std::time::Duration;
+
+use graceful_tls::Phase;
+
+use super::view::View;
+use crate::{
+    client::{http2::stream, seen::Ask},
+    endpoints::Endpoint,
+    trace::Stamp,
+    world::Work,
+};
+
+const REFUSED_STREAM: u32 = 7;
+
+/// Timers have a resolution of a millisecond.
+const TICK: Duration = Duration::from_millis(2);
+
+type Excuse = fn(&View<'_>, usize, &Ask, Stamp) -> bool;
+
+const EXCUSES: &[(&str, Excuse)] = &[
+    ("the client left (R4: FIN and RST cancel)", |v, _, _, _| {
+        v.left() || v.peer_gone()
+    }),
+    ("TLS 1.2 answers a close_notify at once (R4)", tls12),
+    ("the server cancelled its task", |v, _, _, _| v.cancelled()),
+    ("the handler failed by itself", handler_failed),
+    (
+        "an answer before it said that it was the last (RFC 9112 9.6)",
+        told,
+    ),
+    (
+        "a body before it was never read, so HTTP/1 can't go on",
+        unread_before,
+    ),
+    (
+        "it came behind an answer that had begun without saying so, when draining had begun (R7)",
+        behind_a_last_answer,
+    ),
+    (
+        "GOAWAY or REFUSED_STREAM says that it was not processed (RFC 9113 6.8, 8.7)",
+        refused,
+    ),
+    ("the deadline has passed (R7)", deadline),
+    ("the client took nothing for the write time-out (R6)", stuck),
+    (
+        "every stream waited for the client's windows (R6)",
+        all_windows_closed,
+    ),
+    (
+        "all of it is in the client's kernel, and the client does not look",
+        looks_away,
+    ),
+    ("its upload will never be complete", upload_given_up),
+    ("its upload did not move for its time (R6)", upload_stalled),
+];
+
+/// Why request `number` of this connection has no whole answer, when the end began at `ended`.
+pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option<&'static str> {
+    let holds = |(_, excuse): &&(&str, Excuse)| excuse(view, number, ask, ended);
+    EXCUSES.iter().find(holds).map(|(name, _)| *name)
+}
+
+fn tls12(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
+    view.conn.plan.tls12 && view.notified().is_some_and(|notified| notified <= ended)
+}
+
+fn handler_failed(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
+    let failed = |n: usize| {
+        let ask = &view.conn.seen.asks[n];
+        let served = view.served(n);
+        served.is_some_and(|s| s.work == Work::Failed || ask.endpoint.fails())
+    };
+    match view.http2() {
+        true => failed(number),
+        false => (0..=number).any(failed),
+    }
+}
+
+fn told(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
+    !view.http2()
+        && view.conn.seen.asks[..number]
+            .iter()
+            .any(|ask| ask.answer.closes)
+}
+
+fn unread_before(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
+    let unread = |ask: &Ask| matches!(ask.endpoint, Endpoint::Unread(_) | Endpoint::Early(_));
+    !view.http2() && view.conn.seen.asks[..number].iter().any(unread)
+}
+
+/// R7 speaks of what is in the socket before draining. What comes later, with no answer left that
+/// could say `Connection: close`, HTTP/1 can't refuse.
+fn behind_a_last_answer(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
+    let (Some(draining), Some(arrived)) = (view.phase(Phase::Draining), view.arrived(ask)) else {
+        return false;
+    };
+    let open = |ask: &Ask| ask.answer.whole.is_none_or(|whole| whole > arrived);
+    !view.http2() && draining.at <= arrived.at && view.conn.seen.asks[..number].iter().any(open)
+}
+
+/// By the client's knowledge: a request that did reach a handler all the same is another oracle's.
+fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
+    let goaway = view.conn.seen.goaways.iter().map(|(last, _)| *last).min();
+    ask.answer.begun.is_none()
+        && (goaway.is_some_and(|last| stream(number) > last)
+            || ask.answer.reset == Some(REFUSED_STREAM))
+}
+
+fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
+    view.phase(Phase::Deadline)
+        .is_some_and(|deadline| deadline <= ended)
+}
+
+fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
+    view.blocked_for(view.facts.settings.write_timeout.saturating_sub(TICK))
+}
+
+fn all_windows_closed(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
+    let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
+    let progress = view
+        .progress(ended)
+        .map_or(Duration::ZERO, |stamp| stamp.at);
+    let still = ended.at - progress >= timeout;
+    view.http2() && !view.conn.plan.reads_eagerly() && still && !view.anybody_works()
+}
+
+/// Nothing waits for a window, and the server's socket took all.
+fn looks_away(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
+    let lengths = view
+        .conn
+        .seen
+        .asks
+        .iter()
+        .map(|ask| ask.length())
+        .sum::<u64>();
+    let held_back = view.http2() && lengths > u64::from(view.conn.plan.window.min(65_535));
+    let given = view
+        .served(number)
+        .is_some_and(|served| served.work == Work::Given);
+    view.looks_away() && given && !held_back && view.conn.log.blocked.is_none()
+}
+
+fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
+    ask.complete.is_none() && view.conn.seen.own_notify.is_some()
+}
+
+fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
+    let settings = &view.facts.settings;
+    let shortest = settings
+        .keep_alive
+        .min(settings.write_timeout)
+        .saturating_sub(TICK);
+    let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
+    ask.complete.is_none() && ended.at.saturating_sub(moved) >= shortest
+}

@@ -1,0 +1,204 @@
+//! One connection, as the oracles look at it: what arrived, when the end began, whose fault it was.
+
+use std::time::Duration;
+
+use graceful_tls::Phase;
+
+use crate::{
+    client::{
+        plan::{Reading, Step},
+        seen::{Ask, Framing, Own},
+    },
+    run::{Conn, Facts},
+    trace::Stamp,
+    world::{Served, Work},
+};
+
+pub struct View<'a> {
+    pub facts: &'a Facts,
+    pub conn: &'a Conn,
+    pub number: usize,
+}
+
+impl<'a> View<'a> {
+    pub fn new(facts: &'a Facts, number: usize) -> Self {
+        Self {
+            facts,
+            conn: &facts.conns[number],
+            number,
+        }
+    }
+
+    pub fn phase(&self, phase: Phase) -> Option<Stamp> {
+        self.facts.phases.get(&phase).copied()
+    }
+
+    /// When the server began to end the connection.
+    pub fn ended(&self) -> Option<Stamp> {
+        self.conn
+            .log
+            .ended(self.conn.seen.notify.map(|(_, begins)| begins))
+    }
+
+    pub fn http2(&self) -> bool {
+        self.conn.plan.http2
+    }
+
+    pub fn served(&self, ask: usize) -> Option<&'a Served> {
+        self.facts.served.get(&(self.number, ask))
+    }
+
+    pub fn asks(&self) -> impl Iterator<Item = (usize, &'a Ask)> {
+        self.conn.seen.asks.iter().enumerate()
+    }
+
+    /// When the request's head was in the server's kernel.
+    pub fn arrived(&self, ask: &Ask) -> Option<Stamp> {
+        self.conn.log.arrived(ask.head?)
+    }
+
+    /// When all of it was.
+    pub fn complete(&self, ask: &Ask) -> Option<Stamp> {
+        self.conn.log.arrived(ask.complete?)
+    }
+
+    /// The request was in the server's kernel before it began to end the connection.
+    pub fn in_time(&self, ask: &Ask) -> bool {
+        let arrived = match ask.endpoint.needs_upload() {
+            true => self.complete(ask),
+            false => self.arrived(ask),
+        };
+        match (arrived, self.ended()) {
+            (Some(arrived), Some(ended)) => arrived < ended,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// The client's part of the handshake was in the server's kernel before the end.
+    pub fn shook_hands(&self) -> bool {
+        let arrived = self.conn.log.arrived(self.conn.seen.shaken);
+        self.conn.seen.handshake.is_some()
+            && arrived.is_some_and(|at| self.ended().is_none_or(|ended| at < ended))
+    }
+
+    /// The task that served the connection was cancelled: by then, or at that moment.
+    pub fn cancelled(&self) -> bool {
+        let (Some(accepted), Some(ended)) = (self.conn.log.accepted, self.ended()) else {
+            return false;
+        };
+        let cancels = self.facts.kind.cancels;
+        cancels.is_some_and(|after| ended.at >= accepted.at + after)
+    }
+
+    /// The deadline struck, or the task was cancelled, and the flush that followed took all its
+    /// time.
+    pub fn flush_exhausted(&self) -> bool {
+        let settings = &self.facts.settings;
+        let most = settings.drain.flush_timeout.max(settings.write_timeout) * 9 / 10;
+        let (log, cancels) = (&self.conn.log, self.facts.kind.cancels);
+        let deadline = self.phase(Phase::Deadline).map(|stamp| stamp.at);
+        let cancelled = log
+            .accepted
+            .zip(cancels)
+            .map(|(accepted, after)| accepted.at + after);
+        let begun = deadline.into_iter().chain(cancelled).min();
+        let waited = |dropped: Stamp| begun.map(|begun| dropped.at.saturating_sub(begun));
+        let exhausted = log
+            .dropped
+            .and_then(waited)
+            .is_some_and(|waited| waited >= most);
+        log.fin.is_none() && log.blocked.is_some() && exhausted
+    }
+
+    /// The client does not look at what its kernel holds.
+    pub fn looks_away(&self) -> bool {
+        let never = |step: &Step| matches!(step, Step::Read(Reading::Never));
+        self.conn.plan.steps.iter().any(never)
+    }
+
+    /// The client's close_notify was in the server's kernel.
+    pub fn notified(&self) -> Option<Stamp> {
+        self.conn.log.arrived(self.conn.seen.own_notify?)
+    }
+
+    /// The client's socket was closed, or reset, by the client and before the server ended.
+    pub fn left(&self) -> bool {
+        let own = |what| self.conn.seen.own(what).is_some();
+        own(Own::Rst) || own(Own::Close)
+    }
+
+    /// The client's FIN or RST, where it was before the server's end.
+    pub fn peer_gone(&self) -> bool {
+        let log = &self.conn.log;
+        let gone = log.fin_arrived.into_iter().chain(log.rst_arrived).min();
+        match (gone, self.ended()) {
+            (Some(gone), Some(ended)) => gone < ended,
+            (gone, None) => gone.is_some(),
+            (None, _) => false,
+        }
+    }
+
+    /// A handler works on something, and waits for nobody.
+    pub fn anybody_works(&self) -> bool {
+        self.asks().any(|(n, ask)| {
+            let upload_is_here = !ask.endpoint.needs_upload() || self.complete(ask).is_some();
+            upload_is_here
+                && self.served(n).is_some_and(|served| {
+                    let work = match served.work {
+                        Work::Dropped => served.before,
+                        work => work,
+                    };
+                    work == Work::Busy
+                })
+        })
+    }
+
+    /// The server's socket took nothing for `bound` before it was let go.
+    pub fn blocked_for(&self, bound: Duration) -> bool {
+        match (self.conn.log.blocked, self.conn.log.dropped) {
+            (Some(since), Some(dropped)) => dropped.at - since.at >= bound,
+            _ => false,
+        }
+    }
+
+    /// The last time before `before` that some of an answer moved.
+    pub fn progress(&self, before: Stamp) -> Option<Stamp> {
+        let written = &self.conn.log.written;
+        let moved = written.iter().rev().find(|(_, stamp)| stamp.at < before.at);
+        let read = self
+            .conn
+            .seen
+            .last_answer
+            .filter(|stamp| stamp.at < before.at);
+        moved.map(|(_, stamp)| *stamp).into_iter().chain(read).max()
+    }
+
+    /// The last of the client's bytes that ask for something.
+    pub fn useful(&self) -> Option<Stamp> {
+        let arrived = self.conn.log.arrived.iter();
+        let useful = self.conn.seen.useful;
+        let mut last = None;
+        for (total, stamp) in arrived {
+            last = Some(*stamp);
+            if *total >= useful {
+                break;
+            }
+        }
+        last.filter(|_| useful > 0)
+    }
+
+    pub fn has_tunnel(&self) -> bool {
+        self.asks()
+            .any(|(_, ask)| ask.endpoint.is_tunnel() && ask.answer.begun.is_some())
+    }
+
+    /// An answer that only the end of the connection ends has begun.
+    pub fn close_delimited(&self) -> bool {
+        self.asks().any(|(_, ask)| match ask.answer.framing {
+            Framing::UntilClose => true,
+            Framing::Tunnel => ask.endpoint.is_unframed_tunnel(),
+            Framing::Framed | Framing::Unknown => false,
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! One run: a server, a few clients, a shutdown, and everything that was seen of it.
+
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+
+use fastrand::Rng;
+use graceful_tls::{GracefulTls, Phase, Report};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::{Client, plan::Plan, roles, seen::Seen},
+    handlers::{Handlers, PANIC},
+    net::{Link, Log, Nature, ServerEnd},
+    servers::{Kind, Listener},
+    settings::Settings,
+    tls,
+    trace::{self, Stamp},
+    world::{Key, Served, World},
+};
+
+/// One client, and what was seen of its connection.
+#[derive(Debug)]
+pub struct Conn {
+    pub plan: Plan,
+    pub nature: Nature,
+    pub seen: Seen,
+    pub log: Log,
+}
+
+/// Everything the oracles judge by.
+#[derive(Debug)]
+pub struct Facts {
+    pub settings: Settings,
+    pub kind: Kind,
+    pub conns: Vec<Conn>,
+    pub served: BTreeMap<Key, Served>,
+    /// When the server came to each phase.
+    pub phases: BTreeMap<Phase, Stamp>,
+    pub report: Option<Report>,
+    /// Tasks that were left a minute after everything was over.
+    pub tasks_left: usize,
+    /// Panics that nobody asked for.
+    pub panics: Vec<String>,
+    pub hash: u64,
+}
+
+/// Longer than any run may take.
+const END: Duration = Duration::from_secs(600);
+
+thread_local! {
+    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps the panics that were asked for quiet, and those of a run that were not for its facts.
+pub fn watch_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if trace::hash() == 0 {
+            return before(info);
+        }
+        let text = info.to_string();
+        if !text.contains(PANIC) {
+            PANICS.with(|panics| panics.borrow_mut().push(text));
+        }
+    }));
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, printed: bool) -> Facts {
+    tls::seed(seed);
+    PANICS.with(|panics| panics.borrow_mut().clear());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut facts = runtime.block_on(async {
+        trace::begin(printed);
+        scene(Rng::with_seed(seed)).await
+    });
+    drop(runtime);
+    facts.hash = trace::hash();
+    trace::end();
+    facts.panics = PANICS.with(RefCell::take);
+    facts
+}
+
+async fn scene(mut rng: Rng) -> Facts {
+    let start = Instant::now();
+    let settings = Settings::random(&mut rng);
+    let kind = Kind::random(&mut rng);
+    let builder = GracefulTls::builder(tls::server());
+    let tls = settings.apply(builder).build().unwrap();
+    let world = World::default();
+    let (listener, queue) = mpsc::unbounded_channel();
+    let handlers = Handlers(world.clone());
+    let draining = CancellationToken::new();
+    let serving = kind.run(tls.clone(), Listener(queue), handlers, draining.clone());
+    let server = tokio::spawn(serving);
+
+    let over = CancellationToken::new();
+    let clients: Vec<_> = (0..rng.usize(1..=4))
+        .map(|conn| {
+            let plan = roles::random(&mut rng, &settings, start);
+            let nature = Nature::random(&mut rng);
+            let link = Link::new(conn, nature.clone(), rng.fork());
+            let client = connect(
+                conn,
+                plan.clone(),
+                link.clone(),
+                listener.clone(),
+                over.clone(),
+            );
+            (plan, nature, link, tokio::spawn(client))
+        })
+        .collect();
+    let phases = tokio::spawn(watch_phases(tls.clone(), draining));
+    drop(listener);
+
+    sleep_until(start + settings.shutdown_at).await;
+    tls.shutdown();
+    if let Some(pause) = settings.hurried {
+        sleep(pause).await;
+        tls.shutdown_now();
+    }
+    let report = timeout(END, server).await.ok().and_then(Result::ok);
+    let phases = phases.await.unwrap_or_default();
+    // Time for what the server said last to arrive.
+    sleep(Duration::from_secs(60)).await;
+    over.cancel();
+    let mut conns = Vec::new();
+    for (plan, nature, link, client) in clients {
+        let seen = client.await.unwrap_or_default();
+        // The log is of the server's end, which the client's can't change any more.
+        conns.push(Conn {
+            log: link.log(),
+            plan,
+            nature,
+            seen,
+        });
+    }
+    drop(tls);
+    sleep(Duration::from_secs(60)).await;
+    Facts {
+        settings,
+        kind,
+        conns,
+        served: world.all(),
+        phases,
+        report,
+        tasks_left: tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks(),
+        panics: Vec::new(),
+        hash: 0,
+    }
+}
+
+/// Connects when it is time, and runs the client.
+async fn connect(
+    conn: usize,
+    plan: Plan,
+    link: Link,
+    listener: mpsc::UnboundedSender<ServerEnd>,
+    over: CancellationToken,
+) -> Seen {
+    sleep_until(plan.start + plan.connects).await;
+    trace::event(conn, plan.role, u64::from(plan.http2));
+    let (client, server) = link.ends();
+    if listener.send(server).is_err() {
+        return Seen {
+            asks: plan.asks,
+            refused: true,
+            ..Seen::default()
+        };
+    }
+    drop(listener);
+    tokio::spawn(link.pump());
+    Client::new(conn, plan, client, over).run().await
+}
+
+/// Notes when each phase came, and tells the loops that it is time to drain.
+///
+/// One task for all: tokio's `watch` wakes those who wait in an order that no seed determines.
+async fn watch_phases(tls: GracefulTls, draining: CancellationToken) -> BTreeMap<Phase, Stamp> {
+    let mut phases = BTreeMap::new();
+    for phase in [
+        Phase::LameDuck,
+        Phase::Draining,
+        Phase::Deadline,
+        Phase::Closed,
+    ] {
+        if timeout(END, tls.reached(phase)).await.is_ok() {
+            phases.insert(phase, trace::now());
+        }
+        if phase == Phase::Draining {
+            draining.cancel();
+        }
+    }
+    phases
+}

@@ -1,0 +1,67 @@
+//! The settings of one run's server, and when it is shut down.
+
+use std::time::Duration;
+
+use graceful_tls::{Builder, Drain};
+
+/// Random, but such as somebody might use.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub keep_alive: Duration,
+    pub write_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub drain: Drain,
+    pub lame_duck: Duration,
+    pub shutdown_timeout: Duration,
+    pub shutdown_at: Duration,
+    /// A second trigger, so long after the first.
+    pub hurried: Option<Duration>,
+}
+
+fn ms(rng: &mut fastrand::Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
+    Duration::from_millis(rng.u64(range))
+}
+
+impl Settings {
+    pub fn random(rng: &mut fastrand::Rng) -> Self {
+        let mut drain = Drain::default();
+        drain.total_timeout = ms(rng, 500..=5000);
+        drain.idle_timeout = ms(rng, 200..=2000);
+        drain.flush_timeout = ms(rng, 500..=5000);
+        if rng.u8(..8) == 0 {
+            drain.max_connections = rng.usize(1..3);
+        }
+        // Late enough for every time-out to have come, or in the middle of things.
+        let shutdown_at = match rng.bool() {
+            true => ms(rng, 0..=9000),
+            false => ms(rng, 60_000..=90_000),
+        };
+        Self {
+            keep_alive: ms(rng, 1000..=5000),
+            write_timeout: ms(rng, 1000..=5000),
+            handshake_timeout: ms(rng, 1000..=3000),
+            drain,
+            lame_duck: ms(rng, 0..=500),
+            shutdown_timeout: ms(rng, 0..=20_000),
+            shutdown_at,
+            hurried: (rng.u8(..10) == 0).then(|| ms(rng, 0..=5000)),
+        }
+    }
+
+    pub fn apply(&self, builder: Builder) -> Builder {
+        builder
+            .keep_alive_timeout(self.keep_alive)
+            .write_timeout(self.write_timeout)
+            .handshake_timeout(self.handshake_timeout)
+            .drain(self.drain.clone())
+            .lame_duck(self.lame_duck)
+            .shutdown_timeout(self.shutdown_timeout)
+            // The real time is of different length each second, in HPACK.
+            .http1(|http1| {
+                http1.auto_date_header(false);
+            })
+            .http2(|http2| {
+                http2.auto_date_header(false);
+            })
+    }
+}
