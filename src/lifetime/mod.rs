@@ -41,6 +41,8 @@ pub(crate) struct Facts {
     pub(crate) awaited: Option<Instant>,
     pub(crate) usage: Use,
     pub(crate) owed: Owed,
+    /// Whether the end of an answer is not known to be acknowledged. Control frames are none.
+    pub(crate) tail: bool,
     /// What is known of the HTTP/2 streams that wait for the peer's windows.
     pub(crate) windows: Windows,
 }
@@ -214,7 +216,7 @@ impl Lifetime {
                 Some(facts.awaited.map_or(now, |until| until.min(end)))
             }
             // The last answer is not fully on the wire: that is use, seen only now.
-            _ if matches!(facts.owed, Owed::Since(_)) => {
+            _ if facts.tail => {
                 self.busy();
                 Some(self.idle(now, facts.usage, limits))
             }
@@ -300,6 +302,7 @@ mod tests {
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
+                    tail: false,
                     windows: Windows::Patient(None),
                 },
                 begun: now,
@@ -319,7 +322,10 @@ mod tests {
                     }
                 }
                 Blocked(taken) => drop(self.machine.owes(self.now, taken, &LIMITS)),
-                Kernel(owed) => facts.owed = owed,
+                Kernel(owed) => {
+                    facts.owed = owed;
+                    facts.tail = matches!(owed, Owed::Since(1..));
+                }
                 Opens(windows) => facts.windows = windows,
                 Turns(phase) => facts.phase = facts.phase.max(phase),
                 Retire => facts.retired = true,
@@ -393,6 +399,11 @@ mod tests {
                 "the last answer is not on the wire yet",
                 vec![Is(NOTHING), held(5), Wait(10), Look, Wait(5), held(6), Look],
                 None,
+            ),
+            (
+                "control frames are no answer",
+                vec![Is(NOTHING), held(0), Wait(10), Look],
+                Some(Idle),
             ),
             (
                 "it is by now, and the time begins then",

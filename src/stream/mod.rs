@@ -74,6 +74,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     leaving: Option<Instant>,
     /// How far what had arrived when the connection's time was over goes.
     arrived: Option<u64>,
+    /// Where the last answer that was flushed ends, as the transport counts.
+    answered: u64,
     /// The last bytes of an answer have not been flushed yet.
     tail: bool,
     /// Our own direction of a tunnel is closed.
@@ -108,6 +110,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             published: Requests::default(),
             leaving: None,
             arrived: None,
+            answered: 0,
             tail: false,
             half_closed: false,
             watches_windows: false,
@@ -320,7 +323,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         let flushed = Pin::new(tls).poll_flush(cx);
         match &flushed {
             Poll::Ready(Ok(())) => {
-                this.tail = false;
+                if std::mem::take(&mut this.tail) {
+                    this.answered = this.written();
+                }
                 this.settled();
             }
             Poll::Ready(Err(_)) => {}

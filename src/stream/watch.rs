@@ -96,6 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             awaited: leaving.then(|| self.awaited(now)).flatten(),
             usage: self.usage(),
             owed,
+            tail: matches!(owed, Owed::Since(taken) if taken < self.answered),
             windows,
         };
         let before = self.lifetime.over();
