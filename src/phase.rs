@@ -66,7 +66,7 @@ pub(crate) struct Phases {
     pub(crate) listeners: TaskTracker,
     /// Held by every connection from its arrival until it has a stream, or failed.
     pub(crate) arrivals: TaskTracker,
-    /// Held by every stream until it has seen that draining has begun.
+    /// Held by every stream until it has seen that draining has begun, and no request is awaited.
     pub(crate) unaware: TaskTracker,
     /// Held by every gRPC answer.
     pub(crate) calls: TaskTracker,

@@ -217,17 +217,28 @@ impl Acceptor {
         let (transport, session) = tls.get_mut();
         transport.established();
         let facts = Facts::new(session, addresses);
-        let first_request_by = self.is_late(&arrival).then_some(arrival.deadline);
+        let first_request_by = Some(self.first_request_by(&arrival));
         let registration = self.enter(facts, first_request_by, arrival.connection);
         // The stream is entered as unaware of the draining: from one to the other without a gap.
         drop(arrival.handover);
         GracefulStream::new(tls, registration)
     }
 
-    /// Whether the shutdown began before the connection was ready for a request: it gets what is
-    /// left of its time to send one.
-    fn is_late(&self, arrival: &Arrival) -> bool {
-        arrival.late || self.server.context.phases.now() >= Phase::Draining
+    /// How long a connection may take to send its first request although the server drains.
+    ///
+    /// One that came, or became ready, after the shutdown had begun has the rest of its time. Any
+    /// other has as long as its handshake took, which is a round trip at least: a request that is
+    /// on its way arrives within that.
+    fn first_request_by(&self, arrival: &Arrival) -> Instant {
+        let Context {
+            phases, settings, ..
+        } = &*self.server.context;
+        let now = Instant::now();
+        let left = arrival.deadline.saturating_duration_since(now);
+        match arrival.late || phases.now() >= Phase::Draining {
+            true => arrival.deadline,
+            false => now + settings.handshake_timeout.saturating_sub(left),
+        }
     }
 
     fn enter(

@@ -100,7 +100,7 @@ const EVICTED: u32 = 1 << 1;
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 impl TlsConnection {
-    /// `first_request_by` is for connections that were on their way when the shutdown began.
+    /// `first_request_by` says until when a request is awaited although the server drains.
     pub(crate) fn new(
         facts: Facts,
         context: Arc<Context>,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use http1::{Http1, Tunnel};
 use http2::Http2;
-pub(crate) use http2::{Stalled, ping_ack, rst_stream};
+pub(crate) use http2::{Progress, Stalled, ping_ack, rst_stream};
 use tokio::time::Instant;
 
 use crate::connection::Requests;
@@ -270,17 +270,15 @@ impl Ledger {
         matches!(self, Self::Http2(http2) if http2.held() > 0)
     }
 
-    /// The HTTP/2 streams that have waited for the peer's windows for `timeout`, with `out` bytes of
-    /// the connection on their way or arrived, and `acknowledged` of them arrived.
+    /// The HTTP/2 streams that have waited for the peer's windows for `timeout`.
     pub(crate) fn stalled(
         &mut self,
         now: Instant,
         timeout: Duration,
-        out: u64,
-        acknowledged: u64,
+        progress: &Progress,
     ) -> Stalled {
         match self {
-            Self::Http2(http2) => http2.stalled(now, timeout, out, acknowledged),
+            Self::Http2(http2) => http2.stalled(now, timeout, progress),
             _ => Stalled::default(),
         }
     }

@@ -11,7 +11,6 @@ mod walk;
 use std::{
     future::Future,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use tokio::time::timeout;
@@ -20,9 +19,6 @@ use crate::{context::Context, phase::Phase, register::Register};
 
 pub use report::Report;
 use walk::ClosesAnyway;
-
-/// How long connections may take to look at the phase: those that nobody polls never do.
-const AWARENESS: Duration = Duration::from_secs(1);
 
 /// What starts a shutdown, and what hurries it.
 ///
@@ -74,19 +70,22 @@ impl Shutdown {
     }
 
     /// Resolves once a server that takes its connections from this crate should stop: draining has
-    /// begun, every connection has seen it, and none is on its way any more. Cancel safe.
+    /// begun, no connection is on its way any more nor awaited to send its first request, and every
+    /// one has seen it. Cancel safe.
     ///
     /// A server that is told earlier closes idle HTTP/2 connections in words of its own, and drops
     /// the handshakes that are under way.
     pub(crate) async fn handed_over(&self) {
         let phases = &self.context.phases;
+        let longest = self.context.settings.handshake_timeout;
         phases.reached(Phase::Draining).await;
         tokio::select! {
             biased;
             () = phases.reached(Phase::Deadline) => {}
             () = async {
                 phases.arrivals.wait().await;
-                let _ = timeout(AWARENESS, phases.unaware.wait()).await;
+                // Those that nobody polls never look at the phase.
+                let _ = timeout(longest, phases.unaware.wait()).await;
             } => {}
         }
     }

@@ -24,9 +24,6 @@ const CANCEL: u32 = 8;
 /// How much rustls buffers before it takes no more, unless told otherwise; its default.
 const BUFFER_LIMIT: usize = 64 * 1024;
 
-/// What that comes to on the wire at most: records of 16 KiB, each with a head, a nonce and a tag.
-pub(super) const MOST_BUFFERED: u64 = 80 * 1024;
-
 /// What waits for a boundary.
 #[derive(Debug, Default)]
 pub(super) struct Frames {

@@ -74,7 +74,9 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     leaving: Option<Instant>,
     /// How far what had arrived when the connection's time was over goes.
     arrived: Option<u64>,
-    /// Where the last answer that was flushed ends, as the transport counts.
+    /// How far the transport had come when a flush last finished, and when the end of an answer was
+    /// last flushed.
+    flushed: u64,
     answered: u64,
     /// The last bytes of an answer have not been flushed yet.
     tail: bool,
@@ -110,6 +112,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             published: Requests::default(),
             leaving: None,
             arrived: None,
+            flushed: 0,
             answered: 0,
             tail: false,
             half_closed: false,
@@ -323,8 +326,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         let flushed = Pin::new(tls).poll_flush(cx);
         match &flushed {
             Poll::Ready(Ok(())) => {
+                this.flushed = this.written();
                 if std::mem::take(&mut this.tail) {
-                    this.answered = this.written();
+                    this.answered = this.flushed;
                 }
                 this.settled();
             }

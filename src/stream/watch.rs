@@ -8,9 +8,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{GracefulStream, State, frames};
+use super::{GracefulStream, State};
 use crate::{
-    ledger::Use,
+    ledger::{Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
     phase::Phase,
 };
@@ -64,7 +64,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(next) = next {
             self.timer.fires_by(next, &self.connection);
         }
-        if self.connection.phase() >= Phase::Draining && !std::mem::replace(&mut self.aware, true) {
+        // Until a request that is awaited has come, a server must not be told to stop.
+        let awaits = matches!(self.usage(), Use::Nothing { .. }) && self.lifetime.over().is_none();
+        if !awaits && self.connection.phase() >= Phase::Draining && !self.aware {
+            self.aware = true;
             self.connection.set_aware();
         }
     }
@@ -130,25 +133,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// How many bytes TLS has been given at most, as the transport counts them, and how many of those
-    /// the peer has acknowledged.
-    fn progress(&self) -> (u64, u64) {
+    /// How far what was sent has come.
+    fn progress(&self) -> Progress {
         let State::Open(tls, _) = &self.state else {
-            return (0, 0);
+            return Progress::default();
         };
         let (io, session) = tls.get_ref();
-        let buffered = match session.wants_write() {
-            true => frames::MOST_BUFFERED,
-            false => 0,
-        };
-        (io.written() + buffered, io.acknowledged())
+        let written = io.written();
+        Progress {
+            written,
+            flushed: match session.wants_write() {
+                true => self.flushed,
+                false => written,
+            },
+            acknowledged: io.acknowledged(),
+        }
     }
 
     /// Which HTTP/2 streams has the peer's window held up for too long?
     fn look_at_windows(&mut self, now: Instant) -> Windows {
         let timeout = self.limits().write;
-        let (out, acknowledged) = self.progress();
-        let stalled = self.ledger.stalled(now, timeout, out, acknowledged);
+        let progress = self.progress();
+        let stalled = self.ledger.stalled(now, timeout, &progress);
         let next = stalled
             .next
             .map(|next| next.min(now + self.limits().every()));

@@ -22,6 +22,7 @@ use self::frame::{
     ACK, GOAWAY, HEADERS, Head, MAX_31_BITS, NO_ERROR, PING, PREFACE, PUSH_PROMISE, REFUSED_STREAM,
     RST_STREAM, Reader, SETTINGS, Step, WINDOW_UPDATE,
 };
+pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
 
 pub(crate) use self::frame::{goaway, ping_ack, rst_stream};
@@ -226,14 +227,11 @@ impl Http2 {
     /// The held streams on which no DATA has gone out, and all that did has been acknowledged by the
     /// peer, since an earlier call, `timeout` or longer ago, that found them so. O(streams). Nothing
     /// once the connection is not followed.
-    ///
-    /// `out` bytes of the connection are on their way or have arrived, `acknowledged` of them have.
     pub(crate) fn stalled(
         &mut self,
         now: Instant,
         timeout: Duration,
-        out: u64,
-        acknowledged: u64,
+        progress: &Progress,
     ) -> Stalled {
         let mut found = Stalled::default();
         if !self.followed {
@@ -248,7 +246,7 @@ impl Http2 {
                 stream.mark = None;
                 continue;
             }
-            let (since, before) = stream.held_since(now, out, acknowledged);
+            let (since, before) = stream.held_since(now, progress);
             if before && now.saturating_duration_since(since) >= timeout {
                 found.streams.push(stream.id);
             } else if let Some(due) = since.checked_add(timeout) {

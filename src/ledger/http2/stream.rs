@@ -26,10 +26,23 @@ pub(super) struct Stream {
 pub(super) struct Mark {
     /// The stream's bytes that were out.
     sent: i64,
-    /// The connection's bytes that were out, those of this stream among them.
-    out: u64,
+    /// The connection's bytes that the transport had taken.
+    written: u64,
+    /// Where the last of the stream's bytes is at most, once that is known.
+    end: Option<u64>,
     /// When the peer was seen to have acknowledged all of those: only then can it be waited for.
     since: Option<Instant>,
+}
+
+/// How far a connection's bytes have come, as the transport counts them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// The transport has taken so many.
+    pub(crate) written: u64,
+    /// There was nothing behind these when TLS was last flushed.
+    pub(crate) flushed: u64,
+    /// The peer has acknowledged so many.
+    pub(crate) acknowledged: u64,
 }
 
 impl Stream {
@@ -68,24 +81,24 @@ impl Stream {
 
     /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked,
     /// and whether anybody saw that before.
-    pub(super) fn held_since(
-        &mut self,
-        now: Instant,
-        out: u64,
-        acknowledged: u64,
-    ) -> (Instant, bool) {
+    pub(super) fn held_since(&mut self, now: Instant, progress: &Progress) -> (Instant, bool) {
         let mark = match &mut self.mark {
             Some(mark) if mark.sent == self.sent => mark,
             mark => mark.insert(Mark {
                 sent: self.sent,
-                out,
+                written: progress.written,
+                end: (progress.flushed == progress.written).then_some(progress.written),
                 since: None,
             }),
         };
         if let Some(since) = mark.since {
             return (since, true);
         }
-        mark.since = (acknowledged >= mark.out).then_some(now);
+        if mark.end.is_none() && progress.flushed > mark.written {
+            mark.end = Some(progress.flushed);
+        }
+        let arrived = mark.end.is_some_and(|end| progress.acknowledged >= end);
+        mark.since = arrived.then_some(now);
         (now, false)
     }
 }

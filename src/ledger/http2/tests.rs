@@ -320,7 +320,12 @@ fn what_is_not_followed() {
 fn nothing_changes_once_it_is_not_followed() {
     let mut http2 = after(&[headers(Client, END_HEADERS, 1), initial(0)]);
     let (now, timeout) = (Instant::now(), Duration::from_secs(1));
-    assert!(http2.stalled(now, timeout, 0, 0).next.is_some());
+    assert!(
+        http2
+            .stalled(now, timeout, &Progress::default())
+            .next
+            .is_some()
+    );
     http2.sent(&continuation(Server, 0, 1).bytes());
     let before = seen(&http2);
     assert_eq!(before.counts, [1, 1, 1, 0, 0, 1]);
@@ -337,7 +342,7 @@ fn nothing_changes_once_it_is_not_followed() {
         assert_eq!(seen(&http2), before, "{frame:?}");
     }
     assert_eq!(
-        http2.stalled(now + 2 * timeout, timeout, 0, 0),
+        http2.stalled(now + 2 * timeout, timeout, &Progress::default()),
         Stalled::default()
     );
 }
@@ -523,7 +528,7 @@ fn stalls() {
             streams,
             next: next.map(at),
         };
-        assert_eq!(http2.stalled(at(s), timeout, 0, 0), want, "{s}");
+        assert_eq!(http2.stalled(at(s), timeout, &Progress::default()), want, "{s}");
     }
 }
 
@@ -541,18 +546,28 @@ fn the_connection_s_window_stalls_all() {
         streams: vec![],
         next: Some(now + timeout),
     };
-    let at_once = http2.stalled(now, Duration::ZERO, 0, 0);
+    let at_once = http2.stalled(now, Duration::ZERO, &Progress::default());
     assert_eq!((at_once.streams, at_once.next), (vec![], Some(now)));
-    assert_eq!(http2.stalled(now, timeout, 0, 0), none);
-    assert_eq!(http2.stalled(now + timeout, timeout, 0, 0).streams, [3, 5]);
+    assert_eq!(http2.stalled(now, timeout, &Progress::default()), none);
     assert_eq!(
-        http2.stalled(now + timeout, Duration::MAX, 0, 0),
+        http2
+            .stalled(now + timeout, timeout, &Progress::default())
+            .streams,
+        [3, 5]
+    );
+    assert_eq!(
+        http2.stalled(now + timeout, Duration::MAX, &Progress::default()),
         Stalled::default()
     );
-    assert_eq!(http2.stalled(now, Duration::ZERO, 0, 0).streams, [3, 5]);
+    assert_eq!(
+        http2
+            .stalled(now, Duration::ZERO, &Progress::default())
+            .streams,
+        [3, 5]
+    );
     say(&mut http2, &update(0, 1));
     assert_eq!(
-        http2.stalled(now + timeout, Duration::ZERO, 0, 0),
+        http2.stalled(now + timeout, Duration::ZERO, &Progress::default()),
         Stalled::default()
     );
 }
@@ -854,7 +869,7 @@ proptest! {
                 http2.reset(size as u32);
             }
             now += Duration::from_secs(1);
-            let found = http2.stalled(now, Duration::from_secs(3), 0, 0);
+            let found = http2.stalled(now, Duration::from_secs(3), &Progress::default());
             prop_assert!(found.streams.len() as u32 <= http2.held());
             prop_assert!(found.next.is_none_or(|next| next > now));
             check_invariants(&http2);
@@ -865,21 +880,39 @@ proptest! {
 /// Who has yet to get the bytes can't be waiting for them: the wait begins when they have arrived.
 #[test]
 fn nobody_stalls_before_all_has_arrived() {
-    let mut http2 = after(&[headers(Client, BOTH, 1), initial(0)]);
     let (start, timeout) = (Instant::now(), Duration::from_secs(10));
     let at = |seconds| start + Duration::from_secs(seconds);
-    for (s, out, acknowledged, streams, next) in [
-        (0, 100, 99, 0, 10),
-        (20, 100, 99, 0, 30),
-        // More of the connection's has gone out since: it is none of this stream's.
-        (30, 200, 100, 0, 40),
-        (39, 300, 100, 0, 40),
-        (40, 300, 100, 1, 40),
+    // Second, written, flushed, acknowledged, whether stalled; when it may be.
+    for looks in [
+        vec![
+            (0, [100, 100, 99], false, 10),
+            (20, [100, 100, 99], false, 30),
+            // More of the connection's has gone out since: it is none of this stream's.
+            (30, [200, 200, 100], false, 40),
+            (39, [300, 200, 100], false, 40),
+            (40, [300, 200, 100], true, 40),
+        ],
+        vec![
+            // TLS holds some of it, nobody knows how much.
+            (0, [100, 50, 100], false, 10),
+            (20, [150, 50, 150], false, 30),
+            (30, [200, 180, 170], false, 40),
+            (40, [200, 180, 180], false, 50),
+            (49, [200, 180, 180], false, 50),
+            (50, [200, 180, 180], true, 50),
+        ],
     ] {
-        let found = http2.stalled(at(s), timeout, out, acknowledged);
-        assert_eq!(found.streams.len(), streams, "{s}");
-        let next = (streams == 0).then(|| at(next));
-        assert_eq!(found.next, next, "{s}");
+        let mut http2 = after(&[headers(Client, BOTH, 1), initial(0)]);
+        for (s, [written, flushed, acknowledged], stalled, next) in looks {
+            let progress = Progress {
+                written,
+                flushed,
+                acknowledged,
+            };
+            let found = http2.stalled(at(s), timeout, &progress);
+            assert_eq!(found.streams.len(), usize::from(stalled), "{s}");
+            assert_eq!(found.next, (!stalled).then(|| at(next)), "{s}");
+        }
     }
 }
 
