@@ -29,6 +29,16 @@ fn roomy(version: Version) -> Options {
     Options::new().version(version).recv_buffer(1 << 20)
 }
 
+/// Sends its first request in one write with the end of the handshake, so that the server's task has
+/// never waited for it before.
+fn hurried(bed: &Testbed, options: &Options, request: &str) -> Client {
+    let mut client = Client::open(bed.addr, options).unwrap();
+    let hello = client.encrypt_only(request);
+    client.send_raw(hello).unwrap();
+    client.handshake().unwrap();
+    client
+}
+
 /// They have all stopped reading: everybody is let go in time.
 fn are_let_go(bed: &Testbed, clients: &[&Client]) {
     // By then the kernels have taken all they can.
@@ -64,14 +74,13 @@ const STREAMS: [(&str, (&str, usize)); 3] = [
 #[test]
 fn readers_that_stop_are_let_go() {
     everywhere(&WRITE, &STREAMS, |bed, version, (path, read)| {
-        let mut clients: Vec<_> = (0..CLIENTS)
-            .map(|_| Client::connect_with(bed.addr, &roomy(version).http1()).unwrap())
-            .collect();
-        for (n, client) in clients.iter_mut().enumerate() {
-            let request = if n % 2 == 0 { get(path) } else { old_get(path) };
-            client.send(request).unwrap();
+        let begin = |n: usize| {
+            let request = [get(path), old_get(path)][n % 2].clone();
+            let mut client = hurried(bed, &roomy(version).http1(), &request);
             client.read_exactly(*read, LONG);
-        }
+            client
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(begin).collect();
         are_let_go(bed, &clients.iter().collect::<Vec<_>>());
     });
 }
@@ -96,17 +105,6 @@ fn http2_readers_that_stop_are_let_go() {
     });
 }
 
-/// Sends its first request in one write with the end of the handshake, so that the server has never
-/// waited for it before.
-fn hurried(bed: &Testbed, version: Version, path: &str) -> Client {
-    let options = Options::new().version(version).http1();
-    let mut client = Client::open(bed.addr, &options).unwrap();
-    let hello = client.encrypt_only(get(path));
-    client.send_raw(hello).unwrap();
-    client.handshake().unwrap();
-    client
-}
-
 /// The answer has been read, and nothing more is asked for. Where in the budget the connection falls
 /// idle depends on the number of chunks.
 #[test]
@@ -119,8 +117,9 @@ fn idle_clients_are_ended_at_keep_alive() {
         thread::scope(|scope| {
             for chunks in (100..=400).step_by(10) {
                 scope.spawn(move || {
-                    let path = format!("/channel/{chunks}/1024");
-                    let mut client = hurried(bed, version, &path);
+                    let request = get(&format!("/channel/{chunks}/1024"));
+                    let options = Options::new().version(version).http1();
+                    let mut client = hurried(bed, &options, &request);
                     let answer = client.read_response().unwrap();
                     assert!(is_whole(&answer, chunks * 1024), "{client:?}");
                     let since = client.now();

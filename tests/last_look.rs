@@ -201,7 +201,7 @@ fn handshakes_under_way_when_the_signal_comes_are_finished_and_answered() {
         bed.terminate();
         thread::sleep(*late);
         let clients: Vec<_> = clients.into_iter().map(|c| asks(c, protocol)).collect();
-        for client in clients {
+        for mut client in clients {
             client.is_answered();
         }
         let exit = bed.wait(LONG);
@@ -221,8 +221,8 @@ fn begins(bed: &Testbed, options: &Options) -> Client {
 
 /// A client that has sent its first request.
 enum Asked {
-    One(Client),
-    Two(H2),
+    One(Box<Client>),
+    Two(Box<H2>),
 }
 
 /// Ends the handshake, and sends the first request with it.
@@ -231,24 +231,24 @@ fn asks(mut client: Client, protocol: &str) -> Asked {
     if protocol == "h2" {
         let mut h2 = H2::start(client, H2Options::default()).unwrap();
         h2.get("/").unwrap();
-        return Asked::Two(h2);
+        return Asked::Two(h2.into());
     }
     client.send(get("/")).unwrap();
-    Asked::One(client)
+    Asked::One(client.into())
 }
 
 impl Asked {
-    fn is_answered(self) {
+    fn is_answered(&mut self) {
         match self {
-            Self::One(mut client) => {
+            Self::One(client) => {
                 let answer = client.read_response().unwrap();
                 let last = is_hello(&answer, "hello\n") && answer.says_close();
                 assert!(last, "{client:?}");
-                ends_properly(&mut client, Then::Closes);
+                ends_properly(client, Then::Closes);
             }
-            Self::Two(mut h2) => {
+            Self::Two(h2) => {
                 assert!(h2.wait_stream(1, LONG).is_complete(), "{h2:?}");
-                ends_properly_h2(&mut h2, Then::Closes);
+                ends_properly_h2(h2, Then::Closes);
             }
         }
     }

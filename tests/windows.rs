@@ -232,10 +232,10 @@ fn a_stalled_stream_is_reset_and_the_others_go_on() {
 fn settings_open_windows_too() {
     everywhere(
         &["--write-timeout-ms", "1000"],
-        &[("", ())],
-        |bed, version, ()| {
+        &[("one frame", "/full/40000"), ("chunks", "/bytes/40000")],
+        |bed, version, path| {
             let mut h2 = start_h2_window(bed, version, 4 << 10);
-            let stream = h2.get("/full/40000").unwrap();
+            let stream = h2.get(path).unwrap();
             let mut window = 4 << 10;
             while h2.stream(stream).body.len() < 40_000 {
                 h2.pump_until(Duration::from_millis(500), |_| false);
