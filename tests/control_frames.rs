@@ -59,7 +59,7 @@ fn unknown() -> Frame {
     Frame::new(0xfa, 0, 0, [0; 64])
 }
 
-/// Sends the flood each 100 ms until the server has ended the connection, or for too long.
+/// Sends the flood each 400 ms until the server has ended the connection, or for too long.
 fn floods(h2: &mut H2, (frame, count): Flood, limit: Duration) {
     let frames = frame().encode().repeat(count);
     let begun = Instant::now();
@@ -68,7 +68,7 @@ fn floods(h2: &mut H2, (frame, count): Flood, limit: Duration) {
         if h2.conn.send(&frames).is_err() {
             break;
         }
-        h2.pump_until(Duration::from_millis(100), |h2| h2.conn.close_notified());
+        h2.pump_until(Duration::from_millis(400), |h2| h2.conn.close_notified());
     }
 }
 

@@ -17,7 +17,7 @@ use judge::{
     start_h2_window,
 };
 use testbed::{Exit, Testbed};
-use wire::{Frame, H2, H2Options, Options, Version, setting};
+use wire::{Frame, H2, H2Options, Options, Version, kind, setting};
 
 const LONG: Duration = Duration::from_secs(10);
 /// Longer than the lame duck and a second of draining.
@@ -84,7 +84,8 @@ fn they_arrive_whole_across_the_keep_alive_time_out() {
         |bed, version, case| {
             let (mut h2, stream) = asks(bed, version, *case);
             reads_on(&mut h2, stream, case.1);
-            let since = h2.conn.now();
+            let data = h2.frames().iter().filter(|(_, frame)| frame.is(kind::DATA));
+            let since = data.map(|(at, _)| *at).max().unwrap();
             let ending = ends_properly_h2(&mut h2, Then::Closes);
             is_notified_within(&ending, since, (timeout / 2, at_most(timeout)));
         },
