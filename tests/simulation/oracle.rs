@@ -272,10 +272,17 @@ fn newcomers(view: &View<'_>) -> Option<String> {
 }
 
 /// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
+///
+/// In the middle of a frame there is no place for it.
 fn goaway(view: &View<'_>) -> Option<String> {
     let seen = &view.conn.seen;
     let (ended, _) = (view.ended()?, seen.notify?);
-    if !view.http2() || !seen.settings || view.peer_gone() || seen.own_notify.is_some() {
+    if !view.http2()
+        || !seen.settings
+        || seen.mid_frame
+        || view.peer_gone()
+        || seen.own_notify.is_some()
+    {
         return None;
     }
     let second = std::time::Duration::from_secs(1);

@@ -1,28 +1,55 @@
 //! R2, R7 for the server as a whole: the report says what the clients saw, and nothing is left.
 
+use std::time::Duration;
+
 use graceful_tls::Phase;
 
 use super::view::View;
 use crate::{client::seen::Ask, run::Facts, world::Work};
 
 /// The report counts every connection that ended after the shutdown began, and no other.
+///
+/// In the very moment of the beginning it may see it either way.
 pub fn report_counts(facts: &Facts) -> Option<String> {
     let report = facts.report.as_ref()?;
-    let ended = ended_after_shutdown(facts).count() as u64;
+    let begun = facts.phases.get(&Phase::LameDuck)?.at;
+    let at_once = |view: &View<'_>| {
+        view.conn
+            .log
+            .dropped
+            .is_some_and(|dropped| dropped.at == begun)
+    };
+    let sure = ended_in_shutdown(facts).count() as u64;
+    let least = sure - ended_in_shutdown(facts).filter(at_once).count() as u64;
+    let late = facts
+        .conns
+        .iter()
+        .filter(|conn| conn.log.accepted.is_some())
+        .count() as u64
+        - views(facts).count() as u64;
+    let most = sure + late;
     let counted = report.connections();
-    (counted != ended).then(|| format!("{counted} counted, {ended} ended"))
+    (!(least..=most).contains(&counted)).then(|| format!("{counted} counted, {most} ended"))
 }
 
-fn ended_after_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
-    let begun = facts
+fn ended_in_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
+    let begun = facts.phases.get(&Phase::LameDuck).map(|begun| begun.at);
+    views(facts).filter(move |view| view.conn.log.dropped.is_some_and(|d| Some(d.at) >= begun))
+}
+
+/// The connections that the server has taken on.
+///
+/// A loop that accepts by itself may hand one over when the shutdown is over: that is left out.
+fn views(facts: &Facts) -> impl Iterator<Item = View<'_>> {
+    let draining = facts
         .phases
-        .get(&Phase::LameDuck)
-        .copied()
-        .unwrap_or_default();
+        .get(&Phase::Draining)
+        .map(|draining| draining.at);
+    let late = move |accepted: Duration| draining.is_some_and(|draining| accepted >= draining);
     let views = (0..facts.conns.len()).map(|number| View::new(facts, number));
     views.filter(move |view| {
-        let log = &view.conn.log;
-        log.accepted.is_some() && log.dropped.is_some_and(|dropped| dropped > begun)
+        let accepted = view.conn.log.accepted;
+        accepted.is_some_and(|accepted| !(facts.kind.accepts && late(accepted.at)))
     })
 }
 
@@ -36,8 +63,8 @@ pub fn report_is_honest(facts: &Facts) -> Option<String> {
         let unknowable = view.left() || view.conn.log.reset_sent.is_some();
         !unknowable && view.asks().any(|(n, ask)| is_cut(view, n, ask))
     };
-    let ended = ended_after_shutdown(facts).count() as u64;
-    let cut: Vec<usize> = ended_after_shutdown(facts)
+    let ended = ended_in_shutdown(facts).count() as u64;
+    let cut: Vec<usize> = ended_in_shutdown(facts)
         .filter(cut)
         .map(|view| view.number)
         .collect();
@@ -65,7 +92,7 @@ fn is_cut(view: &View<'_>, number: usize, ask: &Ask) -> bool {
 pub fn report_knows_the_deadline(facts: &Facts) -> Option<String> {
     let report = facts.report.as_ref()?;
     let deadline = *facts.phases.get(&Phase::Deadline)?;
-    let left = ended_after_shutdown(facts)
+    let left = ended_in_shutdown(facts)
         .filter(|view| {
             view.conn
                 .log
@@ -82,11 +109,13 @@ pub fn nothing_left(facts: &Facts) -> Option<String> {
     let Some(closed) = facts.phases.get(&Phase::Closed) else {
         return Some("the shutdown was never over".into());
     };
-    let open = facts.conns.iter().position(|conn| {
-        conn.log.accepted.is_some() && conn.log.dropped.is_none_or(|dropped| dropped > *closed)
-    });
-    if let Some(conn) = open {
-        return Some(format!("connection #{conn} is open after closed()"));
+    let dropped = |view: &View<'_>| view.conn.log.dropped.map(|dropped| dropped.at);
+    let open = |view: &View<'_>| dropped(view).is_none_or(|dropped| dropped > closed.at);
+    if let Some(view) = views(facts).find(open) {
+        return Some(format!(
+            "connection #{} is open after closed()",
+            view.number
+        ));
     }
     (facts.tasks_left > 0).then(|| format!("{} tasks", facts.tasks_left))
 }
