@@ -69,7 +69,7 @@ pub fn report_is_honest(facts: &Facts) -> Option<String> {
         .map(|view| view.number)
         .collect();
     let most = ended - cut.len() as u64;
-    let lies = report.clean > most;
+    let lies = report.clean > most && !cut.is_empty();
     lies.then(|| {
         format!(
             "{} clean of {ended}, and {cut:?} were cut short",
