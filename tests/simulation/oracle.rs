@@ -7,6 +7,7 @@
 
 mod bounds;
 mod excuses;
+mod server;
 mod view;
 
 use graceful_tls::Phase;
@@ -18,7 +19,6 @@ use crate::{
         seen::{Ask, Framing, Own},
     },
     run::Facts,
-    world::Work,
 };
 
 /// A rule that was broken.
@@ -78,11 +78,14 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
 /// The rules for the server as a whole.
 const OF_SERVER: &[(&str, OfServer)] = &[
     ("closed in time", bounds::closed_in_time),
-    ("report counts", report_counts),
-    ("report is honest", report_is_honest),
-    ("report knows the deadline", report_knows_the_deadline),
-    ("nothing left", nothing_left),
-    ("no panic", no_panic),
+    ("report counts", server::report_counts),
+    ("report is honest", server::report_is_honest),
+    (
+        "report knows the deadline",
+        server::report_knows_the_deadline,
+    ),
+    ("nothing left", server::nothing_left),
+    ("no panic", server::no_panic),
 ];
 
 /// Every rule that was broken.
@@ -269,10 +272,17 @@ fn newcomers(view: &View<'_>) -> Option<String> {
 }
 
 /// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
+///
+/// In the middle of a frame there is no place for it.
 fn goaway(view: &View<'_>) -> Option<String> {
     let seen = &view.conn.seen;
     let (ended, _) = (view.ended()?, seen.notify?);
-    if !view.http2() || !seen.settings || view.peer_gone() || seen.own_notify.is_some() {
+    if !view.http2()
+        || !seen.settings
+        || seen.mid_frame
+        || view.peer_gone()
+        || seen.own_notify.is_some()
+    {
         return None;
     }
     let second = std::time::Duration::from_secs(1);
@@ -337,94 +347,4 @@ fn plain_http(view: &View<'_>) -> Option<String> {
 /// The server speaks HTTP.
 fn sense(view: &View<'_>) -> Option<String> {
     view.conn.seen.confused.clone()
-}
-
-/// The report counts every connection that ended after the shutdown began, and no other.
-fn report_counts(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let ended = ended_after_shutdown(facts).count() as u64;
-    let counted = report.connections();
-    (counted != ended).then(|| format!("{counted} counted, {ended} ended"))
-}
-
-fn ended_after_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
-    let begun = facts
-        .phases
-        .get(&Phase::LameDuck)
-        .copied()
-        .unwrap_or_default();
-    let views = (0..facts.conns.len()).map(|number| View::new(facts, number));
-    views.filter(move |view| {
-        let log = &view.conn.log;
-        log.accepted.is_some() && log.dropped.is_some_and(|dropped| dropped > begun)
-    })
-}
-
-/// R2. What a client did not get whole is never counted clean.
-///
-/// A client that left, and one whose tail an RST destroyed after everything had been handed to the
-/// kernel, can't be known of.
-fn report_is_honest(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let cut = |view: &View<'_>| {
-        let unknowable = view.left() || view.conn.log.reset_sent.is_some();
-        !unknowable && view.asks().any(|(n, ask)| is_cut(view, n, ask))
-    };
-    let ended = ended_after_shutdown(facts).count() as u64;
-    let cut: Vec<usize> = ended_after_shutdown(facts)
-        .filter(cut)
-        .map(|view| view.number)
-        .collect();
-    let most = ended - cut.len() as u64;
-    let lies = report.clean > most;
-    lies.then(|| {
-        format!(
-            "{} clean of {ended}, and {cut:?} were cut short",
-            report.clean
-        )
-    })
-}
-
-/// A handler had the request, or its answer had begun, and the client did not get it whole. Over
-/// HTTP/2 a handler that fails ends its stream alone.
-fn is_cut(view: &View<'_>, number: usize, ask: &Ask) -> bool {
-    let served = view.served(number);
-    let failed = served.is_some_and(|served| served.work == Work::Failed);
-    let known = served.is_some() && !(view.http2() && (failed || ask.endpoint.fails()));
-    let tunnel = ask.endpoint.is_tunnel();
-    known && !tunnel && ask.answer.whole.is_none()
-}
-
-/// The deadline counts as reached if it came before the last connection had ended.
-fn report_knows_the_deadline(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let deadline = *facts.phases.get(&Phase::Deadline)?;
-    let left = ended_after_shutdown(facts)
-        .filter(|view| {
-            view.conn
-                .log
-                .dropped
-                .is_some_and(|dropped| dropped.at > deadline.at)
-        })
-        .count();
-    let wrong = !report.deadline_reached && left > 0;
-    wrong.then(|| format!("{left} connections ended after it"))
-}
-
-/// When a shutdown is over, every descriptor is closed, and soon after every task has ended.
-fn nothing_left(facts: &Facts) -> Option<String> {
-    let Some(closed) = facts.phases.get(&Phase::Closed) else {
-        return Some("the shutdown was never over".into());
-    };
-    let open = facts.conns.iter().position(|conn| {
-        conn.log.accepted.is_some() && conn.log.dropped.is_none_or(|dropped| dropped > *closed)
-    });
-    if let Some(conn) = open {
-        return Some(format!("connection #{conn} is open after closed()"));
-    }
-    (facts.tasks_left > 0).then(|| format!("{} tasks", facts.tasks_left))
-}
-
-fn no_panic(facts: &Facts) -> Option<String> {
-    facts.panics.first().cloned()
 }

@@ -58,7 +58,7 @@ thread_local! {
 pub fn watch_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if trace::hash() == 0 {
+        if !trace::is_running() {
             return before(info);
         }
         let text = info.to_string();

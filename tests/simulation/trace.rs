@@ -52,6 +52,11 @@ pub fn hash() -> u64 {
     TRACE.with(|t| t.borrow().as_ref().map_or(0, |t| t.hash))
 }
 
+/// Whether a run is under way on this thread. The panic hook asks, also when the trace panics.
+pub fn is_running() -> bool {
+    TRACE.with(|t| t.try_borrow().map_or(true, |t| t.is_some()))
+}
+
 /// Ends the trace: what follows on this thread is of no run.
 pub fn end() {
     TRACE.with(|t| *t.borrow_mut() = None);

@@ -132,6 +132,7 @@ impl Reader {
             rest = &rest[9 + length..];
         }
         self.buf = rest.to_vec();
+        seen.mid_frame = !self.buf.is_empty();
     }
 
     fn frame(

@@ -109,6 +109,8 @@ pub struct Seen {
     pub tls_error: Option<String>,
     pub goaways: Vec<Goaway>,
     pub settings: bool,
+    /// The last HTTP/2 frame did not come to its end.
+    pub mid_frame: bool,
     /// What the client did by itself, first to last.
     pub own: Vec<(Own, Stamp)>,
     /// Where the client's part of the handshake ends among its bytes.

@@ -172,7 +172,7 @@ pub fn closed_in_time(facts: &Facts) -> Option<String> {
 /// The last request crossed the end of the keep-alive time: that it was answered is all that it can
 /// expect.
 fn asked_at_the_edge(view: &View<'_>) -> bool {
-    let half = view.facts.settings.keep_alive / 2;
+    let soon = view.facts.settings.keep_alive / 8;
     let Some((last, ask)) = view.asks().filter(|(_, ask)| ask.head.is_some()).last() else {
         return false;
     };
@@ -184,5 +184,5 @@ fn asked_at_the_edge(view: &View<'_>) -> bool {
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     before
         .or(view.conn.seen.handshake)
-        .is_some_and(|before| asked.saturating_sub(before.at) > half)
+        .is_some_and(|before| asked.saturating_sub(before.at) > soon)
 }

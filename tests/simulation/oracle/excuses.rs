@@ -50,6 +50,10 @@ const EXCUSES: &[(&str, Excuse)] = &[
         all_windows_closed,
     ),
     (
+        "an RST after the drain's bounds destroyed it (R3)",
+        |v, n, _, _| destroyed(v, n),
+    ),
+    (
         "all of it is in the client's kernel, and the client does not look",
         looks_away,
     ),
@@ -125,6 +129,16 @@ fn all_windows_closed(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool 
         .map_or(Duration::ZERO, |stamp| stamp.at);
     let still = ended.at - progress >= timeout;
     view.http2() && !view.conn.plan.reads_eagerly() && still && !view.anybody_works()
+}
+
+/// All had been written, and the FIN behind it. Whether the drain was long enough is another
+/// oracle's.
+fn destroyed(view: &View<'_>, number: usize) -> bool {
+    let log = &view.conn.log;
+    let given = view
+        .served(number)
+        .is_some_and(|served| served.work == Work::Given);
+    given && !view.http2() && log.fin.is_some() && log.reset_sent.is_some()
 }
 
 /// Nothing waits for a window, and the server's socket took all.

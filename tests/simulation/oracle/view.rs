@@ -154,24 +154,27 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The server's socket took nothing for `bound` before it was let go.
+    /// The server had more to write when it let go, and for `bound` before that its socket had taken
+    /// nothing, or the client's kernel.
     pub fn blocked_for(&self, bound: Duration) -> bool {
-        match (self.conn.log.blocked, self.conn.log.dropped) {
-            (Some(since), Some(dropped)) => dropped.at - since.at >= bound,
-            _ => false,
-        }
+        let log = &self.conn.log;
+        let (Some(since), Some(dropped)) = (log.blocked, log.dropped) else {
+            return false;
+        };
+        let before = |(_, stamp): &&(u64, Stamp)| *stamp < dropped;
+        let last = log.acknowledged.iter().rev().find(before);
+        let last = last.map_or(Duration::ZERO, |(_, stamp)| stamp.at);
+        let waited = dropped.at - since.at.min(last);
+        // What is acknowledged is known a while later.
+        waited + self.conn.nature.delay * 2 >= bound
     }
 
-    /// The last time before `before` that some of an answer moved.
+    /// The last time before `before` that the server's socket took something. What its kernel, or
+    /// the client's, does with it later nobody can ask an in-memory link.
     pub fn progress(&self, before: Stamp) -> Option<Stamp> {
         let written = &self.conn.log.written;
         let moved = written.iter().rev().find(|(_, stamp)| stamp.at < before.at);
-        let read = self
-            .conn
-            .seen
-            .last_answer
-            .filter(|stamp| stamp.at < before.at);
-        moved.map(|(_, stamp)| *stamp).into_iter().chain(read).max()
+        moved.map(|(_, stamp)| *stamp)
     }
 
     /// The last of the client's bytes that ask for something.

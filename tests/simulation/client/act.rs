@@ -1,0 +1,164 @@
+//! Takes the steps of a client's script.
+
+use tokio::time::Instant;
+
+use super::{
+    Client, Tick, http1, http2,
+    plan::{Reading, Step},
+    seen::{Ask, Own},
+};
+use crate::trace::{Stamp, event};
+
+/// What came of a step.
+enum Taken {
+    Done,
+    Waits,
+    Leaves,
+}
+
+impl Client {
+    /// Goes on with the script as far as it can; `true` when the client is to let go.
+    pub(super) fn act(&mut self) -> bool {
+        while let Some(step) = self.plan.steps.get(self.step).cloned() {
+            match self.take_step(&step) {
+                Taken::Done => {
+                    self.step += 1;
+                    self.until = None;
+                }
+                Taken::Waits => return false,
+                Taken::Leaves => return true,
+            }
+        }
+        false
+    }
+
+    fn take_step(&mut self, step: &Step) -> Taken {
+        match *step {
+            Step::Head(n) => self.ask(n),
+            Step::Raw(ref bytes) => self.say(bytes),
+            Step::Body(n, bytes) => self.upload(n, bytes),
+            Step::Pause(pause) => return self.pause(Instant::now() + pause),
+            Step::Edge(after) => return self.pause(self.last + after),
+            Step::At(at) => return self.pause(self.plan.start + at),
+            Step::Answers => {
+                let due = |ask: &Ask| ask.head.is_some() && !ask.answer.is_over();
+                let waits = self.seen.asks.iter().any(due) && self.seen.notify.is_none();
+                if waits && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+            }
+            Step::Begun(n) => {
+                let ask = &self.seen.asks[n];
+                let waits = ask.head.is_some() && ask.answer.begun.is_none();
+                if waits && self.seen.notify.is_none() && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+            }
+            Step::Read(reading) => self.read(reading),
+            Step::Notify => self.notify(),
+            Step::Fin => {
+                self.encrypt();
+                self.transmit();
+                if !self.out.is_empty() && !self.seen.is_over() {
+                    return Taken::Waits;
+                }
+                self.did(Own::Fin);
+                self.end.fin();
+            }
+            Step::Rst => {
+                self.did(Own::Rst);
+                self.end.close(true);
+                return Taken::Leaves;
+            }
+            Step::Close => {
+                self.transmit();
+                self.did(Own::Close);
+                return Taken::Leaves;
+            }
+        }
+        Taken::Done
+    }
+
+    fn did(&mut self, what: Own) -> Stamp {
+        let stamp = event(self.conn, what.name(), 0);
+        if !self.seen.is_over() {
+            self.seen.own.push((what, stamp));
+        }
+        stamp
+    }
+
+    /// Waits until `at`, which counts from the first time it is asked.
+    fn pause(&mut self, at: Instant) -> Taken {
+        let until = *self.until.get_or_insert(at);
+        match until <= Instant::now() || self.seen.is_over() {
+            true => Taken::Done,
+            false => Taken::Waits,
+        }
+    }
+
+    fn read(&mut self, reading: Reading) {
+        self.reading = reading;
+        self.read_tick = match reading {
+            Reading::Rate(_, every) => Some(Tick::new(every)),
+            Reading::Eager | Reading::Never => None,
+        };
+        self.receive();
+    }
+
+    fn notify(&mut self) {
+        self.did(Own::Notify);
+        (self.flood_tick, self.window_tick) = (None, None);
+        self.tls.send_close_notify();
+        self.encrypt();
+        self.seen.own_notify = Some(self.produced);
+    }
+
+    fn chunked(&self, number: usize) -> bool {
+        let ask = &self.seen.asks[number];
+        self.plan.chunked && !ask.http10 && !ask.endpoint.is_tunnel()
+    }
+
+    /// Writes a request's head, unless the server has said that it takes no more.
+    fn ask(&mut self, number: usize) {
+        if self.seen.closing() || self.seen.own(Own::Notify).is_some() {
+            return;
+        }
+        let ask = self.seen.asks[number].clone();
+        let ends = !ask.endpoint.takes_upload() && !ask.endpoint.is_tunnel();
+        let head = match self.plan.http2 {
+            true => http2::head(self.conn, number, ask.endpoint, ends),
+            false => http1::head(self.conn, number, &ask, self.chunked(number)).into_bytes(),
+        };
+        self.say(&head);
+        let ask = &mut self.seen.asks[number];
+        ask.asked = Some(event(self.conn, "client asks", number as u64));
+        ask.head = Some(self.produced);
+        if ends {
+            ask.complete = Some(self.produced);
+        }
+        self.seen.useful = self.produced;
+        self.last = Instant::now();
+    }
+
+    /// Writes some of an upload; with the last of it the request is complete.
+    fn upload(&mut self, number: usize, bytes: u64) {
+        let asked = self.seen.asks[number].head.is_some();
+        let complete = self.seen.asks[number].complete.is_some();
+        if !asked || complete || self.seen.own(Own::Notify).is_some() {
+            return;
+        }
+        let left = self.seen.asks[number].upload - self.uploaded[number];
+        let n = bytes.min(left);
+        let body = match self.plan.http2 {
+            true => http2::body(number, n, left - n),
+            false => http1::body(n, left - n, self.chunked(number)),
+        };
+        self.say(&body);
+        self.uploaded[number] += n;
+        if n == left {
+            self.seen.asks[number].complete = Some(self.produced);
+        }
+        self.seen.useful = self.produced;
+        self.last = Instant::now();
+    }
+}
