@@ -12,12 +12,12 @@
 //! The two in brackets are steps between phases: nobody but the accept loops and the gRPC answers
 //! has to know of them, and those are told by a token of their own.
 //!
-//! The phase is one atomic, because every poll of every connection looks at it, and a `watch` of
-//! the same value for those who wait. Who walks through the phases is `shutdown`.
+//! The phase is one atomic, because every poll of every connection looks at it, and a token for each
+//! that is reached, for those who wait: they are woken in the order in which they came. Who walks
+//! through the phases is `shutdown`.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How far a shutdown has come. Phases only go forward.
@@ -40,6 +40,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All that are reached by somebody, in their order.
+    const REACHED: [Self; 4] = [Self::LameDuck, Self::Draining, Self::Deadline, Self::Closed];
+
     fn from_u8(value: u8) -> Self {
         match value {
             0 => Self::Serving,
@@ -55,7 +58,8 @@ impl Phase {
 #[derive(Debug)]
 pub(crate) struct Phases {
     phase: AtomicU8,
-    watch: watch::Sender<Phase>,
+    /// One for each of [`Phase::REACHED`].
+    reached: [CancellationToken; 4],
     /// Tells the accept loops to empty their queues and close.
     pub(crate) stop_accepting: CancellationToken,
     /// Skips to the deadline.
@@ -78,7 +82,7 @@ impl Default for Phases {
     fn default() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Serving as u8),
-            watch: watch::Sender::new(Phase::Serving),
+            reached: Default::default(),
             stop_accepting: CancellationToken::new(),
             hurry: CancellationToken::new(),
             last_call: CancellationToken::new(),
@@ -100,16 +104,19 @@ impl Phases {
     /// Moves on to `phase`; `false` where it has been reached already.
     pub(crate) fn enter(&self, phase: Phase) -> bool {
         let entered = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;
-        if entered {
-            self.watch.send_replace(phase);
+        for (of, token) in Phase::REACHED.iter().zip(&self.reached) {
+            if *of <= phase {
+                token.cancel();
+            }
         }
         entered
     }
 
     /// Resolves once `phase` is reached. Cancel safe.
     pub(crate) async fn reached(&self, phase: Phase) {
-        let mut watch = self.watch.subscribe();
-        // The sender lives in `self`: this can't fail.
-        let _ = watch.wait_for(|now| *now >= phase).await;
+        let token = Phase::REACHED.iter().position(|of| *of == phase);
+        if let Some(token) = token {
+            self.reached[token].cancelled().await;
+        }
     }
 }

@@ -117,7 +117,8 @@ async fn scene(mut rng: Rng) -> Facts {
             (plan, nature, link, tokio::spawn(client))
         })
         .collect();
-    let phases = tokio::spawn(watch_phases(tls.clone(), draining));
+    let phases = tokio::spawn(watch_phases(tls.clone()));
+    tokio::spawn(tell_loops(tls.clone(), draining));
     drop(listener);
 
     sleep_until(start + settings.shutdown_at).await;
@@ -182,10 +183,14 @@ async fn connect(
     Client::new(conn, plan, client, over).run().await
 }
 
-/// Notes when each phase came, and tells the loops that it is time to drain.
-///
-/// One task for all: tokio's `watch` wakes those who wait in an order that no seed determines.
-async fn watch_phases(tls: GracefulTls, draining: CancellationToken) -> BTreeMap<Phase, Stamp> {
+/// Tells the loops when their servers should stop.
+async fn tell_loops(tls: GracefulTls, draining: CancellationToken) {
+    tls.draining().await;
+    draining.cancel();
+}
+
+/// Notes when each phase came.
+async fn watch_phases(tls: GracefulTls) -> BTreeMap<Phase, Stamp> {
     let mut phases = BTreeMap::new();
     for phase in [
         Phase::LameDuck,
@@ -195,9 +200,6 @@ async fn watch_phases(tls: GracefulTls, draining: CancellationToken) -> BTreeMap
     ] {
         if timeout(END, tls.reached(phase)).await.is_ok() {
             phases.insert(phase, trace::now());
-        }
-        if phase == Phase::Draining {
-            draining.cancel();
         }
     }
     phases

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use graceful_tls::{Accept, GracefulStream, GracefulTls, GracefulTlsLayer, Report};
+use graceful_tls::{Accept, GracefulStream, GracefulTls, GracefulTlsLayer, Phase, Report};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, server::conn::http2};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -138,7 +138,7 @@ impl Kind {
             let accepted = tokio::select! {
                 biased;
                 accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
-                () = draining.cancelled() => return,
+                () = tls.reached(Phase::Draining) => return,
             };
             let (io, _) = accepted.unwrap();
             let (acceptor, draining, handlers) =

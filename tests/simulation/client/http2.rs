@@ -1,6 +1,6 @@
 //! HTTP/2 by hand: writes frames, and reads what matters of those that come in (RFC 9113 4, 6).
 
-use super::seen::{Framing, Seen};
+use super::seen::{Framing, Own, Seen};
 use crate::{endpoints::Endpoint, trace::Stamp};
 
 const DATA: u8 = 0;
@@ -22,7 +22,8 @@ pub fn stream(number: usize) -> u32 {
     number as u32 * 2 + 1
 }
 
-fn number(stream: u32) -> usize {
+/// The request of a stream.
+pub fn number(stream: u32) -> usize {
     (stream as usize).saturating_sub(1) / 2
 }
 
@@ -165,7 +166,10 @@ impl Reader {
                     return seen.confuse(format!("frame {kind} on stream {stream}"));
                 }
                 match kind {
-                    RST_STREAM => seen.asks[number(stream)].answer.reset = Some(word(0)),
+                    RST_STREAM => {
+                        let answer = &mut seen.asks[number(stream)].answer;
+                        (answer.reset, answer.reset_at) = (Some(word(0)), Some(now));
+                    }
                     _ => self.answer(kind, flags, stream, payload, now, seen, out),
                 }
             }
@@ -186,6 +190,7 @@ impl Reader {
     ) {
         seen.last_answer = Some(now);
         let read = seen.read;
+        let silent = seen.own(Own::Notify).is_some();
         let answer = &mut seen.asks[number(stream)].answer;
         answer.last = Some(now);
         answer.framing = Framing::Framed;
@@ -200,11 +205,14 @@ impl Reader {
             answer.whole = Some(now);
             answer.ends = read;
         }
-        if kind == DATA && !payload.is_empty() && self.opens {
+        // Behind its close_notify a client can say no more.
+        if kind == DATA && !payload.is_empty() && self.opens && !silent {
             let n = payload.len() as u32;
             out.extend(window_update(0, n));
+            seen.opened.open(n, now);
             if flags & END_STREAM == 0 && !self.stalled.contains(&number(stream)) {
                 out.extend(window_update(stream, n));
+                answer.opened.open(n, now);
             }
         }
     }

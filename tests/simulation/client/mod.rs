@@ -228,6 +228,12 @@ impl Client {
         for stream in streams {
             self.say(&http2::window_update(stream, n));
             self.say(&http2::window_update(0, n));
+            let now = crate::trace::now();
+            self.seen.opened.open(n, now);
+            self.seen.asks[http2::number(stream)]
+                .answer
+                .opened
+                .open(n, now);
         }
     }
 

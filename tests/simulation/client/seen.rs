@@ -46,6 +46,28 @@ impl Ask {
     }
 }
 
+/// What a window of HTTP/2 was opened by beyond its initial size, and when.
+#[derive(Clone, Debug, Default)]
+pub struct Opened(Vec<(Stamp, u32)>);
+
+impl Opened {
+    pub fn open(&mut self, by: u32, now: Stamp) {
+        self.0.push((now, by));
+    }
+
+    fn until(&self, end: Stamp) -> impl Iterator<Item = &(Stamp, u32)> {
+        self.0.iter().take_while(move |(at, _)| *at < end)
+    }
+
+    pub fn by(&self, end: Stamp) -> u64 {
+        self.until(end).map(|(_, by)| u64::from(*by)).sum()
+    }
+
+    pub fn last(&self, end: Stamp) -> Option<Stamp> {
+        self.until(end).last().map(|(at, _)| *at)
+    }
+}
+
 /// What came of it.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
@@ -60,6 +82,9 @@ pub struct Answer {
     pub ends: u64,
     /// RST_STREAM, and its code.
     pub reset: Option<u32>,
+    pub reset_at: Option<Stamp>,
+    /// What its window was opened by, and when last.
+    pub opened: Opened,
     /// It said `Connection: close`, or was HTTP/1.0.
     pub closes: bool,
 }
@@ -108,6 +133,8 @@ pub struct Seen {
     /// A fatal alert, or a TLS error.
     pub tls_error: Option<String>,
     pub goaways: Vec<Goaway>,
+    /// The connection's window.
+    pub opened: Opened,
     pub settings: bool,
     /// The last HTTP/2 frame did not come to its end.
     pub mid_frame: bool,

@@ -46,12 +46,12 @@ const EXCUSES: &[(&str, Excuse)] = &[
     ("the deadline has passed (R7)", deadline),
     ("the client took nothing for the write time-out (R6)", stuck),
     (
-        "every stream waited for the client's windows (R6)",
-        all_windows_closed,
+        "it waited for the client's windows for the write time-out (R6)",
+        window_closed,
     ),
     (
         "an RST after the drain's bounds destroyed it (R3)",
-        |v, n, _, _| destroyed(v, n),
+        destroyed,
     ),
     (
         "all of it is in the client's kernel, and the client does not look",
@@ -122,23 +122,45 @@ fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
     view.blocked_for(view.facts.settings.write_timeout.saturating_sub(TICK))
 }
 
-fn all_windows_closed(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
+/// There was more to come than the client's windows let through, and it did not open the one that
+/// was used up.
+fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
+    let over = ask.answer.reset_at.unwrap_or(ended);
+    let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
-    let progress = view
-        .progress(ended)
-        .map_or(Duration::ZERO, |stamp| stamp.at);
-    let still = ended.at - progress >= timeout;
-    view.http2() && !view.conn.plan.reads_eagerly() && still && !view.anybody_works()
+    let waited = |last: Option<Stamp>| {
+        let since = last.map_or(asked, |stamp| stamp.at).max(asked);
+        over.at.saturating_sub(since) >= timeout
+    };
+    view.http2() && used_up(view, ask, over).into_iter().flatten().any(waited)
+}
+
+/// The windows that were used up by then, the answer's own and the connection's: when each was
+/// last opened.
+fn used_up(view: &View<'_>, ask: &Ask, by: Stamp) -> [Option<Option<Stamp>>; 2] {
+    let (plan, seen) = (&view.conn.plan, &view.conn.seen);
+    let lengths = seen.asks.iter().map(Ask::length);
+    let lengths = lengths.fold(0, u64::saturating_add);
+    let opened = &ask.answer.opened;
+    let own = ask.length() > u64::from(plan.window) + opened.by(by);
+    let shared = lengths > 65_535 + seen.opened.by(by);
+    [
+        own.then(|| opened.last(by)),
+        shared.then(|| seen.opened.last(by)),
+    ]
 }
 
 /// All had been written, and the FIN behind it. Whether the drain was long enough is another
 /// oracle's.
-fn destroyed(view: &View<'_>, number: usize) -> bool {
+fn destroyed(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
     let log = &view.conn.log;
     let given = view
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
-    given && !view.http2() && log.fin.is_some() && log.reset_sent.is_some()
+    let (Some(fin), Some(_)) = (log.fin, log.reset_sent) else {
+        return false;
+    };
+    given && (!view.http2() || used_up(view, ask, fin) == [None, None])
 }
 
 /// Nothing waits for a window, and the server's socket took all.
