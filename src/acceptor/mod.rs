@@ -226,18 +226,19 @@ impl Acceptor {
 
     /// How long a connection may take to send its first request although the server drains.
     ///
-    /// One that came, or became ready, after the shutdown had begun has the rest of its time. Any
-    /// other has as long as its handshake took, which is a round trip at least: a request that is
-    /// on its way arrives within that.
+    /// As long as its handshake took, which is a round trip at least: a request that is on its way
+    /// arrives within that. One that came, or became ready, after the shutdown had begun has the
+    /// rest of the time that a handshake may take, if that is more.
     fn first_request_by(&self, arrival: &Arrival) -> Instant {
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         let now = Instant::now();
         let left = arrival.deadline.saturating_duration_since(now);
+        let as_long_again = now + settings.handshake_timeout.saturating_sub(left);
         match arrival.late || phases.now() >= Phase::Draining {
-            true => arrival.deadline,
-            false => now + settings.handshake_timeout.saturating_sub(left),
+            true => as_long_again.max(arrival.deadline),
+            false => as_long_again,
         }
     }
 

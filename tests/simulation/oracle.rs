@@ -236,7 +236,7 @@ fn describe(view: &View<'_>, number: usize, ask: &Ask) -> String {
         .reset
         .map_or(String::new(), |code| format!(", RST_STREAM {code}"));
     let draining = match view.phase(Phase::Draining) {
-        Some(draining) if draining <= ended => format!(", draining since {draining}"),
+        Some(draining) if draining.at <= ended.at => format!(", draining since {draining}"),
         _ => String::new(),
     };
     format!(
@@ -253,7 +253,7 @@ fn newcomers(view: &View<'_>) -> Option<String> {
     let asked = view.arrived(first).is_some_and(|arrived| arrived < ended);
     let over = view
         .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline <= ended);
+        .is_some_and(|deadline| deadline.at <= ended.at);
     let given_up = view.cancelled()
         || view.conn.plan.plain
         || view.conn.plan.handshake_cut.is_some()
@@ -262,9 +262,15 @@ fn newcomers(view: &View<'_>) -> Option<String> {
     if asked || over || given_up || seen.own(Own::Notify).is_some() {
         return None;
     }
-    let (since, patience) = match seen.handshake {
+    // Who has been ready for as long as it took to become so has had the time for a request.
+    let ready = view
+        .conn
+        .log
+        .arrived(seen.shaken)
+        .filter(|_| seen.handshake.is_some());
+    let (since, patience) = match ready {
         None => (accepted, view.facts.settings.handshake_timeout),
-        Some(handshake) => (handshake, view.facts.settings.keep_alive),
+        Some(ready) => (ready, ready.at.saturating_sub(accepted.at)),
     };
     let waited = ended.at.saturating_sub(since.at);
     let early = waited < patience * 9 / 10;
@@ -333,7 +339,7 @@ fn plain_http(view: &View<'_>) -> Option<String> {
     let (accepted, ended) = (log.accepted?, view.ended()?);
     let over = view
         .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline <= ended);
+        .is_some_and(|deadline| deadline.at <= ended.at);
     let arrived = log.arrived(1).is_some_and(|arrived| arrived < ended);
     if !view.conn.plan.plain || over || !arrived || seen.plain.starts_with("HTTP/1.1 400 ") {
         return None;

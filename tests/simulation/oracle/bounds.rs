@@ -126,7 +126,7 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
     }
     let draining = view
         .phase(Phase::LameDuck)
-        .is_some_and(|lame| lame <= ended);
+        .is_some_and(|lame| lame.at <= ended.at);
     let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
     let closes = seen
         .asks

@@ -57,6 +57,10 @@ const EXCUSES: &[(&str, Excuse)] = &[
         "all of it is in the client's kernel, and the client does not look",
         looks_away,
     ),
+    (
+        "all of it is on its way, and the client reads so slowly that the run is over before",
+        unread,
+    ),
     ("its upload will never be complete", upload_given_up),
     ("its upload did not move for its time (R6)", upload_stalled),
 ];
@@ -115,7 +119,7 @@ fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 
 fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
     view.phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline <= ended)
+        .is_some_and(|deadline| deadline.at <= ended.at)
 }
 
 fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
@@ -164,19 +168,24 @@ fn destroyed(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 /// Nothing waits for a window, and the server's socket took all.
-fn looks_away(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
-    let lengths = view
-        .conn
-        .seen
-        .asks
-        .iter()
-        .map(|ask| ask.length())
-        .sum::<u64>();
-    let held_back = view.http2() && lengths > u64::from(view.conn.plan.window.min(65_535));
+fn looks_away(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    let held_back = view.http2() && used_up(view, ask, ended) != [None, None];
     let given = view
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
     view.looks_away() && given && !held_back && view.conn.log.blocked.is_none()
+}
+
+/// The server had written all, and what was not read no RST has destroyed.
+fn unread(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    let (log, seen) = (&view.conn.log, &view.conn.seen);
+    let held_back = view.http2() && used_up(view, ask, ended) != [None, None];
+    let given = view
+        .served(number)
+        .is_some_and(|served| served.work == Work::Given);
+    let written = log.written.last().map_or(0, |(total, _)| *total);
+    let reset = log.reset_sent.is_some() || seen.rst.is_some();
+    given && !held_back && !reset && log.fin.is_some() && seen.read < written
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
