@@ -1,5 +1,7 @@
 //! What one client asked and what came back: the oracles' view from outside.
 
+use std::time::Duration;
+
 use crate::{endpoints::Endpoint, trace::Stamp};
 
 /// How an answer shows its end.
@@ -55,15 +57,15 @@ impl Opened {
         self.0.push((now, by));
     }
 
-    fn until(&self, end: Stamp) -> impl Iterator<Item = &(Stamp, u32)> {
-        self.0.iter().take_while(move |(at, _)| *at < end)
+    fn until(&self, end: Duration) -> impl Iterator<Item = &(Stamp, u32)> {
+        self.0.iter().take_while(move |(stamp, _)| stamp.at < end)
     }
 
-    pub fn by(&self, end: Stamp) -> u64 {
+    pub fn by(&self, end: Duration) -> u64 {
         self.until(end).map(|(_, by)| u64::from(*by)).sum()
     }
 
-    pub fn last(&self, end: Stamp) -> Option<Stamp> {
+    pub fn last(&self, end: Duration) -> Option<Stamp> {
         self.until(end).last().map(|(at, _)| *at)
     }
 }

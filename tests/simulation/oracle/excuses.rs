@@ -61,6 +61,14 @@ const EXCUSES: &[(&str, Excuse)] = &[
         "all of it is on its way, and the client reads so slowly that the run is over before",
         unread,
     ),
+    (
+        "some of it was on its way still, which no in-memory link can be asked",
+        in_transit,
+    ),
+    (
+        "its loop told hyper to stop, which throws away what is pipelined",
+        thrown_away,
+    ),
     ("its upload will never be complete", upload_given_up),
     ("its upload did not move for its time (R6)", upload_stalled),
 ];
@@ -129,19 +137,24 @@ fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
 /// There was more to come than the client's windows let through, and it did not open the one that
 /// was used up.
 fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
-    let over = ask.answer.reset_at.unwrap_or(ended);
+    let delay = view.conn.nature.delay;
+    // What the client had said when the server gave up, as far as that could know.
+    let by = match ask.answer.reset_at {
+        Some(reset) => reset.at.saturating_sub(delay * 2),
+        None => ended.at.saturating_sub(delay),
+    };
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
     let waited = |last: Option<Stamp>| {
         let since = last.map_or(asked, |stamp| stamp.at).max(asked);
-        over.at.saturating_sub(since) >= timeout
+        by.saturating_sub(since) >= timeout
     };
-    view.http2() && used_up(view, ask, over).into_iter().flatten().any(waited)
+    view.http2() && used_up(view, ask, by).into_iter().flatten().any(waited)
 }
 
 /// The windows that were used up by then, the answer's own and the connection's: when each was
 /// last opened.
-fn used_up(view: &View<'_>, ask: &Ask, by: Stamp) -> [Option<Option<Stamp>>; 2] {
+fn used_up(view: &View<'_>, ask: &Ask, by: Duration) -> [Option<Option<Stamp>>; 2] {
     let (plan, seen) = (&view.conn.plan, &view.conn.seen);
     let lengths = seen.asks.iter().map(Ask::length);
     let lengths = lengths.fold(0, u64::saturating_add);
@@ -164,12 +177,12 @@ fn destroyed(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
     let (Some(fin), Some(_)) = (log.fin, log.reset_sent) else {
         return false;
     };
-    given && (!view.http2() || used_up(view, ask, fin) == [None, None])
+    given && (!view.http2() || used_up(view, ask, fin.at) == [None, None])
 }
 
 /// Nothing waits for a window, and the server's socket took all.
 fn looks_away(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let held_back = view.http2() && used_up(view, ask, ended) != [None, None];
+    let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
     let given = view
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
@@ -179,13 +192,36 @@ fn looks_away(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
 /// The server had written all, and what was not read no RST has destroyed.
 fn unread(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     let (log, seen) = (&view.conn.log, &view.conn.seen);
-    let held_back = view.http2() && used_up(view, ask, ended) != [None, None];
+    let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
     let given = view
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
     let written = log.written.last().map_or(0, |(total, _)| *total);
     let reset = log.reset_sent.is_some() || seen.rst.is_some();
     given && !held_back && !reset && log.fin.is_some() && seen.read < written
+}
+
+/// The crate asks the kernel, of sockets. To other transports what is written has arrived.
+fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    let log = &view.conn.log;
+    let by = |log: &[(u64, Stamp)]| {
+        let before = log.iter().take_while(|(_, stamp)| *stamp < ended);
+        before.last().map_or(0, |(total, _)| *total)
+    };
+    let all_written = view
+        .served(number)
+        .is_some_and(|served| served.work == Work::Given);
+    let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
+    (all_written || held_back) && by(&log.acknowledged) < by(&log.written)
+}
+
+fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
+    let told = view.facts.kind.tells_hyper && view.phase(Phase::Draining).is_some();
+    let behind = |ask: &Ask| ask.answer.begun.is_some();
+    told && !view.http2()
+        && number > 0
+        && ask.answer.begun.is_none()
+        && view.conn.seen.asks[..number].iter().all(behind)
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
