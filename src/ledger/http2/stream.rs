@@ -10,8 +10,6 @@ pub(super) struct Stream {
     pub(super) id: u32,
     /// The client's END_STREAM has been seen.
     pub(super) received: bool,
-    /// HEADERS of ours have begun.
-    pub(super) answering: bool,
     /// Our END_STREAM is out.
     pub(super) answered: bool,
     /// The sum of the client's window updates.
@@ -37,7 +35,6 @@ impl Stream {
         Self {
             id,
             received,
-            answering: false,
             answered: false,
             granted: 0,
             sent: 0,
@@ -60,8 +57,6 @@ impl Stream {
         Tally {
             in_flight: u32::from(!self.answered),
             uploads: u32::from(!self.received),
-            answering: u32::from(!self.answered && self.answering),
-            complete: u32::from(!self.answered && self.received),
             held: u32::from(self.is_held(initial)),
         }
     }
@@ -95,8 +90,6 @@ impl Stream {
 pub(super) struct Tally {
     pub(super) in_flight: u32,
     pub(super) uploads: u32,
-    pub(super) answering: u32,
-    pub(super) complete: u32,
     pub(super) held: u32,
 }
 
@@ -104,8 +97,6 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, more: Self) {
         self.in_flight += more.in_flight;
         self.uploads += more.uploads;
-        self.answering += more.answering;
-        self.complete += more.complete;
         self.held += more.held;
     }
 }
@@ -114,8 +105,6 @@ impl SubAssign for Tally {
     fn sub_assign(&mut self, less: Self) {
         self.in_flight -= less.in_flight;
         self.uploads -= less.uploads;
-        self.answering -= less.answering;
-        self.complete -= less.complete;
         self.held -= less.held;
     }
 }
