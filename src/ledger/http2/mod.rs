@@ -94,24 +94,24 @@ impl Http2 {
 
     /// The client's bytes that the server was handed.
     pub(crate) fn received(&mut self, mut bytes: &[u8]) {
-        while self.followed {
+        while self.followed && !bytes.is_empty() {
             match self.inbound.step(&mut bytes) {
                 Some(Step::Data(head, n, is_over)) => self.data_received(head, n, is_over),
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
                 Some(Step::Lost) => self.followed = false,
-                None => return,
+                None => {}
             }
         }
     }
 
     /// The server's bytes that TLS has accepted, and the frames put between them.
     pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
-        while self.followed {
+        while self.followed && !bytes.is_empty() {
             match self.outbound.step(&mut bytes) {
                 Some(Step::Data(head, n, is_over)) => self.data_sent(head, n, is_over),
                 Some(Step::Frame(head, value)) => self.frame_sent(head, value),
                 Some(Step::Lost) => self.followed = false,
-                None => return,
+                None => {}
             }
         }
     }
@@ -269,9 +269,9 @@ impl Http2 {
         if stream.answered {
             return;
         }
-        let before = stream.is_held(self.initial);
+        let window = stream.window(self.initial);
         stream.sent += i64::from(n);
-        self.tally.held += u32::from(stream.is_held(self.initial) && !before);
+        self.tally.held += u32::from(window > 0 && window <= i64::from(n));
         if is_over && head.has(END_STREAM) {
             self.end(at, false, true);
         }

@@ -46,11 +46,17 @@ impl Stream {
         self.received && self.answered
     }
 
-    /// Whether it is in flight and its own window is used up. Relative to the initial window, so
-    /// that a change of that one shifts every stream's (RFC 9113 6.9.2).
+    /// Its own window. Relative to the initial one, so that a change of that one shifts every
+    /// stream's (RFC 9113 6.9.2).
+    #[inline]
+    pub(super) fn window(&self, initial: i64) -> i64 {
+        initial.saturating_add(self.granted) - self.sent
+    }
+
+    /// Whether it is in flight and its own window is used up.
+    #[inline]
     pub(super) fn is_held(&self, initial: i64) -> bool {
-        let window = initial.saturating_add(self.granted) - self.sent;
-        !self.answered && window <= 0
+        !self.answered && self.window(initial) <= 0
     }
 
     pub(super) fn tally(&self, initial: i64) -> Tally {
