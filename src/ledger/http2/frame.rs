@@ -117,8 +117,9 @@ pub(super) enum Side {
 /// What a [`Reader`] came upon.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// So many more bytes of a DATA frame's payload have gone by; the frame is complete, or not.
-    Data(Head, u32, bool),
+    /// So many more bytes of the DATA payload of this stream have gone by; whether the stream ends
+    /// with them.
+    Data(u32, u32, bool),
     /// Another frame is complete. A header block is one frame, whose head is that of its first.
     ///
     /// The value is the first word of WINDOW_UPDATE, RST_STREAM and GOAWAY, and the initial window
@@ -256,7 +257,10 @@ impl Reader {
             self.frame = None;
         }
         match head.kind {
-            DATA => Some(Step::Data(head, part.len() as u32, is_over)),
+            DATA => {
+                let ends = is_over && head.has(END_STREAM);
+                Some(Step::Data(head.id, part.len() as u32, ends))
+            }
             HEADERS | PUSH_PROMISE | CONTINUATION if is_over => self.end_headers(head),
             HEADERS | PUSH_PROMISE | CONTINUATION => None,
             _ => self.look(head, part, is_over),

@@ -96,7 +96,7 @@ impl Http2 {
     pub(crate) fn received(&mut self, mut bytes: &[u8]) {
         while self.followed && !bytes.is_empty() {
             match self.inbound.step(&mut bytes) {
-                Some(Step::Data(head, n, is_over)) => self.data_received(head, n, is_over),
+                Some(Step::Data(id, n, ends)) => self.data_received(id, n, ends),
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
                 Some(Step::Lost) => self.followed = false,
                 None => {}
@@ -108,7 +108,7 @@ impl Http2 {
     pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
         while self.followed && !bytes.is_empty() {
             match self.outbound.step(&mut bytes) {
-                Some(Step::Data(head, n, is_over)) => self.data_sent(head, n, is_over),
+                Some(Step::Data(id, n, ends)) => self.data_sent(id, n, ends),
                 Some(Step::Frame(head, value)) => self.frame_sent(head, value),
                 Some(Step::Lost) => self.followed = false,
                 None => {}
@@ -240,11 +240,11 @@ impl Http2 {
         self.followed && self.inbound.is_amid_frame()
     }
 
-    fn data_received(&mut self, head: Head, n: u32, is_over: bool) {
-        let Some(at) = self.find(head.id) else { return };
+    fn data_received(&mut self, id: u32, n: u32, ends: bool) {
+        let Some(at) = self.find(id) else { return };
         if !self.streams[at].received {
             self.received_body += u64::from(n);
-            if is_over && head.has(END_STREAM) {
+            if ends {
                 self.end(at, true, false);
             }
         }
@@ -262,9 +262,9 @@ impl Http2 {
         }
     }
 
-    fn data_sent(&mut self, head: Head, n: u32, is_over: bool) {
-        self.window = self.window.saturating_sub(i64::from(n));
-        let Some(at) = self.find(head.id) else { return };
+    fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
+        self.window -= i64::from(n);
+        let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
         if stream.answered {
             return;
@@ -272,7 +272,7 @@ impl Http2 {
         let window = stream.window(self.initial);
         stream.sent += i64::from(n);
         self.tally.held += u32::from(window > 0 && window <= i64::from(n));
-        if is_over && head.has(END_STREAM) {
+        if ends {
             self.end(at, false, true);
         }
     }
