@@ -1,7 +1,5 @@
 //! A body that shows its own end, by length or in chunks (RFC 9112, 6.2 and 7.1).
 
-use memchr::{memchr, memchr2};
-
 /// What became of a slice.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taken {
@@ -21,6 +19,7 @@ pub(super) enum Body {
 impl Body {
     pub(super) const CHUNKED: Self = Self::Chunked(Chunked::Start);
 
+    #[inline]
     pub(super) fn read(&mut self, bytes: &[u8]) -> Taken {
         match self {
             Self::Length(left) => {
@@ -46,6 +45,7 @@ impl Body {
 }
 
 /// Takes up to `left` bytes; how many that were.
+#[inline]
 fn skip(left: &mut u64, bytes: &[u8]) -> usize {
     let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
     *left -= len as u64;
@@ -74,6 +74,7 @@ pub(super) enum Chunked {
 }
 
 impl Chunked {
+    #[inline(never)]
     fn read(&mut self, bytes: &[u8]) -> Taken {
         let mut taken = Taken::default();
         while let [byte, ..] = &bytes[taken.bytes..] {
@@ -104,8 +105,8 @@ impl Chunked {
     /// How many bytes come before the next that may change anything.
     fn pass_over(self, bytes: &[u8]) -> usize {
         let next = match self {
-            Self::Extension(_) => memchr2(b'\r', b'\n', bytes),
-            Self::Trailer => memchr(b'\r', bytes),
+            Self::Extension(_) => bytes.iter().position(|it| matches!(it, b'\r' | b'\n')),
+            Self::Trailer => bytes.iter().position(|it| *it == b'\r'),
             _ => Some(0),
         };
         next.unwrap_or(bytes.len())

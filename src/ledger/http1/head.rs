@@ -1,7 +1,10 @@
 //! One head, of a request or of an answer: its first line's first bytes, and the few header fields
 //! that say how its body and its connection end.
+//!
+//! Almost every head comes in one slice and is read there, in place: nothing is copied, and nothing
+//! is kept between heads. Only of a head that is split the little that matters is kept, in a [`Part`].
 
-use memchr::memchr;
+use super::lines::take_line;
 
 /// How much of the first line is kept: a status line to its code, a request line past its method.
 const FIRST: usize = 12;
@@ -17,106 +20,142 @@ pub(super) const REQUEST: bool = false;
 /// An answer's head, which also says what becomes of the connection.
 pub(super) const ANSWER: bool = true;
 
+/// The start of a first line. Zeroes follow where the line is shorter.
+pub(super) type First = [u8; FIRST];
+
 /// A head on its way, in any split.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Head<const OF: bool> {
-    first: [u8; FIRST],
+    part: Option<Box<Part>>,
+}
+
+/// What a head says that matters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    pub(super) first: First,
+    pub(super) fields: Fields,
+}
+
+impl<const OF: bool> Head<OF> {
+    /// Takes bytes up to the blank line. Where it ends, if it is in, with all `said`; all are taken
+    /// otherwise.
+    #[inline]
+    pub(super) fn read(&mut self, bytes: &[u8], said: &mut Said) -> Option<usize> {
+        if self.part.is_none() {
+            let end = said.read::<OF>(bytes);
+            if end.is_some() {
+                return end;
+            }
+        }
+        self.read_part(bytes, said)
+    }
+
+    #[cold]
+    fn read_part(&mut self, bytes: &[u8], said: &mut Said) -> Option<usize> {
+        if bytes.is_empty() {
+            return None;
+        }
+        let end = self.part.get_or_insert_default().read::<OF>(bytes)?;
+        *said = self.part.take()?.said;
+        Some(end)
+    }
+
+    /// Whether not a byte is in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// What is in of a head that is not complete.
+    pub(super) fn part(&self) -> Option<&Part> {
+        self.part.as_deref()
+    }
+}
+
+impl Said {
+    /// Reads a head that begins and ends in this slice.
+    #[inline]
+    fn read<const OF: bool>(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut rest = bytes;
+        self.first = first_of(take_line(&mut rest)?);
+        self.fields = Fields::default();
+        let is_over = self.fields.read_lines::<OF>(&mut rest);
+        is_over.then_some(bytes.len() - rest.len())
+    }
+}
+
+#[inline]
+fn first_of(line: &[u8]) -> First {
+    line.first_chunk().copied().unwrap_or_else(|| {
+        let mut first = [0; FIRST];
+        fill(&mut first, line);
+        first
+    })
+}
+
+/// What is known of a head whose blank line is to come.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) said: Said,
     first_len: usize,
     /// The first line is over.
-    in_fields: bool,
+    pub(super) in_fields: bool,
     /// The start of the line that the last slice ended in.
     line: [u8; LIMIT],
     line_len: usize,
-    fields: Fields,
 }
 
-impl<const OF: bool> Default for Head<OF> {
+impl Default for Part {
     fn default() -> Self {
         Self {
-            first: [0; FIRST],
+            said: Said::default(),
             first_len: 0,
             in_fields: false,
             line: [0; LIMIT],
             line_len: 0,
-            fields: Fields::default(),
         }
     }
 }
 
-impl<const OF: bool> Head<OF> {
-    /// Takes bytes up to the blank line. Where it ends, if it is in; all are taken otherwise.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
+impl Part {
+    /// Where in the slice the head ends, if it does.
+    fn read<const OF: bool>(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut rest = bytes;
         if !self.in_fields {
-            at = self.read_first(bytes)?;
+            self.read_first(&mut rest)?;
         }
-        if self.line_len > 0 {
-            at += self.read_broken_line(&bytes[at..])?;
-            if self.fields.read::<OF>(&self.line[..self.line_len]) {
-                return Some(at);
-            }
-            self.line_len = 0;
+        let is_over = self.line_len > 0 && self.read_broken_line::<OF>(&mut rest)?;
+        if is_over || self.said.fields.read_lines::<OF>(&mut rest) {
+            return Some(bytes.len() - rest.len());
         }
-        while let Some(len) = memchr(b'\n', &bytes[at..]) {
-            let line = &bytes[at..at + len];
-            at += len + 1;
-            if self.fields.read::<OF>(line) {
-                return Some(at);
-            }
-        }
-        self.keep(&bytes[at..]);
+        self.keep(rest);
         None
     }
 
-    fn read_first(&mut self, bytes: &[u8]) -> Option<usize> {
-        let end = memchr(b'\n', bytes);
-        let line = &bytes[..end.unwrap_or(bytes.len())];
-        if let (0, Some(first)) = (self.first_len, line.first_chunk()) {
-            self.first = *first;
-            self.first_len = FIRST;
-        } else {
-            self.first_len += fill(&mut self.first[self.first_len..], line);
-        }
-        self.in_fields = end.is_some();
-        end.map(|end| end + 1)
+    /// `None` if the line goes on in the next slice.
+    fn read_first(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        let whole = take_line(bytes);
+        let line = whole.unwrap_or(*bytes);
+        self.first_len += fill(&mut self.said.first[self.first_len..], line);
+        self.in_fields = whole.is_some();
+        whole.map(drop)
     }
 
-    /// The rest of a line that began in an earlier slice.
-    fn read_broken_line(&mut self, bytes: &[u8]) -> Option<usize> {
-        let end = memchr(b'\n', bytes);
-        self.keep(&bytes[..end.unwrap_or(bytes.len())]);
-        end.map(|end| end + 1)
+    /// The rest of a line that began in an earlier slice: whether it is the blank one, if it ends.
+    fn read_broken_line<const OF: bool>(&mut self, bytes: &mut &[u8]) -> Option<bool> {
+        let whole = take_line(bytes);
+        self.keep(whole.unwrap_or(*bytes));
+        whole?;
+        let len = std::mem::take(&mut self.line_len);
+        Some(self.said.fields.read::<OF>(&self.line[..len]))
     }
 
     fn keep(&mut self, bytes: &[u8]) {
         self.line_len += fill(&mut self.line[self.line_len..], bytes);
     }
 
-    /// Makes room for the next head.
-    pub(super) fn clear(&mut self) {
-        self.first_len = 0;
-        self.in_fields = false;
-        self.line_len = 0;
-        self.fields = Fields::default();
-    }
-
-    /// Whether not a byte is in.
-    pub(super) fn is_empty(&self) -> bool {
-        self.first_len == 0 && !self.in_fields
-    }
-
-    /// Whether the first line is over.
-    pub(super) fn in_fields(&self) -> bool {
-        self.in_fields
-    }
-
     /// What is in of the first line, cut to twelve bytes.
-    pub(super) fn first(&self) -> &[u8] {
-        &self.first[..self.first_len]
-    }
-
-    pub(super) fn fields(&self) -> &Fields {
-        &self.fields
+    pub(super) fn first_so_far(&self) -> &[u8] {
+        &self.said.first[..self.first_len]
     }
 }
 
@@ -166,6 +205,33 @@ enum Name {
     Upgrade,
 }
 
+impl Name {
+    /// The name that a line may have, by its first letter and where its colon is: that tells almost
+    /// every line apart at once.
+    #[inline]
+    fn by_shape<const OF: bool>(line: &[u8]) -> Self {
+        let ends_at = |len: usize| line.get(len) == Some(&b':');
+        match line {
+            [b'c' | b'C', ..] if ends_at(14) => Self::ContentLength,
+            [b'c' | b'C', ..] if OF == ANSWER && ends_at(10) => Self::Connection,
+            [b't' | b'T', ..] if ends_at(17) => Self::TransferEncoding,
+            [b'u' | b'U', ..] if OF == ANSWER && ends_at(7) => Self::Upgrade,
+            _ => Self::Other,
+        }
+    }
+
+    /// What follows the colon, if the line has this name.
+    fn value(self, line: &[u8]) -> Option<&[u8]> {
+        match self {
+            Self::ContentLength => value(line, b"content-length"),
+            Self::TransferEncoding => value(line, b"transfer-encoding"),
+            Self::Connection => value(line, b"connection"),
+            Self::Upgrade => value(line, b"upgrade"),
+            Self::Other => None,
+        }
+    }
+}
+
 /// The header fields that matter.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields {
@@ -183,27 +249,41 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Takes whole lines off the front, to the blank one. Whether that has come.
+    #[inline]
+    fn read_lines<const OF: bool>(&mut self, bytes: &mut &[u8]) -> bool {
+        loop {
+            // The one line that is not worth a search.
+            if let Some(rest) = bytes.strip_prefix(b"\r\n") {
+                *bytes = rest;
+                return true;
+            }
+            match take_line(bytes) {
+                Some(line) if !self.read::<OF>(line) => {}
+                line => return line.is_some(),
+            }
+        }
+    }
+
     /// Takes one line, without its LF. Whether it was the blank one.
-    #[inline(always)]
+    #[inline]
     fn read<const OF: bool>(&mut self, line: &[u8]) -> bool {
-        let Some(first) = line.first() else {
-            return true;
-        };
-        match first {
-            b'c' | b'C' | b't' | b'T' => self.read_field::<OF>(line),
-            b'u' | b'U' if OF == ANSWER => self.read_field::<OF>(line),
+        match line {
+            [] | [b'\r'] => return true,
             // A line folded the obsolete way (RFC 9112, 5.2) goes on with the one before.
-            b' ' | b'\t' => self.spoil(),
-            b'\r' if line.len() == 1 => return true,
-            _ => self.last = Name::Other,
+            [b' ' | b'\t', ..] => self.spoil(),
+            _ => match Name::by_shape::<OF>(line) {
+                Name::Other => self.last = Name::Other,
+                name => self.read_field(name, line),
+            },
         }
         false
     }
 
-    #[inline(never)]
-    fn read_field<const OF: bool>(&mut self, line: &[u8]) {
-        self.last = Name::Other;
-        let Some((name, value)) = named::<OF>(line) else {
+    /// A line that looks like one with this name.
+    fn read_field(&mut self, name: Name, line: &[u8]) {
+        let Some(value) = name.value(line) else {
+            self.last = Name::Other;
             return;
         };
         self.last = name;
@@ -257,33 +337,13 @@ impl Fields {
     }
 }
 
-/// The field of a line, if it is one that matters.
-fn named<const OF: bool>(line: &[u8]) -> Option<(Name, &[u8])> {
-    if let Some(value) = value(line, b"content-length") {
-        return Some((Name::ContentLength, value));
-    }
-    if let Some(value) = value(line, b"transfer-encoding") {
-        return Some((Name::TransferEncoding, value));
-    }
-    if OF == REQUEST {
-        return None;
-    }
-    if let Some(value) = value(line, b"connection") {
-        return Some((Name::Connection, value));
-    }
-    Some((Name::Upgrade, value(line, b"upgrade")?))
-}
-
-/// What follows the colon, if the line has this name. The colon is looked for first: it tells most
-/// lines apart at once.
+/// What follows the colon, if the line has this name.
 fn value<'a, const N: usize>(line: &'a [u8], name: &[u8; N]) -> Option<&'a [u8]> {
     let (start, [b':', value @ ..]) = line.split_first_chunk::<N>()? else {
         return None;
     };
-    // Without a way out in the middle this is a few vector instructions.
-    let is_same = start.iter().zip(name).fold(true, |same, (byte, of_name)| {
-        same & (byte.to_ascii_lowercase() == *of_name)
-    });
+    // Most say it in lower case, and then this is two words to compare.
+    let is_same = start == name || start.eq_ignore_ascii_case(name);
     is_same.then_some(value)
 }
 

@@ -6,6 +6,7 @@
 //! server owes and what a client could mistake for a whole answer, and nobody has to tell it.
 //!
 //! - `head.rs`: one head, of a request or of an answer, line by line.
+//! - `lines.rs`: where a line ends.
 //! - `body.rs`: a body with a length or in chunks, to its last byte.
 //! - `request.rs`: what the client sends; the methods of the requests not yet answered.
 //! - `response.rs`: what the server sends.
@@ -15,6 +16,7 @@
 
 mod body;
 mod head;
+mod lines;
 mod request;
 mod response;
 #[cfg(test)]
@@ -122,12 +124,6 @@ impl Http1 {
     /// Whether some of a next head is in, more than empty lines, and its blank line is not.
     pub(crate) fn head_begun(&self) -> bool {
         self.requests.head_begun()
-    }
-
-    /// Whether the head of an answer has said that it is the last on this connection: by
-    /// `Connection: close`, HTTP/1.0 without keep-alive, a close-delimited body, or a tunnel.
-    pub(crate) fn is_last(&self) -> bool {
-        self.responses.is_last()
     }
 
     /// Whether a request in flight is wholly in, head and body: a peer that half-closes is still

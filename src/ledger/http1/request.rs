@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::body::Body;
-use super::head::{Coding, Fields, Head, Length, REQUEST};
+use super::head::{Coding, Fields, First, Head, Length, REQUEST, Said};
 
 /// The methods that change how an answer ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,7 +14,8 @@ pub(super) enum Method {
 }
 
 impl Method {
-    fn of(request_line: &[u8]) -> Self {
+    #[inline]
+    fn of(request_line: First) -> Self {
         if request_line.starts_with(b"HEAD ") {
             Self::Head
         } else if request_line.starts_with(b"CONNECT ") {
@@ -50,9 +51,18 @@ impl Unanswered {
         true
     }
 
+    #[inline]
     pub(super) fn pop(&mut self) {
+        self.front = None;
+        if !self.behind.is_empty() {
+            self.move_up();
+        }
+    }
+
+    #[cold]
+    fn move_up(&mut self) {
         self.front = self.behind.pop_front();
-        if self.behind.is_empty() && self.behind.capacity() > 0 {
+        if self.behind.is_empty() {
             // Whoever pipelined once need not hold the memory for ever.
             self.behind = VecDeque::new();
         }
@@ -124,23 +134,24 @@ impl Requests {
         }
     }
 
+    #[inline(never)] // or the rest pays for its registers
     fn read_head(&mut self, bytes: &[u8], unanswered: &mut Unanswered) -> usize {
         let empty = if self.head.is_empty() {
             empty_lines(bytes)
         } else {
             0
         };
-        let Some(len) = self.head.read(&bytes[empty..]) else {
+        let mut said = Said::default();
+        let Some(len) = self.head.read(&bytes[empty..], &mut said) else {
             self.ahead += bytes.len() as u64;
             return bytes.len();
         };
         self.begun = self.begun.saturating_add(1);
         self.ahead = 0;
-        self.state = State::after(self.head.fields());
-        if !unanswered.push(Method::of(self.head.first())) {
+        self.state = State::after(&said.fields);
+        if !unanswered.push(Method::of(said.first)) {
             self.state = State::Lost;
         }
-        self.head.clear();
         empty + len
     }
 

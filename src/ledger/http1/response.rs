@@ -1,7 +1,7 @@
 //! What the server sends: interim answers, answers, and what goes through a tunnel.
 
 use super::body::Body;
-use super::head::{ANSWER, Coding, Fields, Head, Length, Upgrade};
+use super::head::{ANSWER, Coding, Fields, First, Head, Length, Part, Said, Upgrade};
 use super::request::{Method, Unanswered};
 
 /// What a connection has become that is no longer HTTP.
@@ -22,17 +22,19 @@ struct Status {
 }
 
 impl Status {
-    fn parse(line: &[u8]) -> Option<Self> {
-        let (minor, code) = match line.strip_prefix(b"HTTP/1.")? {
-            [minor @ (b'0' | b'1'), b' ', code @ ..] => (*minor, code),
-            _ => return None,
-        };
+    #[inline]
+    fn parse(line: &First) -> Option<Self> {
+        let (version, code) = line.split_first_chunk()?;
+        let is_old = version == b"HTTP/1.0";
+        if !is_old && version != b"HTTP/1.1" {
+            return None;
+        }
         match code {
-            [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9'] => Some(Self {
-                is_old: minor == b'0',
-                code: code
+            [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some(Self {
+                is_old,
+                code: [a, b, c]
                     .iter()
-                    .fold(0, |code, it| code * 10 + u16::from(it - b'0')),
+                    .fold(0, |code, it| code * 10 + u16::from(*it - b'0')),
             }),
             _ => None,
         }
@@ -113,7 +115,8 @@ pub(super) struct Responses {
     /// A request was in flight when this answer began. If none was, it answers none: a refusal of
     /// half a head, say.
     is_answer: bool,
-    last: bool,
+    /// The last answer has said that it is the last.
+    pub(super) last: bool,
     /// The last answer is complete.
     closed: bool,
     tunnel: Option<Tunnel>,
@@ -131,40 +134,30 @@ impl Responses {
         }
     }
 
+    #[inline(never)] // or the rest pays for its registers
     fn read_head(&mut self, bytes: &[u8], unanswered: &mut Unanswered) -> usize {
         if self.head.is_empty() {
             self.is_answer = unanswered.front().is_some();
             // Whatever the last one said: here is another.
             self.closed = false;
         }
-        let Some(len) = self.head.read(bytes) else {
-            if !self.may_be_http() {
+        let mut said = Said::default();
+        let Some(len) = self.head.read(bytes, &mut said) else {
+            if !self.head.part().is_none_or(may_be_http) {
                 self.state = State::Lost;
             }
             return bytes.len();
         };
-        if self.end_head(unanswered).is_none() {
+        if self.end_head(&said, unanswered).is_none() {
             self.state = State::Lost;
         }
-        self.head.clear();
         len
     }
 
-    /// Whether what is in of a head can be one.
-    fn may_be_http(&self) -> bool {
-        let line = self.head.first();
-        if self.head.in_fields() {
-            Status::parse(line).is_some()
-        } else {
-            const START: &[u8] = b"HTTP/1.";
-            START.starts_with(line) || line.starts_with(START)
-        }
-    }
-
     /// `None` if nothing that comes can be followed.
-    fn end_head(&mut self, unanswered: &mut Unanswered) -> Option<()> {
-        let status = Status::parse(self.head.first())?;
-        let fields = self.head.fields();
+    fn end_head(&mut self, said: &Said, unanswered: &mut Unanswered) -> Option<()> {
+        let status = Status::parse(&said.first)?;
+        let fields = &said.fields;
         let method = if self.is_answer {
             unanswered.front()
         } else {
@@ -247,7 +240,11 @@ impl Responses {
     }
 
     fn is_interim(&self) -> bool {
-        Status::parse(self.head.first()).is_some_and(Status::is_interim)
+        let status = self
+            .head
+            .part()
+            .and_then(|head| Status::parse(&head.said.first));
+        status.is_some_and(Status::is_interim)
     }
 
     pub(super) fn is_close_delimited(&self) -> bool {
@@ -257,8 +254,15 @@ impl Responses {
     pub(super) fn tunnel(&self) -> Option<Tunnel> {
         self.tunnel
     }
+}
 
-    pub(super) fn is_last(&self) -> bool {
-        self.last
+/// Whether what is in of a head can be one.
+fn may_be_http(head: &Part) -> bool {
+    const START: &[u8] = b"HTTP/1.";
+    if head.in_fields {
+        Status::parse(&head.said.first).is_some()
+    } else {
+        let line = head.first_so_far();
+        START.starts_with(line) || line.starts_with(START)
     }
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, GOAWAY, HEADERS, Head, MAX_31_BITS, NO_ERROR, PING, PREFACE, PUSH_PROMISE, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Step, WINDOW_UPDATE,
+    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, NO_ERROR, PING, REFUSED_STREAM,
+    RST_STREAM, Reader, SETTINGS, Side, Step, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
@@ -53,13 +53,11 @@ pub(crate) struct Http2 {
     inbound: Reader,
     outbound: Reader,
     followed: bool,
-    settings_sent: bool,
     cut: bool,
     goaway: Option<u32>,
     begun: u32,
     last_stream: u32,
     received_body: u64,
-    sent_body: u64,
     /// The streams that are open, by id. Streams end at the front or were refused at the back,
     /// most of them, and there a removal moves next to nothing.
     streams: VecDeque<Stream>,
@@ -78,16 +76,14 @@ pub(crate) struct Http2 {
 impl Http2 {
     pub(crate) fn new() -> Self {
         Self {
-            inbound: Reader::new(PREFACE),
-            outbound: Reader::new(&[]),
+            inbound: Reader::new(Side::Client),
+            outbound: Reader::new(Side::Server),
             followed: true,
-            settings_sent: false,
             cut: false,
             goaway: None,
             begun: 0,
             last_stream: 0,
             received_body: 0,
-            sent_body: 0,
             streams: VecDeque::new(),
             recent: 0,
             tally: Tally::default(),
@@ -99,28 +95,24 @@ impl Http2 {
 
     /// The client's bytes that the server was handed.
     pub(crate) fn received(&mut self, mut bytes: &[u8]) {
-        while self.followed {
+        while self.followed && !bytes.is_empty() {
             match self.inbound.step(&mut bytes) {
-                Some(Step::Begin(head)) => self.followed = Self::may_come(head),
-                Some(Step::Data(id, n)) => self.body_received(id, n),
-                Some(Step::End(head, value)) => self.frame_received(head, value),
-                Some(Step::Skipped) => {}
+                Some(Step::Data(id, n, ends)) => self.data_received(id, n, ends),
+                Some(Step::Frame(head, value)) => self.frame_received(head, value),
                 Some(Step::Lost) => self.followed = false,
-                None => return,
+                None => {}
             }
         }
     }
 
     /// The server's bytes that TLS has accepted, and the frames put between them.
     pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
-        while self.followed {
+        while self.followed && !bytes.is_empty() {
             match self.outbound.step(&mut bytes) {
-                Some(Step::Begin(head)) => self.begin_sent(head),
-                Some(Step::Data(id, n)) => self.body_sent(id, n),
-                Some(Step::End(head, value)) => self.frame_sent(head, value),
-                Some(Step::Skipped) => {}
+                Some(Step::Data(id, n, ends)) => self.data_sent(id, n, ends),
+                Some(Step::Frame(head, value)) => self.frame_sent(head, value),
                 Some(Step::Lost) => self.followed = false,
-                None => return,
+                None => {}
             }
         }
     }
@@ -149,16 +141,11 @@ impl Http2 {
         self.tally.uploads
     }
 
-    /// Of those in flight, the ones on which HEADERS of ours have begun. They may be those of an
-    /// interim answer: only HPACK could tell.
-    pub(crate) fn answering(&self) -> u32 {
-        self.tally.answering
-    }
-
     /// Of those in flight, the ones whose request is fully in. A client that has half-closed is
     /// still owed these.
     pub(crate) fn complete(&self) -> u32 {
-        self.tally.complete
+        // What is open and fully in is not answered: it would be closed.
+        self.streams.len() as u32 - self.tally.uploads
     }
 
     /// Of those in flight, the ones that can't go on because the peer's window is used up, the
@@ -175,11 +162,6 @@ impl Http2 {
         self.received_body
     }
 
-    /// Bytes of answers' bodies, on streams in flight. Padding counts.
-    pub(crate) fn sent_body(&self) -> u64 {
-        self.sent_body
-    }
-
     /// The highest stream that has begun, 0 if none has.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream
@@ -190,14 +172,9 @@ impl Http2 {
         self.goaway
     }
 
-    /// Whether the server's SETTINGS are out.
-    pub(crate) fn settings_sent(&self) -> bool {
-        self.settings_sent
-    }
-
     /// Whether a frame could be put before the server's next byte.
     pub(crate) fn may_speak(&self) -> bool {
-        self.followed && self.settings_sent && self.outbound.is_between_frames()
+        self.followed && self.outbound.is_between_frames()
     }
 
     /// Whether a frame could be put before the client's next byte.
@@ -261,26 +238,20 @@ impl Http2 {
         self.followed && self.inbound.is_amid_frame()
     }
 
-    /// Whether a client may send such a frame.
-    fn may_come(head: Head) -> bool {
-        match head.kind {
-            HEADERS => head.id % 2 == 1,
-            PUSH_PROMISE => false,
-            _ => true,
-        }
-    }
-
-    fn body_received(&mut self, id: u32, n: u32) {
-        let at = self.find(id);
-        if at.is_some_and(|at| !self.streams[at].received) {
+    fn data_received(&mut self, id: u32, n: u32, ends: bool) {
+        let Some(at) = self.find(id) else { return };
+        if !self.streams[at].received {
             self.received_body += u64::from(n);
+            if ends {
+                self.end(at, true, false);
+            }
         }
     }
 
     fn frame_received(&mut self, head: Head, value: Option<u32>) {
         match (head.kind, value) {
-            (HEADERS, _) if self.find(head.id).is_none() => self.open(head),
-            _ if head.ends_stream() => self.change(head.id, |s| s.received = true),
+            (HEADERS, _) if head.id > self.last_stream => self.open(head),
+            (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
             (RST_STREAM, _) => self.close(head.id),
             (SETTINGS, Some(value)) => self.set_initial(value),
             (WINDOW_UPDATE, Some(value)) => self.grant(head.id, i64::from(value & MAX_31_BITS)),
@@ -289,34 +260,26 @@ impl Http2 {
         }
     }
 
-    fn begin_sent(&mut self, head: Head) {
-        // A server's preface is its SETTINGS (RFC 9113 3.4).
-        if !self.settings_sent && (head.kind != SETTINGS || head.has(ACK)) {
-            self.followed = false;
-        } else if head.kind == HEADERS {
-            self.change(head.id, |s| s.answering = true);
+    fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
+        self.window -= i64::from(n);
+        let Some(at) = self.find(id) else { return };
+        let stream = &mut self.streams[at];
+        if stream.answered {
+            return;
         }
-    }
-
-    fn body_sent(&mut self, id: u32, n: u32) {
-        self.window = self.window.saturating_sub(i64::from(n));
-        let at = self.find(id);
-        if let Some(at) = at.filter(|&at| !self.streams[at].answered) {
-            self.sent_body += u64::from(n);
-            // The hot path: nothing else can come of it than that the window is used up.
-            let stream = &mut self.streams[at];
-            let before = stream.is_held(self.initial);
-            stream.sent += i64::from(n);
-            self.tally.held += u32::from(stream.is_held(self.initial) && !before);
+        let window = stream.window(self.initial);
+        stream.sent += i64::from(n);
+        self.tally.held += u32::from(window > 0 && window <= i64::from(n));
+        if ends {
+            self.end(at, false, true);
         }
     }
 
     fn frame_sent(&mut self, head: Head, value: Option<u32>) {
         match (head.kind, value) {
-            _ if head.ends_stream() => self.change(head.id, |s| s.answered = true),
+            (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
             (RST_STREAM, Some(NO_ERROR | REFUSED_STREAM)) => self.close(head.id),
             (RST_STREAM, _) => self.reset(head.id),
-            (SETTINGS, _) => self.settings_sent = true,
             (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
             (PING, _) if !head.has(ACK) => self.pings = [self.pings[1], Some(self.outbound.ping())],
             _ => {}
@@ -330,10 +293,9 @@ impl Http2 {
         }
     }
 
-    /// A client's header block on a stream that is not open. It may be a late one on a stream that
-    /// has been closed, or one that came after GOAWAY.
+    /// A client's first header block on a stream. It may have come after GOAWAY.
     fn open(&mut self, head: Head) {
-        if head.id <= self.last_stream || self.goaway.is_some_and(|last| head.id > last) {
+        if self.goaway.is_some_and(|last| head.id > last) {
             return;
         }
         if self.streams.len() == MAX_STREAMS {
@@ -342,13 +304,13 @@ impl Http2 {
         }
         self.begun += 1;
         self.last_stream = head.id;
-        let stream = Stream::new(head.id, head.ends_stream());
+        let stream = Stream::new(head.id, head.has(END_STREAM));
         self.tally += stream.tally(self.initial);
         self.streams.push_back(stream);
     }
 
     fn close(&mut self, id: u32) {
-        self.change(id, |s| (s.received, s.answered) = (true, true));
+        self.end_by_id(id, true, true);
     }
 
     /// GOAWAY is out. What began above it, before it was, the server will not look at.
@@ -374,19 +336,35 @@ impl Http2 {
     fn grant(&mut self, id: u32, n: i64) {
         match id {
             0 => self.window = self.window.saturating_add(n),
-            _ => self.change(id, |s| s.granted = s.granted.saturating_add(n)),
+            _ => self.grant_stream(id, n),
         }
     }
 
-    /// Changes a stream if it is open, and whatever is counted with it.
-    fn change(&mut self, id: u32, how: impl FnOnce(&mut Stream)) {
+    fn grant_stream(&mut self, id: u32, n: i64) {
         let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
+        let before = stream.is_held(self.initial);
+        stream.granted = stream.granted.saturating_add(n);
+        self.tally.held -= u32::from(before && !stream.is_held(self.initial));
+    }
+
+    fn end_by_id(&mut self, id: u32, request: bool, answer: bool) {
+        if let Some(at) = self.find(id) {
+            self.end(at, request, answer);
+        }
+    }
+
+    /// A stream's request is fully in, or its answer out, or both.
+    fn end(&mut self, at: usize, request: bool, answer: bool) {
+        let stream = &mut self.streams[at];
         self.tally -= stream.tally(self.initial);
-        how(stream);
-        match stream.is_closed() {
-            true => drop(self.streams.remove(at)),
-            false => self.tally += stream.tally(self.initial),
+        stream.received |= request;
+        stream.answered |= answer;
+        match (stream.is_closed(), at) {
+            // Almost always, and much less to do.
+            (true, 0) => drop(self.streams.pop_front()),
+            (true, _) => drop(self.streams.remove(at)),
+            (false, _) => self.tally += stream.tally(self.initial),
         }
     }
 

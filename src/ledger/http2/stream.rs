@@ -10,8 +10,6 @@ pub(super) struct Stream {
     pub(super) id: u32,
     /// The client's END_STREAM has been seen.
     pub(super) received: bool,
-    /// HEADERS of ours have begun.
-    pub(super) answering: bool,
     /// Our END_STREAM is out.
     pub(super) answered: bool,
     /// The sum of the client's window updates.
@@ -50,7 +48,6 @@ impl Stream {
         Self {
             id,
             received,
-            answering: false,
             answered: false,
             granted: 0,
             sent: 0,
@@ -62,19 +59,23 @@ impl Stream {
         self.received && self.answered
     }
 
-    /// Whether it is in flight and its own window is used up. Relative to the initial window, so
-    /// that a change of that one shifts every stream's (RFC 9113 6.9.2).
+    /// Its own window. Relative to the initial one, so that a change of that one shifts every
+    /// stream's (RFC 9113 6.9.2).
+    #[inline]
+    pub(super) fn window(&self, initial: i64) -> i64 {
+        initial.saturating_add(self.granted) - self.sent
+    }
+
+    /// Whether it is in flight and its own window is used up.
+    #[inline]
     pub(super) fn is_held(&self, initial: i64) -> bool {
-        let window = initial.saturating_add(self.granted) - self.sent;
-        !self.answered && window <= 0
+        !self.answered && self.window(initial) <= 0
     }
 
     pub(super) fn tally(&self, initial: i64) -> Tally {
         Tally {
             in_flight: u32::from(!self.answered),
             uploads: u32::from(!self.received),
-            answering: u32::from(!self.answered && self.answering),
-            complete: u32::from(!self.answered && self.received),
             held: u32::from(self.is_held(initial)),
         }
     }
@@ -108,8 +109,6 @@ impl Stream {
 pub(super) struct Tally {
     pub(super) in_flight: u32,
     pub(super) uploads: u32,
-    pub(super) answering: u32,
-    pub(super) complete: u32,
     pub(super) held: u32,
 }
 
@@ -117,8 +116,6 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, more: Self) {
         self.in_flight += more.in_flight;
         self.uploads += more.uploads;
-        self.answering += more.answering;
-        self.complete += more.complete;
         self.held += more.held;
     }
 }
@@ -127,8 +124,6 @@ impl SubAssign for Tally {
     fn sub_assign(&mut self, less: Self) {
         self.in_flight -= less.in_flight;
         self.uploads -= less.uploads;
-        self.answering -= less.answering;
-        self.complete -= less.complete;
         self.held -= less.held;
     }
 }

@@ -4,19 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::frame::{DATA, END_HEADERS, END_STREAM};
+use super::frame::Side::{Client, Server};
+use super::frame::{DATA, END_HEADERS, PREFACE, PUSH_PROMISE};
 use super::*;
 
 const BOTH: u8 = END_STREAM | END_HEADERS;
 const CONTINUATION: u8 = 9;
 const WHOLE: u32 = 65_535;
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Side {
-    Client,
-    Server,
-}
-use Side::{Client, Server};
 
 /// One frame on the wire.
 #[derive(Clone, Debug)]
@@ -118,13 +112,12 @@ fn after(frames: &[Frame]) -> Http2 {
     http2
 }
 
-/// Begun, in flight, uploads, answering, complete, held.
-fn counts(http2: &Http2) -> [u32; 6] {
+/// Begun, in flight, uploads, complete, held.
+fn counts(http2: &Http2) -> [u32; 5] {
     [
         http2.begun(),
         http2.in_flight(),
         http2.uploads(),
-        http2.answering(),
         http2.complete(),
         http2.held(),
     ]
@@ -133,13 +126,12 @@ fn counts(http2: &Http2) -> [u32; 6] {
 /// Everything that can be asked, and every window.
 #[derive(Debug, Eq, PartialEq)]
 struct Seen {
-    counts: [u32; 6],
+    counts: [u32; 5],
     followed: bool,
-    settings_sent: bool,
     cut: bool,
     last_stream: u32,
     goaway: Option<u32>,
-    bodies: [u64; 2],
+    received_body: u64,
     may: [bool; 2],
     windows: Vec<(u32, i64)>,
     window: i64,
@@ -150,11 +142,10 @@ fn seen(http2: &Http2) -> Seen {
     Seen {
         counts: counts(http2),
         followed: http2.is_followed(),
-        settings_sent: http2.settings_sent(),
         cut: http2.was_cut(),
         last_stream: http2.last_stream(),
         goaway: http2.goaway_said(),
-        bodies: [http2.received_body(), http2.sent_body()],
+        received_body: http2.received_body(),
         may: [http2.may_speak(), http2.may_inject()],
         windows: http2.streams.iter().map(window).collect(),
         window: http2.window,
@@ -169,47 +160,47 @@ fn what_is_counted() {
     let answer = |id| headers(Server, END_HEADERS, id);
     let done = |id| headers(Server, BOTH, id);
     for (what, frames, want) in [
-        ("nothing", vec![], [0; 6]),
-        ("a request", vec![get(1)], [1, 1, 0, 0, 1, 0]),
-        ("one with a body", vec![ask()], [1, 1, 1, 0, 0, 0]),
-        ("its last DATA", vec![ask(), data(Client, END_STREAM, 1, 3)], [1, 1, 0, 0, 1, 0]),
-        ("its DATA, empty and last", vec![ask(), data(Client, END_STREAM, 1, 0)], [1, 1, 0, 0, 1, 0]),
-        ("DATA that is not", vec![ask(), data(Client, 0, 1, 3)], [1, 1, 1, 0, 0, 0]),
-        ("its trailers", vec![ask(), get(1)], [1, 1, 0, 0, 1, 0]),
-        ("trailers that are not", vec![ask(), ask()], [1, 1, 1, 0, 0, 0]),
-        ("trailers after the end", vec![get(1), get(1)], [1, 1, 0, 0, 1, 0]),
-        ("several", vec![get(1), get(5), get(9)], [3, 3, 0, 0, 3, 0]),
-        ("an id below", vec![get(5), get(3)], [1, 1, 0, 0, 1, 0]),
-        ("a closed one's id", vec![get(1), done(1), get(1)], [1, 0, 0, 0, 0, 0]),
-        ("half a block", vec![headers(Client, END_STREAM, 1)], [0; 6]),
+        ("nothing", vec![], [0; 5]),
+        ("a request", vec![get(1)], [1, 1, 0, 1, 0]),
+        ("one with a body", vec![ask()], [1, 1, 1, 0, 0]),
+        ("its last DATA", vec![ask(), data(Client, END_STREAM, 1, 3)], [1, 1, 0, 1, 0]),
+        ("its DATA, empty and last", vec![ask(), data(Client, END_STREAM, 1, 0)], [1, 1, 0, 1, 0]),
+        ("DATA that is not", vec![ask(), data(Client, 0, 1, 3)], [1, 1, 1, 0, 0]),
+        ("its trailers", vec![ask(), get(1)], [1, 1, 0, 1, 0]),
+        ("trailers that are not", vec![ask(), ask()], [1, 1, 1, 0, 0]),
+        ("trailers after the end", vec![get(1), get(1)], [1, 1, 0, 1, 0]),
+        ("several", vec![get(1), get(5), get(9)], [3, 3, 0, 3, 0]),
+        ("an id below", vec![get(5), get(3)], [1, 1, 0, 1, 0]),
+        ("a closed one's id", vec![get(1), done(1), get(1)], [1, 0, 0, 0, 0]),
+        ("half a block", vec![headers(Client, END_STREAM, 1)], [0; 5]),
         ("a block in three",
-            vec![headers(Client, END_STREAM, 1), continuation(Client, 0, 1), continuation(Client, END_HEADERS, 1)], [1, 1, 0, 0, 1, 0]),
+            vec![headers(Client, END_STREAM, 1), continuation(Client, 0, 1), continuation(Client, END_HEADERS, 1)], [1, 1, 0, 1, 0]),
         ("END_STREAM is no flag of CONTINUATION",
-            vec![headers(Client, 0, 1), continuation(Client, BOTH, 1)], [1, 1, 1, 0, 0, 0]),
-        ("an answer begins", vec![get(1), answer(1)], [1, 1, 0, 1, 1, 0]),
-        ("half its block is enough", vec![get(1), headers(Server, 0, 1)], [1, 1, 0, 1, 1, 0]),
-        ("half its only block is not the end", vec![get(1), headers(Server, END_STREAM, 1)], [1, 1, 0, 1, 1, 0]),
+            vec![headers(Client, 0, 1), continuation(Client, BOTH, 1)], [1, 1, 1, 0, 0]),
+        ("an answer begins", vec![get(1), answer(1)], [1, 1, 0, 1, 0]),
+        ("half its block is enough", vec![get(1), headers(Server, 0, 1)], [1, 1, 0, 1, 0]),
+        ("half its only block is not the end", vec![get(1), headers(Server, END_STREAM, 1)], [1, 1, 0, 1, 0]),
         ("the other half is",
-            vec![get(1), headers(Server, END_STREAM, 1), continuation(Server, END_HEADERS, 1)], [1, 0, 0, 0, 0, 0]),
-        ("an answer in one", vec![get(1), done(1)], [1, 0, 0, 0, 0, 0]),
-        ("an answer's DATA", vec![get(1), answer(1), data(Server, 0, 1, 9)], [1, 1, 0, 1, 1, 0]),
-        ("an answer's last", vec![get(1), answer(1), data(Server, END_STREAM, 1, 9)], [1, 0, 0, 0, 0, 0]),
-        ("an answer's trailers", vec![get(1), answer(1), done(1)], [1, 0, 0, 0, 0, 0]),
-        ("the answer is first", vec![ask(), done(1)], [1, 0, 1, 0, 0, 0]),
-        ("then the upload", vec![ask(), done(1), data(Client, END_STREAM, 1, 0)], [1, 0, 0, 0, 0, 0]),
-        ("the client resets", vec![ask(), rst(Client, 1, 8)], [1, 0, 0, 0, 0, 0]),
-        ("the server resets", vec![ask(), answer(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0, 0]),
-        ("after the answer", vec![ask(), done(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0, 0]),
-        ("of another stream", vec![get(3), rst(Client, 1, 8), rst(Server, 5, 8)], [1, 1, 0, 0, 1, 0]),
-        ("an answer to none", vec![get(3), done(1), done(5)], [1, 1, 0, 0, 1, 0]),
-        ("a promise", vec![get(1), frame(Server, PUSH_PROMISE, BOTH, 1, &[0; 9])], [1, 1, 0, 0, 1, 0]),
-        ("what is promised", vec![get(1), answer(2), done(2)], [1, 1, 0, 0, 1, 0]),
-        ("above GOAWAY", vec![away(1), get(1), get(3)], [1, 1, 0, 0, 1, 0]),
-        ("above GOAWAY, then below", vec![away(5), get(7), get(5)], [1, 1, 0, 0, 1, 0]),
-        ("before GOAWAY and above", vec![get(1), get(3), get(5), away(3)], [3, 2, 0, 0, 2, 0]),
-        ("a client's GOAWAY", vec![get(1), Frame { side: Client, ..away(0) }, get(3)], [2, 2, 0, 0, 2, 0]),
+            vec![get(1), headers(Server, END_STREAM, 1), continuation(Server, END_HEADERS, 1)], [1, 0, 0, 0, 0]),
+        ("an answer in one", vec![get(1), done(1)], [1, 0, 0, 0, 0]),
+        ("an answer's DATA", vec![get(1), answer(1), data(Server, 0, 1, 9)], [1, 1, 0, 1, 0]),
+        ("an answer's last", vec![get(1), answer(1), data(Server, END_STREAM, 1, 9)], [1, 0, 0, 0, 0]),
+        ("an answer's trailers", vec![get(1), answer(1), done(1)], [1, 0, 0, 0, 0]),
+        ("the answer is first", vec![ask(), done(1)], [1, 0, 1, 0, 0]),
+        ("then the upload", vec![ask(), done(1), data(Client, END_STREAM, 1, 0)], [1, 0, 0, 0, 0]),
+        ("the client resets", vec![ask(), rst(Client, 1, 8)], [1, 0, 0, 0, 0]),
+        ("the server resets", vec![ask(), answer(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0]),
+        ("after the answer", vec![ask(), done(1), rst(Server, 1, 0)], [1, 0, 0, 0, 0]),
+        ("of another stream", vec![get(3), rst(Client, 1, 8), rst(Server, 5, 8)], [1, 1, 0, 1, 0]),
+        ("an answer to none", vec![get(3), done(1), done(5)], [1, 1, 0, 1, 0]),
+        ("a promise", vec![get(1), frame(Server, PUSH_PROMISE, BOTH, 1, &[0; 9])], [1, 1, 0, 1, 0]),
+        ("what is promised", vec![get(1), answer(2), done(2)], [1, 1, 0, 1, 0]),
+        ("above GOAWAY", vec![away(1), get(1), get(3)], [1, 1, 0, 1, 0]),
+        ("above GOAWAY, then below", vec![away(5), get(7), get(5)], [1, 1, 0, 1, 0]),
+        ("before GOAWAY and above", vec![get(1), get(3), get(5), away(3)], [3, 2, 0, 2, 0]),
+        ("a client's GOAWAY", vec![get(1), Frame { side: Client, ..away(0) }, get(3)], [2, 2, 0, 2, 0]),
         ("others",
-            vec![get(1), frame(Client, 2, 1, 1, &[0; 5]), frame(Server, 77, 1, 1, &[1])], [1, 1, 0, 0, 1, 0]),
+            vec![get(1), frame(Client, 2, 1, 1, &[0; 5]), frame(Server, 77, 1, 1, &[1])], [1, 1, 0, 1, 0]),
     ] {
         let http2 = after(&frames);
         assert_eq!(counts(&http2), want, "{what}");
@@ -328,7 +319,7 @@ fn nothing_changes_once_it_is_not_followed() {
     );
     http2.sent(&continuation(Server, 0, 1).bytes());
     let before = seen(&http2);
-    assert_eq!(before.counts, [1, 1, 1, 0, 0, 1]);
+    assert_eq!(before.counts, [1, 1, 1, 0, 1]);
     assert_eq!((before.followed, before.may), (false, [false; 2]));
     for frame in [
         headers(Client, BOTH, 3),
@@ -378,27 +369,11 @@ fn bodies_count_as_they_come_and_ends_when_they_are_whole() {
 
     let body = data(Server, END_STREAM, 1, 10).bytes();
     http2.sent(&body[..18]);
-    assert_eq!((http2.sent_body(), http2.in_flight()), (9, 1));
+    assert_eq!((http2.window, http2.in_flight()), (65_526, 1));
     http2.sent(&body[18..]);
-    assert_eq!((http2.sent_body(), http2.in_flight()), (10, 0));
+    assert_eq!((http2.window, http2.in_flight()), (65_525, 0));
     http2.sent(&body);
-    assert_eq!(
-        (http2.sent_body(), http2.window),
-        (10, 65_515),
-        "on a closed stream"
-    );
-}
-
-#[test]
-fn answering_begins_with_the_head() {
-    let mut http2 = after(&[headers(Client, BOTH, 1)]);
-    let bytes = headers(Server, BOTH, 1).bytes();
-    http2.sent(&bytes[..8]);
-    assert_eq!((http2.answering(), http2.in_flight()), (0, 1));
-    http2.sent(&bytes[8..9]);
-    assert_eq!((http2.answering(), http2.in_flight()), (1, 1));
-    http2.sent(&bytes[9..]);
-    assert_eq!((http2.answering(), http2.in_flight()), (0, 0));
+    assert_eq!(http2.window, 65_515, "on a closed stream");
 }
 
 #[test]
@@ -411,9 +386,9 @@ fn where_a_frame_could_be_put() {
     assert!(http2.may_inject());
     let settings = frame(Server, SETTINGS, 0, 0, &setting(4, 0)).bytes();
     http2.sent(&settings[..14]);
-    assert!(!http2.may_speak() && !http2.settings_sent());
+    assert!(!http2.may_speak());
     http2.sent(&settings[14..]);
-    assert!(http2.may_speak() && http2.settings_sent());
+    assert!(http2.may_speak());
 
     for (side, may) in [
         (Client, Http2::may_inject as fn(&Http2) -> bool),
@@ -494,7 +469,7 @@ fn what_is_a_cut() {
             http2.received(&rst_stream(id, 8));
         }
         let open = u32::from(id != 1);
-        assert_eq!(counts(&http2), [1, open, open, 0, 0, 0], "{what}");
+        assert_eq!(counts(&http2), [1, open, open, 0, 0], "{what}");
     }
 }
 
@@ -580,17 +555,15 @@ struct Model {
     initial: i64,
     window: i64,
     block: Option<Frame>,
-    settings_sent: bool,
     cut: bool,
     goaway: Option<u32>,
-    bodies: [u64; 2],
+    received_body: u64,
 }
 
 #[derive(Clone, Default)]
 struct Known {
     window: i64,
     received: bool,
-    answering: bool,
     answered: bool,
 }
 
@@ -599,17 +572,11 @@ impl Model {
         Self {
             initial: 65_535,
             window: 65_535,
-            settings_sent: true,
             ..Self::default()
         }
     }
 
     fn apply(&mut self, frame: &Frame) {
-        if frame.side == Server && frame.kind == HEADERS {
-            self.streams
-                .entry(frame.id)
-                .and_modify(|s| s.answering = true);
-        }
         let first = match frame.kind {
             CONTINUATION => self.block.take().unwrap(),
             _ => frame.clone(),
@@ -636,7 +603,7 @@ impl Model {
         let n = frame.payload.len() as u64;
         match (frame.kind, self.streams.get_mut(&frame.id)) {
             (DATA, Some(stream)) => {
-                self.bodies[0] += if stream.received { 0 } else { n };
+                self.received_body += if stream.received { 0 } else { n };
                 stream.received |= end;
             }
             (HEADERS, Some(stream)) => stream.received |= end,
@@ -675,7 +642,6 @@ impl Model {
         }
         match (frame.kind, self.streams.get_mut(&frame.id)) {
             (DATA, Some(stream)) if !stream.answered => {
-                self.bodies[1] += n;
                 stream.window -= n as i64;
                 stream.answered |= end;
             }
@@ -713,16 +679,14 @@ impl Model {
                 (self.streams.len() + self.closed.len()) as u32,
                 count(&|s| !s.answered),
                 count(&|s| !s.received),
-                count(&|s| !s.answered && s.answering),
                 count(&|s| !s.answered && s.received),
                 count(&|s| !s.answered && (s.window <= 0 || self.window <= 0)),
             ],
             followed: true,
-            settings_sent: self.settings_sent,
             cut: self.cut,
             last_stream: self.last(),
             goaway: self.goaway,
-            bodies: self.bodies,
+            received_body: self.received_body,
             may: [may(Client), may(Server)],
             windows: self.streams.iter().map(|(&id, s)| (id, s.window)).collect(),
             window: self.window,
@@ -777,8 +741,8 @@ fn conversation() -> impl Strategy<Value = Vec<Frame>> {
 }
 
 fn check_invariants(http2: &Http2) {
-    let [begun, in_flight, uploads, answering, complete, held] = counts(http2);
-    assert!(complete <= in_flight && answering <= in_flight && held <= in_flight);
+    let [begun, in_flight, uploads, complete, held] = counts(http2);
+    assert!(complete <= in_flight && held <= in_flight);
     assert!(in_flight <= begun && uploads <= begun && in_flight - complete <= uploads);
     assert!(http2.streams.len() <= MAX_STREAMS && http2.streams.len() as u32 <= begun);
     assert!(http2.streams.iter().is_sorted_by(|a, b| a.id < b.id));

@@ -32,7 +32,7 @@ fn seen(http1: &Http1) -> Seen {
         upload: http1.has_upload(),
         body: http1.received_body(),
         head_begun: http1.head_begun(),
-        last: http1.is_last(),
+        last: http1.responses.last,
         owes_complete: http1.owes_complete(),
     }
 }
