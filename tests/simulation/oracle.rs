@@ -293,11 +293,10 @@ fn goaway(view: &View<'_>) -> Option<String> {
     }
     let second = std::time::Duration::from_secs(1);
     let idle = view.asks().all(|(_, ask)| {
-        ask.head.is_none()
-            || ask
-                .answer
-                .whole
-                .is_some_and(|whole| whole.at + second < ended.at)
+        let before =
+            |stamp: Option<crate::trace::Stamp>| stamp.is_some_and(|s| s.at + second < ended.at);
+        let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));
+        ask.head.is_none() || before(ask.answer.whole) && uploaded
     });
     match seen.goaways.len() {
         0 => Some(format!("none before close_notify at {ended}")),

@@ -49,12 +49,18 @@ fn last_use(view: &View<'_>) -> Option<Stamp> {
         seen.last_answer,
         moved,
     ];
-    known
+    let used = known
         .into_iter()
         .flatten()
         .chain(served)
         .filter(before_end)
-        .max()
+        .max();
+    // A handler that was dropped at its work had worked until the end.
+    let worked = view
+        .asks()
+        .filter_map(|(n, _)| view.served(n))
+        .any(|served| served.work == Work::Dropped && served.before == Work::Busy);
+    used.max(view.ended().filter(|_| worked))
 }
 
 /// R6. What is not in use is let go: after the longest time-out, the flush and the drain.
