@@ -77,14 +77,15 @@ impl Shutdown {
     /// the handshakes that are under way.
     pub(crate) async fn handed_over(&self) {
         let phases = &self.context.phases;
-        let longest = self.context.settings.handshake_timeout;
+        // A handshake takes as long as it may, and its first request as long again. Those that
+        // nobody polls never look at the phase.
+        let longest = self.context.settings.handshake_timeout * 2;
         phases.reached(Phase::Draining).await;
         tokio::select! {
             biased;
             () = phases.reached(Phase::Deadline) => {}
             () = async {
                 phases.arrivals.wait().await;
-                // Those that nobody polls never look at the phase.
                 let _ = timeout(longest, phases.unaware.wait()).await;
             } => {}
         }

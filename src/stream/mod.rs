@@ -41,6 +41,11 @@ use crate::{
 use frames::Frames;
 use timer::Timer;
 
+/// How much plaintext goes into a record (RFC 9846 5.1), and what it costs on the wire at most: with
+/// its head, an explicit nonce and a tag (RFC 5246 6.2.3.3).
+const RECORD: u64 = 1 << 14;
+const OVERHEAD: u64 = 5 + 8 + 16;
+
 /// A server's TLS stream that ends properly.
 ///
 /// Made by [`Acceptor::accept`](crate::Acceptor::accept). Shutting it down, as HTTP servers do
@@ -78,8 +83,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// last flushed.
     flushed: u64,
     answered: u64,
-    /// The last bytes of an answer have not been flushed yet.
-    tail: bool,
+    /// What TLS has taken since then comes to so many bytes on the wire, at most.
+    taken: u64,
+    /// The last bytes of an answer have not been flushed yet, and end there at most.
+    tail: Option<u64>,
     /// Our own direction of a tunnel is closed.
     half_closed: bool,
     /// The timer is set for the streams that the peer's windows hold up.
@@ -114,7 +121,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             arrived: None,
             flushed: 0,
             answered: 0,
-            tail: false,
+            taken: 0,
+            tail: None,
             half_closed: false,
             watches_windows: false,
             aware: false,
@@ -188,12 +196,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[inline]
     fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
         self.wrote = true;
-        self.tail |= self.published.in_flight > 0;
+        let answers = self.published.in_flight > 0;
+        let mut n = 0;
         for bytes in bytes {
             self.ledger.sent(bytes);
+            n += bytes.len() as u64;
         }
+        self.taken += n + n.div_ceil(RECORD) * OVERHEAD;
         self.publish();
-        self.tail |= self.published.in_flight > 0;
+        if answers || self.published.in_flight > 0 {
+            self.tail = Some(self.flushed + self.taken);
+        }
     }
 
     /// Whether close_notify may be sent (rule: never make a truncated answer look whole).
@@ -228,11 +241,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// The teardown of an open stream; `None` where it has begun already.
     fn begin_teardown(&mut self, orderly: bool) -> Option<Teardown<IO>> {
-        if !matches!(self.state, State::Open(..)) {
-            return None;
-        }
         let orderly = orderly || self.half_closed;
+        let State::Open(tls, _) = &self.state else {
+            return None;
+        };
         let start = Start {
+            patient: self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write(),
             cause: self.why(orderly),
             notify: self.may_notify(orderly),
             peer_closed: self.half_close.is_closed(),
@@ -327,7 +341,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         match &flushed {
             Poll::Ready(Ok(())) => {
                 this.flushed = this.written();
-                if std::mem::take(&mut this.tail) {
+                this.taken = 0;
+                if this.tail.take().is_some() {
                     this.answered = this.flushed;
                 }
                 this.settled();

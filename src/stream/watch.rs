@@ -28,8 +28,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[inline]
     fn usage(&self) -> Use {
         match self.tail {
-            true => Use::Request,
-            false => self.ledger.usage(|| self.moved()),
+            // What TLS holds beyond may be control frames, which are no use.
+            Some(end) if self.written() < end => Use::Request,
+            _ => self.ledger.usage(|| self.moved()),
         }
     }
 
@@ -162,8 +163,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if stalled.streams.is_empty() {
             return Windows::Patient(next);
         }
+        // The end of another answer may be on its way still: then only the streams end.
         let in_flight = self.ledger.requests().in_flight as usize;
-        if stalled.streams.len() >= in_flight {
+        if stalled.streams.len() >= in_flight && progress.flushed == progress.written {
             return Windows::AllStalled;
         }
         let frames = self.frames.get_or_insert_default();

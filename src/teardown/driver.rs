@@ -50,6 +50,8 @@ pub(crate) struct Start {
     pub(crate) cause: Cause,
     /// Whether to say close_notify, which a failed session can't.
     pub(crate) notify: bool,
+    /// Whether the peer has not had its time yet to take what is left for it.
+    pub(crate) patient: bool,
     /// Whether the peer's direction has been closed already.
     pub(crate) peer_closed: bool,
     /// Whether our own has been: the transport is shut down.
@@ -64,6 +66,7 @@ impl Start {
         Self {
             cause,
             notify: false,
+            patient: true,
             peer_closed: false,
             half_closed: false,
             sleep: None,
@@ -73,10 +76,9 @@ impl Start {
     fn bounds(&self, settings: &Settings) -> Bounds {
         let drain = &settings.drain;
         Bounds {
-            flush: match self.cause {
-                // The peer has had its time.
-                Cause::Stalled => Duration::ZERO,
-                _ => drain.flush_timeout,
+            flush: match self.patient {
+                true => drain.flush_timeout,
+                false => Duration::ZERO,
             },
             write: settings.write_timeout,
             last: settings.longest_flush(),

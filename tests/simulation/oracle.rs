@@ -19,6 +19,7 @@ use crate::{
         seen::{Ask, Framing, Own},
     },
     run::Facts,
+    trace::Stamp,
 };
 
 /// A rule that was broken.

@@ -60,7 +60,9 @@ fn last_use(view: &View<'_>) -> Option<Stamp> {
         .asks()
         .filter_map(|(n, _)| view.served(n))
         .any(|served| served.work == Work::Dropped && served.before == Work::Busy);
-    used.max(view.ended().filter(|_| worked))
+    // And answers that arrived after it were on their way.
+    let moved = seen.last_answer >= view.ended() && view.ended().is_some();
+    used.max(view.ended().filter(|_| worked || moved))
 }
 
 /// R6. What is not in use is let go: after the longest time-out, the flush and the drain.

@@ -63,12 +63,12 @@ pub fn report_is_honest(facts: &Facts) -> Option<String> {
         let unknowable = view.left() || view.conn.log.reset_sent.is_some();
         !unknowable && view.asks().any(|(n, ask)| is_cut(view, n, ask))
     };
-    let ended = ended_in_shutdown(facts).count() as u64;
+    let ended = report.connections();
     let cut: Vec<usize> = ended_in_shutdown(facts)
         .filter(cut)
         .map(|view| view.number)
         .collect();
-    let most = ended - cut.len() as u64;
+    let most = ended.saturating_sub(cut.len() as u64);
     let lies = report.clean > most && !cut.is_empty();
     lies.then(|| {
         format!(
