@@ -37,8 +37,8 @@ pub(super) struct Said {
 }
 
 impl<const OF: bool> Head<OF> {
-    /// Takes bytes up to the blank line. Where it ends, if it is in, with all `said`; all are taken
-    /// otherwise.
+    /// Takes bytes up to the blank line. Where it ends, if it is in, and then all is in `said`, which
+    /// has to be new; all are taken otherwise.
     #[inline]
     pub(super) fn read(&mut self, bytes: &[u8], said: &mut Said) -> Option<usize> {
         if self.part.is_none() {
@@ -77,7 +77,6 @@ impl Said {
     fn read<const OF: bool>(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut rest = bytes;
         self.first = first_of(take_line(&mut rest)?);
-        self.fields = Fields::default();
         let is_over = self.fields.read_lines::<OF>(&mut rest);
         is_over.then_some(bytes.len() - rest.len())
     }
@@ -269,9 +268,10 @@ impl Fields {
     #[inline]
     fn read<const OF: bool>(&mut self, line: &[u8]) -> bool {
         match line {
-            [] | [b'\r'] => return true,
+            [] => return true,
             // A line folded the obsolete way (RFC 9112, 5.2) goes on with the one before.
             [b' ' | b'\t', ..] => self.spoil(),
+            [b'\r'] => return true,
             _ => match Name::by_shape::<OF>(line) {
                 Name::Other => self.last = Name::Other,
                 name => self.read_field(name, line),

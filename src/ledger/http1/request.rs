@@ -115,6 +115,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    #[inline]
     pub(super) fn read(&mut self, mut bytes: &[u8], unanswered: &mut Unanswered) {
         while !bytes.is_empty() {
             let len = match self.state {

@@ -18,30 +18,32 @@ pub(crate) enum Tunnel {
 struct Status {
     /// HTTP/1.0.
     is_old: bool,
-    code: u16,
+    /// Three digits.
+    code: [u8; 3],
 }
 
 impl Status {
     #[inline]
     fn parse(line: &First) -> Option<Self> {
-        let (version, code) = line.split_first_chunk()?;
-        let is_old = version == b"HTTP/1.0";
-        if !is_old && version != b"HTTP/1.1" {
+        let [
+            version @ ..,
+            b' ',
+            a @ b'1'..=b'9',
+            b @ b'0'..=b'9',
+            c @ b'0'..=b'9',
+        ] = line
+        else {
             return None;
-        }
-        match code {
-            [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some(Self {
-                is_old,
-                code: [a, b, c]
-                    .iter()
-                    .fold(0, |code, it| code * 10 + u16::from(*it - b'0')),
-            }),
-            _ => None,
-        }
+        };
+        let is_old = version == b"HTTP/1.0";
+        (is_old || version == b"HTTP/1.1").then_some(Self {
+            is_old,
+            code: [*a, *b, *c],
+        })
     }
 
     fn is_interim(self) -> bool {
-        matches!(self.code, 100 | 102..=199)
+        self.code[0] == b'1' && self.code != *b"101"
     }
 }
 
@@ -60,11 +62,13 @@ enum End {
 impl End {
     /// `None` if it cannot be known.
     fn of(status: Status, method: Method, fields: &Fields) -> Option<Self> {
-        match (status.code, method) {
-            (101, _) if fields.upgrade == Upgrade::Websocket => Some(Self::Tunnel(Tunnel::Framed)),
-            (101, _) | (200..=299, Method::Connect) => Some(Self::Tunnel(Tunnel::Raw)),
+        match (&status.code, method) {
+            (b"101", _) if fields.upgrade == Upgrade::Websocket => {
+                Some(Self::Tunnel(Tunnel::Framed))
+            }
+            (b"101", _) | ([b'2', ..], Method::Connect) => Some(Self::Tunnel(Tunnel::Raw)),
             _ if status.is_interim() => Some(Self::Interim),
-            (204 | 304, _) | (_, Method::Head) => Some(Self::Head),
+            (b"204" | b"304", _) | (_, Method::Head) => Some(Self::Head),
             _ => Self::of_body(status, fields),
         }
     }
@@ -123,6 +127,7 @@ pub(super) struct Responses {
 }
 
 impl Responses {
+    #[inline]
     pub(super) fn read(&mut self, mut bytes: &[u8], unanswered: &mut Unanswered) {
         while !bytes.is_empty() {
             let len = match self.state {
