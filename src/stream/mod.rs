@@ -107,6 +107,8 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
+        // The handshake ends with a flush.
+        let flushed = tls.get_ref().0.written();
         Self {
             ledger: Ledger::new(connection.is_http2()),
             state: State::Open(tls, registration),
@@ -119,7 +121,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             published: Requests::default(),
             leaving: None,
             arrived: None,
-            flushed: 0,
+            flushed,
             answered: 0,
             taken: 0,
             tail: None,

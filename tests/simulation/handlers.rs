@@ -354,6 +354,8 @@ impl Body for Answer {
             Poll::Pending => this.set(Work::Busy),
             Poll::Ready(None) => this.given(),
             Poll::Ready(Some(Err(_))) => this.set(Work::Failed),
+            // Nothing comes after trailers, and nobody asks.
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => this.given(),
             Poll::Ready(Some(Ok(_))) if this.is_end_stream() => this.given(),
             Poll::Ready(Some(Ok(_))) => this.set(Work::Held),
         }

@@ -255,7 +255,11 @@ fn newcomers(view: &View<'_>) -> Option<String> {
     let over = view
         .phase(Phase::Deadline)
         .is_some_and(|deadline| deadline.at <= ended.at);
-    let given_up = view.cancelled()
+    // A loop that accepts by itself, and once more when it has been told.
+    let draining = view.phase(Phase::Draining);
+    let late = draining.is_some_and(|draining| accepted.at >= draining.at);
+    let given_up = view.facts.kind.accepts && late
+        || view.cancelled()
         || view.conn.plan.plain
         || view.conn.plan.handshake_cut.is_some()
         || view.peer_gone()
@@ -293,9 +297,11 @@ fn goaway(view: &View<'_>) -> Option<String> {
         return None;
     }
     let second = std::time::Duration::from_secs(1);
+    // Who was at work when draining began has been told in two steps.
+    let draining = view.phase(Phase::Draining).map(|draining| draining.at);
+    let told = draining.map_or(ended.at, |draining| draining.min(ended.at));
     let idle = view.asks().all(|(_, ask)| {
-        let before =
-            |stamp: Option<crate::trace::Stamp>| stamp.is_some_and(|s| s.at + second < ended.at);
+        let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
         let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));
         ask.head.is_none() || before(ask.answer.whole) && uploaded
     });

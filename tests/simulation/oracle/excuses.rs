@@ -96,10 +96,16 @@ fn handler_failed(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
 }
 
 fn told(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
-    !view.http2()
-        && view.conn.seen.asks[..number]
-            .iter()
-            .any(|ask| ask.answer.closes)
+    // An RST may have destroyed the answer that said so.
+    let destroyed = |n: usize| {
+        let given = view
+            .served(n)
+            .is_some_and(|served| served.work == Work::Given);
+        given && view.conn.log.reset_sent.is_some()
+    };
+    let asks = &view.conn.seen.asks[..number];
+    let mut before = asks.iter().enumerate();
+    !view.http2() && before.any(|(n, ask)| ask.answer.closes || destroyed(n))
 }
 
 fn unread_before(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
