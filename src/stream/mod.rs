@@ -98,6 +98,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 }
 
 /// The teardown takes the place of what it ends: an ending connection needs no memory more.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a teardown of its own allocation would cost each connection one"
+)]
 enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     Open(TlsStream<Transport<IO>>, Registration),
     Closing(Teardown<IO>),

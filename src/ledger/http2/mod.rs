@@ -223,7 +223,11 @@ impl Http2 {
                 stream.mark = None;
                 continue;
             }
-            let (since, before) = stream.held_since(now, progress);
+            // Before its head is out an answer waits for the handler: no window holds that up.
+            let (since, before) = match stream.answering {
+                true => stream.held_since(now, progress),
+                false => (now, false),
+            };
             if before && now.saturating_duration_since(since) >= timeout {
                 found.streams.push(stream.id);
             } else if let Some(due) = since.checked_add(timeout) {
@@ -278,11 +282,18 @@ impl Http2 {
     fn frame_sent(&mut self, head: Head, value: Option<u32>) {
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
+            (HEADERS, _) => self.answer(head.id),
             (RST_STREAM, Some(NO_ERROR | REFUSED_STREAM)) => self.close(head.id),
             (RST_STREAM, _) => self.reset(head.id),
             (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
             (PING, _) if !head.has(ACK) => self.pings = [self.pings[1], Some(self.outbound.ping())],
             _ => {}
+        }
+    }
+
+    fn answer(&mut self, id: u32) {
+        if let Some(at) = self.find(id) {
+            self.streams[at].answering = true;
         }
     }
 

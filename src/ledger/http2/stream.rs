@@ -10,6 +10,8 @@ pub(super) struct Stream {
     pub(super) id: u32,
     /// The client's END_STREAM has been seen.
     pub(super) received: bool,
+    /// HEADERS of ours are out, if only those of an interim answer.
+    pub(super) answering: bool,
     /// Our END_STREAM is out.
     pub(super) answered: bool,
     /// The sum of the client's window updates.
@@ -48,6 +50,7 @@ impl Stream {
         Self {
             id,
             received,
+            answering: false,
             answered: false,
             granted: 0,
             sent: 0,

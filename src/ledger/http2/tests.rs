@@ -481,6 +481,7 @@ fn stalls() {
     let mut http2 = after(&[update(0, WHOLE), initial(5)]);
     for id in [1, 3, 5] {
         say(&mut http2, &headers(Client, BOTH, id));
+        say(&mut http2, &headers(Server, END_HEADERS, id));
     }
     for (s, frames, streams, next) in [
         (0, vec![], vec![], None),
@@ -515,6 +516,8 @@ fn the_connection_s_window_stalls_all() {
         headers(Client, BOTH, 3),
         headers(Client, BOTH, 5),
         headers(Server, BOTH, 1),
+        headers(Server, END_HEADERS, 3),
+        headers(Server, END_HEADERS, 5),
         data(Server, 0, 7, WHOLE),
     ]);
     let none = Stalled {
@@ -866,7 +869,11 @@ fn nobody_stalls_before_all_has_arrived() {
             (50, [200, 180, 180], true, 50),
         ],
     ] {
-        let mut http2 = after(&[headers(Client, BOTH, 1), initial(0)]);
+        let mut http2 = after(&[
+            headers(Client, BOTH, 1),
+            headers(Server, END_HEADERS, 1),
+            initial(0),
+        ]);
         for (s, [written, flushed, acknowledged], stalled, next) in looks {
             let progress = Progress {
                 written,
@@ -876,6 +883,30 @@ fn nobody_stalls_before_all_has_arrived() {
             let found = http2.stalled(at(s), timeout, &progress);
             assert_eq!(found.streams.len(), usize::from(stalled), "{s}");
             assert_eq!(found.next, (!stalled).then(|| at(next)), "{s}");
+        }
+    }
+}
+
+/// No window holds up an answer that has not begun: its handler is at work.
+#[test]
+fn a_slow_handler_does_not_stall() {
+    let (start, timeout) = (Instant::now(), Duration::from_secs(10));
+    let at = |seconds| start + Duration::from_secs(seconds);
+    for shut in [initial(0), data(Server, 0, 1, WHOLE)] {
+        let mut http2 = after(&[
+            headers(Client, BOTH, 1),
+            headers(Server, END_HEADERS, 1),
+            headers(Client, BOTH, 3),
+            shut,
+        ]);
+        for s in [0, 10, 20, 99] {
+            let stalled = http2.stalled(at(s), timeout, &Progress::default()).streams;
+            assert_eq!(stalled, if s == 0 { vec![] } else { vec![1] }, "{s}");
+        }
+        say(&mut http2, &headers(Server, END_HEADERS, 3));
+        for (s, want) in [(100, vec![1]), (110, vec![1, 3])] {
+            let stalled = http2.stalled(at(s), timeout, &Progress::default()).streams;
+            assert_eq!(stalled, want, "{s}");
         }
     }
 }

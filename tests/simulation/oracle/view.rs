@@ -11,7 +11,7 @@ use crate::{
     },
     run::{Conn, Facts},
     trace::Stamp,
-    world::{Served, Work},
+    world::Served,
 };
 
 pub struct View<'a> {
@@ -139,21 +139,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// A handler works on something, and waits for nobody.
-    pub fn anybody_works(&self) -> bool {
-        self.asks().any(|(n, ask)| {
-            let upload_is_here = !ask.endpoint.needs_upload() || self.complete(ask).is_some();
-            upload_is_here
-                && self.served(n).is_some_and(|served| {
-                    let work = match served.work {
-                        Work::Dropped => served.before,
-                        work => work,
-                    };
-                    work == Work::Busy
-                })
-        })
-    }
-
     /// The server had more to write when it let go, and for `bound` before that its socket had taken
     /// nothing, or the client's kernel.
     pub fn blocked_for(&self, bound: Duration) -> bool {
@@ -167,14 +152,6 @@ impl<'a> View<'a> {
         let waited = dropped.at - since.at.min(last);
         // What is acknowledged is known a while later.
         waited + self.conn.nature.delay * 2 >= bound
-    }
-
-    /// The last time before `before` that the server's socket took something. What its kernel, or
-    /// the client's, does with it later nobody can ask an in-memory link.
-    pub fn progress(&self, before: Stamp) -> Option<Stamp> {
-        let written = &self.conn.log.written;
-        let moved = written.iter().rev().find(|(_, stamp)| stamp.at < before.at);
-        moved.map(|(_, stamp)| *stamp)
     }
 
     /// The last of the client's bytes that ask for something.
