@@ -53,7 +53,11 @@ impl Builder {
         }
     }
 
-    /// How long a connection may be open with no exchange in flight. Default: 75 s.
+    /// How long a connection may be open with nothing in use. Default: 75 s.
+    ///
+    /// In use is a request whose head is complete and whose answer is not fully on the wire, an
+    /// upload that moves, and a tunnel. Control frames of HTTP/2 are no use. A request that has
+    /// arrived when the time is up is answered, and is the last.
     ///
     /// This one limit covers the client that never speaks, the head that drips in, the unfinished
     /// HTTP/2 preface, and keep-alive, in HTTP/1 and HTTP/2 alike.
@@ -62,15 +66,21 @@ impl Builder {
         self
     }
 
-    /// How long a write may make no progress. Default: 30 s.
+    /// How long a client may take nothing of what waits for it. Default: 30 s.
     ///
-    /// A peer that stops reading, or never opens its HTTP/2 window, is let go then.
+    /// What it has taken is what its kernel has acknowledged, or, where HTTP/2 is held up by a
+    /// window that the client does not open, DATA. A client that takes a little in each such time
+    /// is waited for. That it takes nothing is noticed up to an eighth of the time late. An HTTP/2
+    /// stream that is held up beside others that go on is reset alone (RFC 9113 6.4).
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
         self
     }
 
-    /// How long a TLS handshake may take. Default: 10 s.
+    /// How long a TLS handshake may take, shutdown or not. Default: 10 s.
+    ///
+    /// While the server drains it also bounds the head of a request that has begun to come in, and
+    /// what is left of it the first request of a connection that came late.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self

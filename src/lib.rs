@@ -6,7 +6,7 @@
 //! already sent. This crate guarantees that every HTTPS connection of a hyper, axum or tonic
 //! server behind rustls
 //!
-//! * sends **close_notify**, flushed, then the FIN (RFC 8446 6.1, RFC 9112 9.6),
+//! * sends **close_notify**, flushed, then the FIN (RFC 9846 6.1, RFC 9112 9.6),
 //! * **drains** what the client still sends, within bounds, so that no RST destroys the answer,
 //! * **never makes a truncated answer look whole**: where only the end of the connection ends an
 //!   answer, and it was cut short, close_notify is withheld (RFC 9112 9.8),
@@ -47,12 +47,19 @@
 //!
 //! ```text
 //!  TcpListener ─▶ Acceptor ─▶ GracefulStream ─▶ hyper ─▶ GracefulTlsLayer ─▶ your service
-//!                handshake     notify, drain             exchanges, framing,
-//!                                                        Connection: close
+//!                handshake     │ ledger                  Connection: close,
+//!                              │ lifetime                last call of gRPC
+//!                              └ teardown
 //!                     └──────── TlsConnection (one a connection) ────┘
 //!                                         │
-//!                               Shutdown (phases, deadline, report)
+//!                                Context (settings, phase)
 //! ```
+//!
+//! The stream knows what it has to know, and does not guess: which requests are in flight, and how
+//! their answers end, the *ledger* reads in the heads of HTTP/1 messages and HTTP/2 frames; what the
+//! client has taken the kernel says; and the phase of the shutdown is common to all. By these facts
+//! the *lifetime* decides when a connection is over, and the *teardown* how it ends. So the guarantee
+//! is the same under every server, with a layer around the service and without.
 //!
 //! [`GracefulTls`] holds the settings and the shutdown of one server. Its
 //! [`serve`](GracefulTls::serve) has everything included; a server that drives its connections
@@ -66,10 +73,10 @@
 //! A process that is killed (SIGKILL, out of memory, `exit` before [`closed`](GracefulTls::closed)
 //! has resolved) sends nothing. A client that half-closes TLS 1.2 gets no answer: the protocol
 //! says so (RFC 5246 7.2.1). A client that stops in the middle of an upload is in flight for as
-//! long as its handler waits for the rest: bound that in the handler. A connection that arrives between the last look at the listener's
-//! queue and its closing is reset by the kernel. A stream whose service has no
-//! [`GracefulTlsLayer`] can't know how its answers end; it errs on the side of withholding
-//! close_notify, and says so once in the log.
+//! long as its handler waits for the rest: bound that in the handler. A connection that arrives
+//! between the last look at the listener's queue and its closing is reset by the kernel. What a
+//! client has taken is known of `TcpStream` and `UnixStream` on Linux and Android; of any other
+//! transport only that it took a write.
 //!
 //! # Features
 //!

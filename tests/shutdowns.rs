@@ -11,9 +11,7 @@ use std::{
 };
 
 use testbed::{Exit, Testbed};
-use wire::{
-    Client, Ending, Frame, H2, H2Options, Options, PREFACE, RawTcp, Response, Version, kind,
-};
+use wire::{Client, Ending, H2, H2Options, Options, PREFACE, RawTcp, Response, Version, kind};
 
 /// The crate's default.
 const LAME_DUCK: Duration = Duration::from_millis(250);
