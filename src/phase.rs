@@ -101,6 +101,12 @@ impl Phases {
         Phase::from_u8(self.phase.load(Ordering::Acquire))
     }
 
+    /// Whether `phase` has been reached.
+    #[inline]
+    pub(crate) fn is_past(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) >= phase as u8
+    }
+
     /// Moves on to `phase`; `false` where it has been reached already.
     pub(crate) fn enter(&self, phase: Phase) -> bool {
         let entered = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;

@@ -204,6 +204,7 @@ impl TlsConnection {
         &self.shared.context
     }
 
+    #[inline]
     pub(crate) fn phase(&self) -> Phase {
         self.shared.context.phases.now()
     }
@@ -252,8 +253,15 @@ impl TlsConnection {
         self.set(RETIRED);
     }
 
+    #[inline]
     pub(crate) fn is_retired(&self) -> bool {
         self.has(RETIRED)
+    }
+
+    /// Whether it is to end as soon as nothing is in use.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.context.phases.is_past(Phase::Draining) || self.is_retired()
     }
 
     /// Whether an HTTP/1 answer that begins now has to say `Connection: close`.

@@ -170,17 +170,18 @@ where
                 }
                 return Poll::Ready(());
             }
-            let phase = this.connection.phase();
-            if phase >= Phase::Deadline {
+            if !this.connection.is_leaving() {
+                return Poll::Pending;
+            }
+            if this.connection.phase() >= Phase::Deadline {
                 // hyper may have nothing to read or to write, and so not see that it is over. What
                 // is left of the stream is dropped with it, and ends properly.
                 return Poll::Ready(());
             }
             // Idle connections the stream ends, with a GOAWAY that names the last request. One that
             // works is told by hyper, in two steps (RFC 9113 6.8).
-            let ending = phase >= Phase::Draining || this.connection.is_retired();
             let works = this.connection.requests().in_flight > 0;
-            match this.goodbye.take_if(|_| ending && works) {
+            match this.goodbye.take_if(|_| works) {
                 Some(goodbye) => goodbye(this.protocol.as_mut()),
                 None => return Poll::Pending,
             }

@@ -87,6 +87,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     taken: u64,
     /// The last bytes of an answer have not been flushed yet, and end there at most.
     tail: Option<u64>,
+    /// Something has moved that may have changed what the connection is used for.
+    moved: bool,
     /// Our own direction of a tunnel is closed.
     half_closed: bool,
     /// The timer is set for the streams that the peer's windows hold up.
@@ -129,6 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             answered: 0,
             taken: 0,
             tail: None,
+            moved: true,
             half_closed: false,
             watches_windows: false,
             aware: false,
@@ -201,7 +204,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// TLS has taken these bytes.
     #[inline]
     fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
-        self.wrote = true;
+        (self.wrote, self.moved) = (true, true);
         let answers = self.published.in_flight > 0;
         let mut n = 0;
         for bytes in bytes {
@@ -350,6 +353,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
                 this.taken = 0;
                 if this.tail.take().is_some() {
                     this.answered = this.flushed;
+                    this.moved = true;
                 }
                 this.settled();
             }

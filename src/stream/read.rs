@@ -53,6 +53,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let before = buf.filled().len();
         match Pin::new(tls).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.moved = true;
                 self.ledger.received(&buf.filled()[before..]);
                 self.publish();
                 Poll::Ready(Ok(()))

@@ -30,12 +30,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         match self.tail {
             // What TLS holds beyond may be control frames, which are no use.
             Some(end) if self.written() < end => Use::Request,
-            _ => self.ledger.usage(|| self.moved()),
+            _ => self.ledger.usage(|| self.bytes()),
         }
     }
 
     /// Bytes that have gone either way.
-    fn moved(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.transport().map_or(0, |io| io.read() + io.written())
     }
 
@@ -52,7 +52,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         if self.timer.has_fired() {
             self.strike();
-        } else if self.connection.phase() >= Phase::Draining || self.connection.is_retired() {
+        } else if self.connection.is_leaving() {
             self.look_at_phase();
         }
     }
@@ -93,7 +93,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     fn decide(&mut self, now: Instant, owed: Owed, windows: Windows) -> Option<Instant> {
         let phase = self.connection.phase();
-        let leaving = phase >= Phase::Draining || self.connection.is_retired();
+        let leaving = self.connection.is_leaving();
         let facts = Facts {
             phase,
             retired: self.connection.is_retired(),
@@ -191,6 +191,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Something came in or went out, and no more does for now: is the connection idle?
     #[inline]
     pub(super) fn settled(&mut self) {
+        if !std::mem::take(&mut self.moved) {
+            return;
+        }
         let usage = self.usage();
         if matches!(usage, Use::Request | Use::Tunnel) {
             self.lifetime.busy();
@@ -198,10 +201,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             let limits = self.limits();
             let due = self.lifetime.idle(Instant::now(), usage, &limits);
             self.timer.fires_by(due, &self.connection);
-            if self.connection.phase() >= Phase::Draining
-                || self.connection.is_retired()
-                || self.half_close.is_waiting()
-            {
+            if self.connection.is_leaving() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.
                 self.connection.wake();
             }

@@ -100,7 +100,7 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin + 'static> {
     cause: Cause,
     /// Bytes that the socket had taken when the machine was last told of progress.
     written: u64,
-    /// Bytes that the peer had acknowledged when a flush was first blocked, or looked at since.
+    /// Bytes that the peer had acknowledged when the flush was blocked, or looked at since.
     acknowledged: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
     place: Option<Place>,
@@ -197,6 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
         };
         if self.io.written() != self.written {
             self.written = self.io.written();
+            self.acknowledged = None;
             self.machine.wrote(Instant::now());
         }
         if flushed.is_pending() && self.acknowledged.is_none() {

@@ -99,10 +99,12 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
 
 fn waits_for_an_upload(view: &View<'_>) -> bool {
     view.asks().any(|(n, ask)| {
-        let served = view
-            .served(n)
-            .is_some_and(|served| served.before == Work::Busy || served.work == Work::Busy);
-        served && ask.endpoint.needs_upload() && view.complete(ask).is_none()
+        let waited = view.served(n).is_some_and(|served| {
+            // The end of the connection is what a handler that reads an upload fails of.
+            let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();
+            served.before == Work::Busy || served.work == Work::Busy || by_the_end
+        });
+        waited && ask.endpoint.needs_upload() && view.complete(ask).is_none()
     })
 }
 
