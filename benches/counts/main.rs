@@ -41,7 +41,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("http/1.1", "/"),
         requests: [400, 1400],
         // Reading along costs about 1,000; bare reads no framing, and has a timer a request instead.
-        limit: 1.03,
+        limit: 1.035,
     },
     Scenario {
         name: "http1-mib",
@@ -55,7 +55,8 @@ const SCENARIOS: [Scenario; 6] = [
         title: "HTTP/2, 6 bytes",
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
-        limit: 1.06,
+        // Ours is the same each time; bare varies by half of a per cent.
+        limit: 1.07,
     },
     Scenario {
         name: "http2-mib",
