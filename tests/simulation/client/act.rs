@@ -24,6 +24,7 @@ impl Client {
                 Taken::Done => {
                     self.step += 1;
                     self.until = None;
+                    self.reply();
                 }
                 Taken::Waits => return false,
                 Taken::Leaves => return true,

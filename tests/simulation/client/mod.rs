@@ -14,6 +14,7 @@ pub mod seen;
 use std::{
     future::Future,
     io::{Read, Write},
+    mem,
     pin::Pin,
     task::Poll,
     time::Duration,
@@ -75,6 +76,8 @@ pub struct Client {
     out: Vec<u8>,
     produced: u64,
     step: usize,
+    /// What a frame that the script has written in part keeps waiting.
+    replies: Vec<u8>,
     /// The end of the step's pause.
     until: Option<Instant>,
     /// How much of each upload is written.
@@ -118,6 +121,7 @@ impl Client {
             out: Vec::new(),
             produced: 0,
             step: 0,
+            replies: Vec::new(),
             until: None,
             reading: Reading::Eager,
             allowance: 0,
@@ -185,7 +189,7 @@ impl Client {
         let end = &mut self.end;
         let mut first = true;
         std::future::poll_fn(|cx| {
-            if !std::mem::take(&mut first) {
+            if !mem::take(&mut first) {
                 return Poll::Ready(());
             }
             end.watch(cx);
@@ -268,7 +272,7 @@ impl Client {
         if self.plan.plain {
             return;
         }
-        let raw = std::mem::take(&mut self.raw);
+        let raw = mem::take(&mut self.raw);
         let mut rest = &raw[..];
         while rest.len() >= 5 && self.seen.tls_error.is_none() {
             let length = 5 + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
@@ -346,10 +350,17 @@ impl Client {
         match &mut self.protocol {
             Protocol::Http1(reader) => reader.feed(&data, now, &mut self.seen),
             Protocol::Http2(reader) => {
-                let mut out = Vec::new();
-                reader.feed(&data, now, &mut self.seen, &mut out);
-                self.say(&out);
+                reader.feed(&data, now, &mut self.seen, &mut self.replies);
+                self.reply();
             }
+        }
+    }
+
+    /// Says what the protocol asks for, when the script is not in the middle of a frame.
+    fn reply(&mut self) {
+        if !self.plan.is_within_raw(self.step) {
+            let replies = mem::take(&mut self.replies);
+            self.say(&replies);
         }
     }
 

@@ -103,4 +103,10 @@ impl Plan {
         let slow = |step: &Step| matches!(step, Step::Read(_));
         !self.steps.iter().any(slow) && self.window_tick.is_none() && !self.never_opens
     }
+    /// Whether the steps before `step` have written raw bytes, and others will go on with them.
+    pub fn is_within_raw(&self, step: usize) -> bool {
+        let raw = |step: &Step| matches!(step, Step::Raw(_));
+        let (done, to_do) = self.steps.split_at(step.min(self.steps.len()));
+        done.iter().any(raw) && to_do.iter().any(raw)
+    }
 }

@@ -27,6 +27,18 @@ fn travel(view: &View<'_>) -> Duration {
     view.conn.nature.delay * 4
 }
 
+/// What the answers to a flood may hold up: rustls holds 64 KiB for a link that is full, hyper reads
+/// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection.
+fn backlog(view: &View<'_>) -> Duration {
+    let nature = &view.conn.nature;
+    let at_once = nature.send_buffer.min(nature.receive_buffer);
+    let rounds = (80_usize << 10).div_ceil(at_once.max(1)) as u32;
+    match view.conn.plan.flood {
+        Some(_) => nature.delay * rounds,
+        None => Duration::ZERO,
+    }
+}
+
 /// The last time the connection was in use: it shook hands, was asked something, a handler worked
 /// or some of an answer moved. Control frames are no use, in either direction.
 fn last_use(view: &View<'_>) -> Option<Stamp> {
@@ -88,7 +100,8 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
         None => settings.handshake_timeout,
         Some(_) => settings.keep_alive.max(stall(view)),
     };
-    let latest = used.at + patience + teardown(view.facts) + travel(view) + SLACK;
+    let held_up = travel(view) + backlog(view) + SLACK;
+    let latest = used.at + patience + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
             "in use until {used}, held until {dropped:?}, {:?} too long",
@@ -123,7 +136,8 @@ pub fn idle(view: &View<'_>) -> Option<String> {
         return None;
     }
     let used = last_use(view)?.max(handshake);
-    let latest = used.at + view.facts.settings.keep_alive + travel(view) + SLACK;
+    let held_up = travel(view) + backlog(view) + SLACK;
+    let latest = used.at + view.facts.settings.keep_alive + held_up;
     (ended.at > latest).then(|| format!("idle since {used}, ended at {ended}"))
 }
 

@@ -154,12 +154,16 @@ impl<'a> View<'a> {
         waited + self.conn.nature.delay * 2 >= bound
     }
 
-    /// The last of the client's bytes that ask for something.
+    /// The last of the client's bytes that ask for something, of those that came before the end.
     pub fn useful(&self) -> Option<Stamp> {
-        let arrived = self.conn.log.arrived.iter();
+        let ended = self.ended();
+        let in_time = |stamp: &Stamp| ended.is_none_or(|ended| *stamp < ended);
         let useful = self.conn.seen.useful;
         let mut last = None;
-        for (total, stamp) in arrived {
+        for (total, stamp) in &self.conn.log.arrived {
+            if !in_time(stamp) {
+                break;
+            }
             last = Some(*stamp);
             if *total >= useful {
                 break;
