@@ -92,12 +92,19 @@ where
         <TowerToHyperService<S> as hyper::service::Service<Request<RequestBody>>>::Future,
     >;
 
+    #[inline]
     fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
         let http2 = request.version() == Version::HTTP_2;
-        request.extensions_mut().insert(self.connection.clone());
-        let connection = Some(self.connection.clone());
+        let connection = Some(hand_over(&self.connection, &mut request));
         GracefulTlsFuture::new(self.inner.call(request), http2, connection)
     }
+}
+
+/// Not inline, so that `call` is small enough to be: the request is moved once less then.
+#[inline(never)]
+fn hand_over(connection: &TlsConnection, request: &mut Request<RequestBody>) -> TlsConnection {
+    request.extensions_mut().insert(connection.clone());
+    connection.clone()
 }
 
 /// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.
