@@ -53,7 +53,11 @@ impl Builder {
         }
     }
 
-    /// How long a connection may be open with nothing in use. Default: 75 s.
+    /// How long a connection may be open with nothing in use. Default: 120 s.
+    ///
+    /// A request that crosses the end can be lost, so it is better that clients end first: Go,
+    /// reqwest and Node's fetch drop idle connections by themselves after 90 s or less, and Firefox
+    /// after 115 s. Behind a balancer this has to be longer than its idle time-out.
     ///
     /// In use is a request whose head is complete and whose answer is not fully on the wire, an
     /// upload that moves, and a tunnel. Control frames of HTTP/2 are no use. A request that has
@@ -120,6 +124,69 @@ impl Builder {
     /// that do not read take 30.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
+        self
+    }
+
+    /// How long idle HTTP/1 connections are held once draining has begun, in the hope that one more
+    /// answer can tell their clients by `Connection: close`. Default: none, they end at once.
+    ///
+    /// A client may be writing a request to an idle connection at any moment, and HTTP/1 can't say
+    /// that it was not processed. Each connection that is still idle when this is over may cost a
+    /// request; each that is held makes the shutdown last longer. It is never held for longer than
+    /// its keep-alive time-out, nor so long that it could not end in order before the deadline.
+    ///
+    /// In a [handover](GracefulTls::handover) they are held in any case.
+    pub fn idle_grace(mut self, duration: Duration) -> Self {
+        self.settings.idle_grace = duration;
+        self
+    }
+
+    /// Over how long idle connections are ended, and GOAWAYs are said, instead of all at once.
+    /// Default: none.
+    ///
+    /// Each connection has its own moment in this span, which begins when it would have ended
+    /// without. So a hundred thousand clients do not reconnect in one second. The shutdown lasts so
+    /// much longer, up to its deadline.
+    pub fn close_spread(mut self, duration: Duration) -> Self {
+        self.settings.close_spread = duration;
+        self
+    }
+
+    /// Whether HTTP/2 connections get their GOAWAY in the lame duck already, while the server still
+    /// accepts. Default: no, when draining begins.
+    ///
+    /// For servers behind a balancer that watches their readiness: their clients come back through
+    /// it, to another server. Without one they come back to this one. Connections that are made
+    /// during the lame duck get it after their first request. Connections at work are told under
+    /// [`GracefulTls::serve`]; another server tells them when draining begins.
+    ///
+    /// In a [handover](GracefulTls::handover) it is on.
+    pub fn lame_duck_goaway(mut self, on: bool) -> Self {
+        self.settings.lame_duck_goaway = on;
+        self
+    }
+
+    /// Whether an HTTP/2 connection at work gets its GOAWAY only when its last stream has ended, for
+    /// at most half of the time to the deadline. Default: no, at once.
+    ///
+    /// RFC 9113 6.8 lets the streams that are open go on after a GOAWAY, but the JDK's client fails
+    /// them all. It costs time: the clients do not know yet that they should go elsewhere, and a
+    /// connection that is never idle is told at half-time all the same.
+    ///
+    /// In a [handover](GracefulTls::handover) it is on.
+    pub fn patient_goaway(mut self, on: bool) -> Self {
+        self.settings.patient_goaway = on;
+        self
+    }
+
+    /// Announces to HTTP/1 clients how long an idle connection is kept, by `Keep-Alive:
+    /// timeout=`, in whole seconds. Default: not announced.
+    ///
+    /// It has to be at least 1 s shorter than [`keep_alive_timeout`](Self::keep_alive_timeout): a
+    /// client that sends a request at the last moment should still find it open. Node's agents and
+    /// fetch, and Apache HttpClient, do not use a connection for longer than that.
+    pub fn keep_alive_header(mut self, announced: Duration) -> Self {
+        self.settings.keep_alive_header = Some(announced);
         self
     }
 

@@ -4,30 +4,65 @@
 //! connections do not know. So a handler that keeps its `TlsConnection` keeps no keys alive, and a
 //! connection can be made in a test without TLS.
 
-use std::sync::{Once, OnceLock};
+use std::{
+    sync::{
+        Mutex, Once, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use http::HeaderValue;
 use tokio::runtime::Handle;
 
-use crate::{phase::Phases, settings::Settings};
+use crate::{departures::Departures, phase::Phases, settings::Settings};
 
 /// What all connections of one server share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
+    /// What `Keep-Alive` says, where it is announced.
+    pub(crate) keep_alive_header: Option<HeaderValue>,
     pub(crate) phases: Phases,
     /// Whether it has been said that close_notify was withheld for want of knowledge.
     pub(crate) warned: Once,
+    /// When connections have to go, from the beginning of a shutdown on.
+    departures: Mutex<Option<Departures>>,
+    /// How many connections there have been.
+    connections: AtomicU32,
     runtime: OnceLock<Handle>,
 }
 
 impl Context {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
+            keep_alive_header: settings.keep_alive_header.and_then(keep_alive),
             settings,
             phases: Phases::default(),
             warned: Once::new(),
+            departures: Mutex::new(None),
+            connections: AtomicU32::new(0),
             runtime: OnceLock::new(),
         }
+    }
+
+    pub(crate) fn departures(&self) -> Option<Departures> {
+        *self
+            .departures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_departures(&self, departures: Option<Departures>) {
+        *self
+            .departures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = departures;
+    }
+
+    /// The number of a new connection, on this server.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.connections.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Remembers the runtime that the connections live on, for what is done outside it.
@@ -55,4 +90,9 @@ impl Context {
             .cloned()
             .or_else(|| Handle::try_current().ok())
     }
+}
+
+/// Whole seconds.
+fn keep_alive(announced: Duration) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("timeout={}", announced.as_secs())).ok()
 }

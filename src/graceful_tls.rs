@@ -4,6 +4,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
     acceptor::Acceptor,
+    departures::Occasion,
     phase::Phase,
     server::Server,
     shutdown::{Report, Trigger},
@@ -41,10 +42,14 @@ impl GracefulTls {
         self.server.context.remember_runtime();
         let tls = self.clone();
         let mut fired = false;
-        let wait = trigger.run(move || match std::mem::replace(&mut fired, true) {
-            false => tls.shutdown(),
-            true => tls.shutdown_now(),
-        });
+        // One that was called off begins anew.
+        let wait =
+            trigger.run(
+                move || match std::mem::replace(&mut fired, true) && !tls.is_ready() {
+                    false => tls.shutdown(),
+                    true => tls.shutdown_now(),
+                },
+            );
         match self.server.context.runtime() {
             Some(runtime) => drop(runtime.spawn(wait)),
             None => tracing::error!("shutdown_on was called outside a tokio runtime: not waiting"),
@@ -57,7 +62,41 @@ impl GracefulTls {
     /// or runtime this is called from; [`closed`](Self::closed) resolves when it is over. Without
     /// any runtime to run it on, or if that is dropped, every connection ends at once.
     pub fn shutdown(&self) {
-        self.server.shutdown.begin();
+        self.server.shutdown.begin(Occasion::Stop);
+    }
+
+    /// Begins the shutdown of a server whose listeners another process has taken over, as in a
+    /// restart. Does nothing if a shutdown has begun.
+    ///
+    /// It takes more time than [`shutdown`](Self::shutdown), and loses nothing by ending idle
+    /// connections: new clients reach the other process meanwhile, so all that it costs is this
+    /// process's memory.
+    ///
+    /// * Idle HTTP/1 connections are *held* until one more answer has told the client that it was
+    ///   the last (RFC 9112 9.6), until their keep-alive time-out, or until just before the deadline:
+    ///   [`Builder::idle_grace`](crate::Builder::idle_grace) without an end.
+    /// * HTTP/2 connections get their GOAWAY (RFC 9113 6.8) at once
+    ///   ([`Builder::lame_duck_goaway`](crate::Builder::lame_duck_goaway)), those at work when their
+    ///   last stream has ended
+    ///   ([`Builder::patient_goaway`](crate::Builder::patient_goaway)).
+    ///
+    /// So its end comes after the longest idle time of a client, and no later than the deadline. Give
+    /// it the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
+    /// [`Builder::keep_alive_timeout`](crate::Builder::keep_alive_timeout).
+    pub fn handover(&self) {
+        self.server.shutdown.begin(Occasion::Handover);
+    }
+
+    /// Calls a shutdown off while it is in its lame duck; whether the server serves (on).
+    ///
+    /// For a deploy that failed: the new process did not come up, so the old one stays. After the
+    /// lame duck there is no way back, and this does nothing and returns `false`; set
+    /// [`Builder::lame_duck`](crate::Builder::lame_duck) to the time that you need to know.
+    ///
+    /// Readiness is reported as true again. Clients that have been told to go have been told: they
+    /// come back on new connections. A later shutdown begins from the beginning.
+    pub fn resume(&self) -> bool {
+        self.server.shutdown.call_off()
     }
 
     /// Begins the shutdown if it has not begun, and skips to its deadline.

@@ -100,6 +100,7 @@ mod acceptor;
 mod builder;
 mod connection;
 mod context;
+mod departures;
 mod ending;
 mod graceful_tls;
 pub mod layer;

@@ -16,11 +16,15 @@
 //! that is reached, for those who wait: they are woken in the order in which they came. Who walks
 //! through the phases is `shutdown`.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU8, Ordering},
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How far a shutdown has come. Phases only go forward.
+/// How far a shutdown has come. Phases only go forward, but for one: a lame duck can be
+/// [called off](crate::GracefulTls::resume).
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -58,8 +62,8 @@ impl Phase {
 #[derive(Debug)]
 pub(crate) struct Phases {
     phase: AtomicU8,
-    /// One for each of [`Phase::REACHED`].
-    reached: [CancellationToken; 4],
+    /// One for each of [`Phase::REACHED`]. That of the lame duck is another after each undo.
+    reached: Mutex<[CancellationToken; 4]>,
     /// Tells the accept loops to empty their queues and close.
     pub(crate) stop_accepting: CancellationToken,
     /// Skips to the deadline.
@@ -110,7 +114,9 @@ impl Phases {
     /// Moves on to `phase`; `false` where it has been reached already.
     pub(crate) fn enter(&self, phase: Phase) -> bool {
         let entered = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;
-        for (of, token) in Phase::REACHED.iter().zip(&self.reached) {
+        // Whoever is woken may come back here, so not under the lock.
+        let tokens = self.tokens().clone();
+        for (of, token) in Phase::REACHED.iter().zip(&tokens) {
             if *of <= phase {
                 token.cancel();
             }
@@ -118,11 +124,23 @@ impl Phases {
         entered
     }
 
+    /// Back from the lame duck. Only whoever walks through the phases knows that it is not over.
+    pub(crate) fn resume(&self) {
+        let mut tokens = self.tokens();
+        tokens[0] = CancellationToken::new();
+        self.phase.store(Phase::Serving as u8, Ordering::Release);
+    }
+
+    fn tokens(&self) -> MutexGuard<'_, [CancellationToken; 4]> {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Resolves once `phase` is reached. Cancel safe.
     pub(crate) async fn reached(&self, phase: Phase) {
-        let token = Phase::REACHED.iter().position(|of| *of == phase);
-        if let Some(token) = token {
-            self.reached[token].cancelled().await;
-        }
+        let Some(at) = Phase::REACHED.iter().position(|of| *of == phase) else {
+            return;
+        };
+        let token = self.tokens()[at].clone();
+        token.cancelled().await;
     }
 }

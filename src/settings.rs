@@ -14,19 +14,29 @@ pub(crate) struct Settings {
     pub(crate) drain: Drain,
     pub(crate) lame_duck: Duration,
     pub(crate) shutdown_timeout: Duration,
+    pub(crate) idle_grace: Duration,
+    pub(crate) close_spread: Duration,
+    pub(crate) lame_duck_goaway: bool,
+    pub(crate) patient_goaway: bool,
+    pub(crate) keep_alive_header: Option<Duration>,
     pub(crate) plain_http: PlainHttp,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            keep_alive_timeout: Duration::from_secs(75),
+            keep_alive_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
             drain: Drain::default(),
             lame_duck: Duration::from_millis(250),
             shutdown_timeout: Duration::from_secs(30),
+            idle_grace: Duration::ZERO,
+            close_spread: Duration::ZERO,
+            lame_duck_goaway: false,
+            patient_goaway: false,
+            keep_alive_header: None,
             plain_http: PlainHttp::default(),
         }
     }
@@ -133,6 +143,17 @@ pub enum BuildError {
         /// The setting's name.
         setting: &'static str,
     },
+    /// Clients would be promised more than they get, or nothing.
+    #[error(
+        "keep_alive_header is {announced:?}, which has to be at least 1 s, and at least 1 s shorter \
+         than keep_alive_timeout ({timeout:?}): a request needs that for its way"
+    )]
+    KeepAliveHeader {
+        /// What it was set to.
+        announced: Duration,
+        /// The keep-alive time-out.
+        timeout: Duration,
+    },
     /// No application protocol is offered, so HTTP/2 would never be agreed on.
     #[error(
         "ServerConfig::alpn_protocols is empty, so no client could use HTTP/2: set it to \
@@ -170,6 +191,9 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     }
     check_length("lame_duck", settings.lame_duck)?;
     check_length("shutdown_timeout", settings.shutdown_timeout)?;
+    check_length("idle_grace", settings.idle_grace)?;
+    check_length("close_spread", settings.close_spread)?;
+    check_keep_alive_header(settings)?;
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
         ("drain.max_bytes", drain.max_bytes == 0),
@@ -180,6 +204,22 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
         }
     }
     Ok(())
+}
+
+/// In seconds is what the header says, and a request needs some of them for its way.
+fn check_keep_alive_header(settings: &Settings) -> Result<(), BuildError> {
+    let second = Duration::from_secs(1);
+    match settings.keep_alive_header {
+        Some(announced)
+            if announced < second || announced + second > settings.keep_alive_timeout =>
+        {
+            Err(BuildError::KeepAliveHeader {
+                announced,
+                timeout: settings.keep_alive_timeout,
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_length(setting: &'static str, value: Duration) -> Result<(), BuildError> {

@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["ledger", "layer", "observe"],
     &["connection"],
     &["context"],
+    &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
 ];
 

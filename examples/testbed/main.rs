@@ -29,7 +29,10 @@ use std::{
 use axum::{Router, routing::get};
 use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TlsConnection};
 use hyper_util::rt::TokioTimer;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use settings::{Server, Settings};
@@ -71,7 +74,7 @@ fn log() {
 
 async fn run(settings: &Settings) -> Result<Report, String> {
     let tls = graceful(settings)?;
-    tls.shutdown_on(graceful_tls::signal::terminate());
+    begin_on_signals(&tls, settings.handover).map_err(|error| error.to_string())?;
     let listener = bind(settings).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
@@ -79,6 +82,34 @@ async fn run(settings: &Settings) -> Result<Report, String> {
     serve(settings, &tls, listener, app)
         .await
         .map_err(|error| format!("{address} can no longer be listened on: {error}"))
+}
+
+/// SIGTERM begins the shutdown, and a second one skips to its deadline; SIGUSR1 calls it off.
+fn begin_on_signals(tls: &GracefulTls, handover: bool) -> io::Result<()> {
+    match handover {
+        true => drop(tokio::spawn(hand_over(
+            tls.clone(),
+            signal(SignalKind::terminate())?,
+        ))),
+        false => tls.shutdown_on(graceful_tls::signal::terminate()),
+    }
+    let (tls, mut user) = (tls.clone(), signal(SignalKind::user_defined1())?);
+    tokio::spawn(async move {
+        while user.recv().await.is_some() {
+            let serves = tls.resume();
+            tracing::info!(serves, "SIGUSR1");
+        }
+    });
+    Ok(())
+}
+
+async fn hand_over(tls: GracefulTls, mut terminate: Signal) {
+    while terminate.recv().await.is_some() {
+        match tls.is_ready() {
+            true => tls.handover(),
+            false => tls.shutdown_now(),
+        }
+    }
 }
 
 async fn serve(
@@ -136,6 +167,14 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
     }
     if let Some(duration) = settings.lame_duck {
         builder = builder.lame_duck(duration);
+    }
+    builder = builder
+        .lame_duck_goaway(settings.lame_duck_goaway)
+        .patient_goaway(settings.patient_goaway)
+        .idle_grace(settings.idle_grace.unwrap_or_default())
+        .close_spread(settings.close_spread.unwrap_or_default());
+    if let Some(announced) = settings.keep_alive_header {
+        builder = builder.keep_alive_header(announced);
     }
     if let Some(max) = settings.max_handshakes {
         builder = builder.max_handshakes(max);

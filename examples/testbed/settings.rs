@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, default_value_t = Server::Hyper)]
     pub(crate) server: Server,
 
-    /// How long a connection may be open with no exchange in flight [default: 75000]
+    /// How long a connection may be open with no exchange in flight [default: 120000]
     #[arg(long = "header-timeout-ms", value_name = "MS", value_parser = time_limit)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) keep_alive_timeout: Option<Duration>,
@@ -54,6 +54,33 @@ pub(crate) struct Settings {
     #[arg(long = "lame-duck-ms", value_name = "MS", value_parser = milliseconds)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) lame_duck: Option<Duration>,
+
+    /// How long idle HTTP/1 connections are held once draining has begun [default: 0]
+    #[arg(long = "idle-grace-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) idle_grace: Option<Duration>,
+
+    /// Over how long idle connections end, and GOAWAYs are said [default: 0, at once]
+    #[arg(long = "close-spread-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) close_spread: Option<Duration>,
+
+    /// What `Keep-Alive: timeout=` announces, which is in whole seconds [default: not announced]
+    #[arg(long = "keep-alive-header-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) keep_alive_header: Option<Duration>,
+
+    /// HTTP/2 connections get their GOAWAY in the lame duck already
+    #[arg(long)]
+    pub(crate) lame_duck_goaway: bool,
+
+    /// HTTP/2 connections at work get it when their last stream has ended
+    #[arg(long)]
+    pub(crate) patient_goaway: bool,
+
+    /// The first SIGTERM begins a handover: another process listens already
+    #[arg(long)]
+    pub(crate) handover: bool,
 
     /// How many TLS handshakes may run at once [default: 1024]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]

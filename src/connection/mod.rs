@@ -22,11 +22,12 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{context::Context, phase::Phase};
+use crate::{context::Context, departures, phase::Phase};
 
 pub(crate) use facts::Facts;
 
@@ -44,6 +45,8 @@ pub struct TlsConnection {
 
 struct Shared {
     id: u64,
+    /// Of its server: its place where connections go one after the other.
+    number: u32,
     facts: Facts,
     established: Instant,
     /// Until when the first request may come although the server drains.
@@ -96,6 +99,8 @@ impl Requests {
 const RETIRED: u32 = 1;
 /// Another connection needs the place among those that drain.
 const EVICTED: u32 = 1 << 1;
+/// The stream has seen that it is to leave, and awaits no request any more.
+const AWARE: u32 = 1 << 2;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -110,6 +115,7 @@ impl TlsConnection {
         Self {
             shared: Arc::new(Shared {
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                number: context.next_number(),
                 facts,
                 established: Instant::now(),
                 first_request_by,
@@ -258,10 +264,34 @@ impl TlsConnection {
         self.has(RETIRED)
     }
 
-    /// Whether it is to end as soon as nothing is in use.
+    /// Whether it is to end when nothing is in use, at once or by and by.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
-        self.shared.context.phases.is_past(Phase::Draining) || self.is_retired()
+        let phases = &self.shared.context.phases;
+        phases.is_past(Phase::LameDuck) && self.is_told_to_leave() || self.is_retired()
+    }
+
+    #[cold]
+    fn is_told_to_leave(&self) -> bool {
+        let in_lame_duck = || {
+            let departures = self.context().departures();
+            self.is_http2() && departures.is_some_and(|departures| departures.in_lame_duck)
+        };
+        self.is_draining() || in_lame_duck()
+    }
+
+    /// When it has to go although nothing has told its client: what an idle one is held for, or one
+    /// at work. At once where it was retired.
+    pub(crate) fn departs(&self, at_work: bool) -> Option<Instant> {
+        let departures = self.context().departures().filter(|_| !self.is_retired())?;
+        let share = departures::share(self.shared.number);
+        Some(departures.of(self.is_http2(), at_work, share))
+    }
+
+    /// What an HTTP/1 answer says of how long the connection is kept, where that is announced.
+    #[inline]
+    pub(crate) fn keep_alive_header(&self) -> Option<&HeaderValue> {
+        self.shared.context.keep_alive_header.as_ref()
     }
 
     /// Whether an HTTP/1 answer that begins now has to say `Connection: close`.
@@ -278,8 +308,14 @@ impl TlsConnection {
         self.has(EVICTED)
     }
 
-    /// The stream has seen that draining has begun, and done what follows from it.
+    /// Whether the server that drives it may be told to stop.
+    pub(crate) fn is_aware(&self) -> bool {
+        self.has(AWARE)
+    }
+
+    /// The stream has seen that it is to leave, and awaits no request any more.
     pub(crate) fn set_aware(&self) {
+        self.set(AWARE);
         let token = self.lock(|shared| &shared.unaware).take();
         drop(token);
     }

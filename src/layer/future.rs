@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode, Version,
+    header::{CONNECTION, Entry},
+};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -19,17 +22,17 @@ pin_project! {
     pub struct GracefulTlsFuture<F> {
         #[pin]
         inner: F,
-        http2: bool,
+        version: Version,
         connection: Option<TlsConnection>,
     }
 }
 
 impl<F> GracefulTlsFuture<F> {
     #[inline]
-    pub(crate) fn new(inner: F, http2: bool, connection: Option<TlsConnection>) -> Self {
+    pub(crate) fn new(inner: F, version: Version, connection: Option<TlsConnection>) -> Self {
         Self {
             inner,
-            http2,
+            version,
             connection,
         }
     }
@@ -49,15 +52,15 @@ where
         let connection = this
             .connection
             .take()
-            .filter(|connection| match this.http2 {
+            .filter(|connection| match *this.version {
                 // gRPC is HTTP/2 only, and its answers have no length.
-                true => {
+                Version::HTTP_2 => {
                     cfg!(feature = "tonic")
                         && response.body().size_hint().exact().is_none()
                         && is_grpc(&response)
                 }
-                false => {
-                    mark_last(&mut response, connection);
+                version => {
+                    tell_client(&mut response, version, connection);
                     false
                 }
             });
@@ -67,11 +70,29 @@ where
     }
 }
 
-/// Tells an HTTP/1 peer that no further request is answered, if that is so.
-fn mark_last<B>(response: &mut Response<B>, connection: &TlsConnection) {
-    if connection.is_last() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+/// Tells an HTTP/1 client what becomes of its connection: no further request is answered (RFC 9112
+/// 9.6), or, where the server announces it, for how long one is awaited.
+fn tell_client<B>(response: &mut Response<B>, version: Version, connection: &TlsConnection) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    if connection.is_last() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    } else if let Some(announced) = connection.keep_alive_header() {
+        if version == Version::HTTP_11 {
+            announce(response, announced);
+        }
+    }
+}
+
+/// A field about the connection is to be named in `Connection` (RFC 9110 7.6.1). Where the handler
+/// has something else to say there, it is left alone.
+#[cold]
+fn announce<B>(response: &mut Response<B>, announced: &HeaderValue) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    if let Entry::Vacant(entry) = response.headers_mut().entry(CONNECTION) {
+        entry.insert(HeaderValue::from_static("keep-alive"));
+        response.headers_mut().insert(KEEP_ALIVE, announced.clone());
     }
 }

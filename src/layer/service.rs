@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
@@ -46,9 +46,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let http2 = request.version() == Version::HTTP_2;
+        let version = request.version();
         let connection = find(&mut request);
-        GracefulTlsFuture::new(self.inner.call(request), http2, connection)
+        GracefulTlsFuture::new(self.inner.call(request), version, connection)
     }
 }
 

@@ -34,10 +34,13 @@ pub(crate) use half_close::HalfClose;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) phase: Phase,
-    /// Whether the connection is to end as soon as nothing is in use.
+    /// Whether the connection is to end when nothing is in use.
+    pub(crate) leaving: bool,
+    /// Whether that was wanted of this one alone.
     pub(crate) retired: bool,
     /// Until when a request may still come in although the connection is to end: one whose head has
-    /// begun, or the first of a connection that was on its way when the shutdown began.
+    /// begun, the first of a connection that was on its way when the shutdown began, or any where
+    /// the connection is held.
     pub(crate) awaited: Option<Instant>,
     pub(crate) usage: Use,
     pub(crate) owed: Owed,
@@ -212,7 +215,7 @@ impl Lifetime {
         }
         let end = self.idle(now, facts.usage, limits);
         match facts.usage {
-            Use::Nothing { .. } if facts.is_leaving() => {
+            Use::Nothing { .. } if facts.leaving => {
                 Some(facts.awaited.map_or(now, |until| until.min(end)))
             }
             // The last answer is not fully on the wire: that is use, seen only now.
@@ -226,15 +229,11 @@ impl Lifetime {
 }
 
 impl Facts {
-    fn is_leaving(&self) -> bool {
-        self.retired || self.phase >= Phase::Draining
-    }
-
     fn why_idle_ends(&self) -> Cause {
         match self {
-            _ if self.phase >= Phase::Draining => Cause::Draining,
-            Self { retired: true, .. } => Cause::Retired,
-            _ => Cause::Idle,
+            Self { leaving: false, .. } => Cause::Idle,
+            Self { retired: true, .. } if self.phase < Phase::Draining => Cause::Retired,
+            _ => Cause::Draining,
         }
     }
 }
@@ -298,6 +297,7 @@ mod tests {
                 machine: Lifetime::default(),
                 facts: Facts {
                     phase: Phase::Serving,
+                    leaving: false,
                     retired: false,
                     awaited: None,
                     usage: NOTHING,
@@ -327,8 +327,11 @@ mod tests {
                     facts.tail = matches!(owed, Owed::Since(1..));
                 }
                 Opens(windows) => facts.windows = windows,
-                Turns(phase) => facts.phase = facts.phase.max(phase),
-                Retire => facts.retired = true,
+                Turns(phase) => {
+                    facts.phase = facts.phase.max(phase);
+                    facts.leaving |= phase >= Phase::Draining;
+                }
+                Retire => (facts.leaving, facts.retired) = (true, true),
                 Awaited(seconds) => {
                     facts.awaited = Some(self.begun + Duration::from_secs(seconds));
                 }

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Version};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming as RequestBody, server::conn::http2};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -94,9 +94,9 @@ where
 
     #[inline]
     fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
-        let http2 = request.version() == Version::HTTP_2;
+        let version = request.version();
         let connection = Some(hand_over(&self.connection, &mut request));
-        GracefulTlsFuture::new(self.inner.call(request), http2, connection)
+        GracefulTlsFuture::new(self.inner.call(request), version, connection)
     }
 }
 
@@ -186,8 +186,9 @@ where
                 return Poll::Ready(());
             }
             // Idle connections the stream ends, with a GOAWAY that names the last request. One that
-            // works is told by hyper, in two steps (RFC 9113 6.8).
-            let works = this.connection.requests().in_flight > 0;
+            // works is told by hyper, in two steps (RFC 9113 6.8), when it is held no longer.
+            let told = this.connection.is_aware() || this.connection.is_retired();
+            let works = told && this.connection.requests().in_flight > 0;
             match this.goodbye.take_if(|_| works) {
                 Some(goodbye) => goodbye(this.protocol.as_mut()),
                 None => return Poll::Pending,

@@ -10,12 +10,18 @@ mod walk;
 
 use std::{
     future::Future,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
-use crate::{context::Context, phase::Phase, register::Register};
+use crate::{
+    context::Context,
+    departures::{Departures, Occasion},
+    phase::Phase,
+    register::Register,
+};
 
 pub use report::Report;
 use walk::ClosesAnyway;
@@ -45,6 +51,8 @@ pub(crate) struct Shutdown {
     context: Arc<Context>,
     register: Arc<Register>,
     report: Arc<OnceLock<Report>>,
+    /// Calls it off, while it is in its lame duck.
+    undo: Arc<Mutex<Option<CancellationToken>>>,
 }
 
 impl Shutdown {
@@ -53,20 +61,57 @@ impl Shutdown {
             context,
             register,
             report: Arc::default(),
+            undo: Arc::default(),
         }
     }
 
     /// Begins to walk through the phases, unless somebody has.
-    pub(crate) fn begin(&self) {
-        if !self.context.phases.enter(Phase::LameDuck) {
-            return;
+    pub(crate) fn begin(&self, occasion: Occasion) {
+        let called_off = CancellationToken::new();
+        {
+            let mut undo = self.undo();
+            if self.context.phases.now() > Phase::Serving {
+                return;
+            }
+            // What the phase tells to go asks at once when.
+            let departures = Departures::new(Instant::now(), &self.context.settings, occasion);
+            self.context.set_departures(Some(departures));
+            *undo = Some(called_off.clone());
+            self.context.phases.enter(Phase::LameDuck);
         }
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
-            Some(runtime) => drop(runtime.spawn(walk::run(closes))),
+            Some(runtime) => drop(runtime.spawn(walk::run(closes, occasion, called_off))),
             None => tracing::error!("no tokio runtime to shut down on: ending everything at once"),
         }
+    }
+
+    /// Calls the shutdown off, if it is in its lame duck; whether it is off.
+    pub(crate) fn call_off(&self) -> bool {
+        let mut undo = self.undo();
+        let Some(called_off) = undo.take() else {
+            return self.context.phases.now() == Phase::Serving;
+        };
+        self.context.set_departures(None);
+        self.context.phases.resume();
+        called_off.cancel();
+        true
+    }
+
+    /// The lame duck is over: from here on there is no way back. `false` if it was called off.
+    fn commit(&self, called_off: &CancellationToken) -> bool {
+        let mut undo = self.undo();
+        // Another shutdown may have begun since.
+        let goes_on = !called_off.is_cancelled();
+        if goes_on {
+            *undo = None;
+        }
+        goes_on
+    }
+
+    fn undo(&self) -> MutexGuard<'_, Option<CancellationToken>> {
+        self.undo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves once a server that takes its connections from this crate should stop: draining has
@@ -77,16 +122,18 @@ impl Shutdown {
     /// the handshakes that are under way.
     pub(crate) async fn handed_over(&self) {
         let phases = &self.context.phases;
-        // A handshake takes as long as it may, and its first request as long again. Those that
-        // nobody polls never look at the phase.
-        let longest = self.context.settings.handshake_timeout * 2;
         phases.reached(Phase::Draining).await;
+        // A handshake takes as long as it may, and its first request as long again. Others are held.
+        // Those that nobody polls never look at the phase.
+        let newcomers = Instant::now() + self.context.settings.handshake_timeout * 2;
+        let departures = self.context.departures();
+        let last = departures.map_or(newcomers, |departures| newcomers.max(departures.last()));
         tokio::select! {
             biased;
             () = phases.reached(Phase::Deadline) => {}
             () = async {
                 phases.arrivals.wait().await;
-                let _ = timeout(longest, phases.unaware.wait()).await;
+                let _ = timeout_at(last, phases.unaware.wait()).await;
             } => {}
         }
     }

@@ -3,9 +3,10 @@
 use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::{Report, Shutdown};
-use crate::{phase::Phase, register::Counts};
+use crate::{departures::Occasion, phase::Phase, register::Counts};
 
 /// How long accept loops may take to empty their queues: one that is not polled must not hold
 /// the shutdown up.
@@ -18,17 +19,33 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// Walks from the lame duck to the report.
-pub(super) async fn run(closes: ClosesAnyway) {
+pub(super) async fn run(
+    mut closes: ClosesAnyway,
+    occasion: Occasion,
+    called_off: CancellationToken,
+) {
     let shutdown = &closes.shutdown;
     let phases = &shutdown.context.phases;
     let settings = &shutdown.context.settings;
     tracing::info!(
         lame_duck_ms = settings.lame_duck.as_millis(),
         timeout_s = settings.shutdown_timeout.as_secs_f64(),
-        "shutting down"
+        "{}",
+        match occasion {
+            Occasion::Stop => "shutting down",
+            Occasion::Handover => "handing over",
+        }
     );
 
-    unless_hurried(shutdown, sleep(settings.lame_duck)).await;
+    // Those that are to go in the lame duck already.
+    shutdown.register.wake_all();
+    let lame_duck = called_off.run_until_cancelled(sleep(settings.lame_duck));
+    unless_hurried(shutdown, lame_duck).await;
+    if !shutdown.commit(&called_off) {
+        tracing::info!("the shutdown was called off, serving again");
+        closes.called_off = true;
+        return;
+    }
     sweep(shutdown).await;
 
     phases.connections.close();
@@ -64,6 +81,8 @@ pub(super) struct ClosesAnyway {
     shutdown: Shutdown,
     started: Instant,
     before: Counts,
+    /// There is nothing to close.
+    called_off: bool,
 }
 
 impl ClosesAnyway {
@@ -71,6 +90,7 @@ impl ClosesAnyway {
         Self {
             started: Instant::now(),
             before: shutdown.register.counts(),
+            called_off: false,
             shutdown,
         }
     }
@@ -83,7 +103,7 @@ impl ClosesAnyway {
 
 impl Drop for ClosesAnyway {
     fn drop(&mut self) {
-        if self.shutdown.context.phases.now() < Phase::Closed {
+        if !self.called_off && self.shutdown.context.phases.now() < Phase::Closed {
             self.shutdown.close(self.report(true));
             self.shutdown.register.wake_all();
         }

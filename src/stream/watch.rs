@@ -12,7 +12,6 @@ use super::{GracefulStream, State};
 use crate::{
     ledger::{Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
-    phase::Phase,
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
@@ -65,12 +64,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(next) = next {
             self.timer.fires_by(next, &self.connection);
         }
-        // Until a request that is awaited has come, a server must not be told to stop.
-        let awaits = matches!(self.usage(), Use::Nothing { .. }) && self.lifetime.over().is_none();
-        if !awaits && self.connection.phase() >= Phase::Draining && !self.aware {
+        if !self.aware && !self.is_held(now) {
             self.aware = true;
             self.connection.set_aware();
         }
+    }
+
+    /// Whether a server must not be told to stop yet: a request is awaited, or the one at work may
+    /// end by itself.
+    fn is_held(&mut self, now: Instant) -> bool {
+        if self.lifetime.over().is_some() {
+            return false;
+        }
+        if matches!(self.usage(), Use::Nothing { .. }) {
+            return true;
+        }
+        let departs = self.connection.departs(true).filter(|due| *due > now);
+        if let Some(departs) = departs {
+            self.timer.fires_by(departs, &self.connection);
+        }
+        departs.is_some()
     }
 
     /// The timer has fired: what has happened that no poll tells, and when to look again?
@@ -96,6 +109,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let leaving = self.connection.is_leaving();
         let facts = Facts {
             phase,
+            leaving,
             retired: self.connection.is_retired(),
             awaited: leaving.then(|| self.awaited(now)).flatten(),
             usage: self.usage(),
@@ -114,12 +128,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// Until when a request that is on its way may come although the connection is to end.
     fn awaited(&mut self, now: Instant) -> Option<Instant> {
+        let held = self.connection.departs(false);
         if self.ledger.head_begun() {
             let since = *self.leaving.get_or_insert(now);
-            return Some(since + self.connection.context().settings.handshake_timeout);
+            let until = since + self.connection.context().settings.handshake_timeout;
+            return held.max(Some(until));
         }
         let none_yet = self.published.begun == 0;
-        self.connection.first_request_by().filter(|_| none_yet)
+        let first = self.connection.first_request_by().filter(|_| none_yet);
+        first.max(held)
     }
 
     /// Whether something waits for the peer to take it.

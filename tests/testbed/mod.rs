@@ -98,6 +98,11 @@ impl Testbed {
         self.signal("STOP");
     }
 
+    /// Sends SIGUSR1, which calls a shutdown off.
+    pub fn call_off(&self) {
+        self.signal("USR1");
+    }
+
     /// Lets a paused process go on.
     pub fn resume(&self) {
         self.signal("CONT");

@@ -1,0 +1,196 @@
+//! When connections have to go, once a shutdown wants their clients elsewhere.
+//!
+//! A client that has an idle connection may be writing a request to it at any moment, so that
+//! ending one can lose a request. HTTP/1 has one way to end without that: an answer that says
+//! `Connection: close` (RFC 9112 9.6). HTTP/2 has GOAWAY (RFC 9113 6.8), which names what was not
+//! processed; but some clients give up every open stream at it. So each kind has a time until which
+//! it may be *held*, in the hope of a better moment:
+//!
+//! ```text
+//!  lame duck                 draining                                          deadline
+//!  ├─────────────────────────┼───────────────────────────────────────────────────┤
+//!                            ├── idle_grace ──▶ HTTP/1 ends, told or not
+//!                            (handover: ───────────────────────────────▶ )
+//!                            ▶ HTTP/2 gets its GOAWAY
+//!  ▶ (lame_duck_goaway)      ├── patient_goaway, if at work: at most half ──▶
+//!                               each of these + its share of close_spread
+//! ```
+//!
+//! It is only arithmetic: a table of moments, one for each shutdown.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::settings::Settings;
+
+/// Why a server is shut down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Occasion {
+    /// Its clients have to wait for another, or go without.
+    Stop,
+    /// Another process has taken over its listeners: holding idle connections costs memory only.
+    Handover,
+}
+
+/// The moments of one shutdown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departures {
+    /// Idle HTTP/1 connections that were not told end.
+    untold: Instant,
+    /// HTTP/2 connections get their GOAWAY.
+    goaway: Instant,
+    /// Those that are at work all the time get it all the same.
+    goaway_at_work: Instant,
+    /// HTTP/2 connections go in the lame duck already.
+    pub(crate) in_lame_duck: bool,
+    spread: Duration,
+    /// Whoever goes later would not have gone in order when the deadline comes.
+    last: Instant,
+}
+
+impl Departures {
+    /// Of a shutdown that begins now.
+    pub(crate) fn new(now: Instant, settings: &Settings, occasion: Occasion) -> Self {
+        let handover = occasion == Occasion::Handover;
+        let draining = now + settings.lame_duck;
+        let deadline = draining + settings.shutdown_timeout;
+        // A peer that says nothing is let go so long after its close_notify.
+        let last =
+            (deadline - settings.drain.idle_timeout.min(settings.shutdown_timeout)).max(draining);
+        let in_lame_duck = settings.lame_duck_goaway || handover;
+        let goaway = if in_lame_duck { now } else { draining };
+        let patient = settings.patient_goaway || handover;
+        Self {
+            untold: match handover {
+                true => last,
+                false => draining + settings.idle_grace,
+            },
+            goaway,
+            goaway_at_work: match patient {
+                true => goaway + (deadline - goaway) / 2,
+                false => goaway,
+            },
+            in_lame_duck,
+            spread: settings.close_spread,
+            last,
+        }
+    }
+
+    /// When a connection has to go. `share` is its place in the spread, from 0 to 1.
+    pub(crate) fn of(&self, http2: bool, at_work: bool, share: f32) -> Instant {
+        let due = match (http2, at_work) {
+            (false, _) => self.untold,
+            (true, false) => self.goaway,
+            (true, true) => self.goaway_at_work,
+        };
+        (due + self.spread.mul_f32(share)).min(self.last)
+    }
+
+    /// When the last of them has gone, or been told to.
+    pub(crate) fn last(&self) -> Instant {
+        self.last
+    }
+}
+
+/// A connection's place in the spread, by its number: whichever of them are still there, each next
+/// one falls into the widest gap (Weyl's sequence of the golden ratio).
+pub(crate) fn share(number: u32) -> f32 {
+    const GOLDEN: u32 = 0x9e37_79b9; // 2^32 times the golden ratio's fraction
+    #[expect(clippy::cast_precision_loss, reason = "24 bits of a moment are enough")]
+    let share = (number.wrapping_mul(GOLDEN) >> 8) as f32;
+    share / (1_u32 << 24) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            lame_duck: s(10),
+            shutdown_timeout: s(100),
+            ..Settings::default()
+        }
+    }
+
+    /// Seconds after the shutdown began: HTTP/1, HTTP/2 idle, HTTP/2 at work.
+    fn moments(settings: &Settings, occasion: Occasion, share: f32) -> [f32; 3] {
+        let now = Instant::now();
+        let departures = Departures::new(now, settings, occasion);
+        [(false, false), (true, false), (true, true)]
+            .map(|(http2, at_work)| (departures.of(http2, at_work, share) - now).as_secs_f32())
+    }
+
+    #[test]
+    fn every_mode_has_its_moments() {
+        use Occasion::{Handover, Stop};
+        let grace = |idle_grace| Settings {
+            idle_grace,
+            ..settings()
+        };
+        let spread = Settings {
+            close_spread: s(20),
+            ..settings()
+        };
+        let early = Settings {
+            lame_duck_goaway: true,
+            ..settings()
+        };
+        let patient = Settings {
+            patient_goaway: true,
+            ..settings()
+        };
+        let short = Settings {
+            shutdown_timeout: s(1),
+            idle_grace: s(30),
+            ..settings()
+        };
+        // With the defaults a silent peer is let go 2 s after its close_notify.
+        for (name, settings, occasion, share, expected) in [
+            ("all at once", settings(), Stop, 0.5, [10.0, 10.0, 10.0]),
+            ("held", grace(s(30)), Stop, 0.0, [40.0, 10.0, 10.0]),
+            (
+                "not to the deadline",
+                grace(s(300)),
+                Stop,
+                0.0,
+                [108.0, 10.0, 10.0],
+            ),
+            ("spread", spread.clone(), Stop, 0.5, [20.0, 20.0, 20.0]),
+            ("early", early, Stop, 0.0, [10.0, 0.0, 0.0]),
+            ("patient", patient, Stop, 0.0, [10.0, 10.0, 60.0]),
+            ("handed over", settings(), Handover, 0.0, [108.0, 0.0, 55.0]),
+            ("and spread", spread, Handover, 0.5, [108.0, 10.0, 65.0]),
+            ("no time to hold", short, Stop, 0.9, [10.0, 10.0, 10.0]),
+        ] {
+            let moments = moments(&settings, occasion, share);
+            let close = moments
+                .iter()
+                .zip(&expected)
+                .all(|(a, b): (&f32, &f32)| (a - b).abs() < 0.01);
+            assert!(close, "{name}: {moments:?} instead of {expected:?}");
+        }
+    }
+
+    #[test]
+    fn shares_are_spread_evenly_whoever_is_left() {
+        for step in [1, 2, 3, 10] {
+            let mut tenths = [0; 10];
+            for number in (0..1000).step_by(step) {
+                tenths[(share(number) * 10.0) as usize] += 1;
+            }
+            let mean = 1000 / step / 10;
+            for count in tenths {
+                assert!(
+                    count >= mean * 8 / 10 && count <= mean * 12 / 10,
+                    "{step}: {tenths:?}"
+                );
+            }
+        }
+    }
+}
