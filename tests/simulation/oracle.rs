@@ -74,6 +74,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("let go", bounds::let_go),
     ("idle", bounds::idle),
     ("too early", bounds::too_early),
+    ("held", bounds::held),
 ];
 
 /// The rules for the server as a whole.
@@ -298,8 +299,14 @@ fn goaway(view: &View<'_>) -> Option<String> {
     }
     let second = std::time::Duration::from_secs(1);
     // Who was at work when draining began has been told in two steps.
-    let draining = view.phase(Phase::Draining).map(|draining| draining.at);
-    let told = draining.map_or(ended.at, |draining| draining.min(ended.at));
+    let settings = &view.facts.settings;
+    let from = match settings.handover || settings.lame_duck_goaway {
+        true => Phase::LameDuck,
+        false => Phase::Draining,
+    };
+    let told = view
+        .phase(from)
+        .map_or(ended.at, |told| told.at.min(ended.at));
     let idle = view.asks().all(|(_, ask)| {
         let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
         let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));

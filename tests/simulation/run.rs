@@ -117,12 +117,22 @@ async fn scene(mut rng: Rng) -> Facts {
             (plan, nature, link, tokio::spawn(client))
         })
         .collect();
-    let phases = tokio::spawn(watch_phases(tls.clone()));
     tokio::spawn(tell_loops(tls.clone(), draining));
     drop(listener);
 
-    sleep_until(start + settings.shutdown_at).await;
-    tls.shutdown();
+    let shutdown_at = start + settings.shutdown_at;
+    if let Some((before, pause)) = settings.undone {
+        sleep_until(shutdown_at - before.min(settings.shutdown_at)).await;
+        tls.shutdown();
+        sleep(pause).await;
+        tls.resume();
+    }
+    sleep_until(shutdown_at).await;
+    let phases = tokio::spawn(watch_phases(tls.clone()));
+    match settings.handover {
+        true => tls.handover(),
+        false => tls.shutdown(),
+    }
     if let Some(pause) = settings.hurried {
         sleep(pause).await;
         tls.shutdown_now();

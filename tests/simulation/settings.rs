@@ -13,6 +13,14 @@ pub struct Settings {
     pub drain: Drain,
     pub lame_duck: Duration,
     pub shutdown_timeout: Duration,
+    pub idle_grace: Duration,
+    pub close_spread: Duration,
+    pub lame_duck_goaway: bool,
+    pub patient_goaway: bool,
+    /// The shutdown is a handover.
+    pub handover: bool,
+    /// A shutdown before this one is called off, so long before and so soon after it began.
+    pub undone: Option<(Duration, Duration)>,
     pub shutdown_at: Duration,
     /// A second trigger, so long after the first.
     pub hurried: Option<Duration>,
@@ -20,6 +28,14 @@ pub struct Settings {
 
 fn ms(rng: &mut fastrand::Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
     Duration::from_millis(rng.u64(range))
+}
+
+/// More often none than some.
+fn some(rng: &mut fastrand::Rng, most: u64) -> Duration {
+    match rng.u8(..3) {
+        0 => ms(rng, 0..=most),
+        _ => Duration::ZERO,
+    }
 }
 
 impl Settings {
@@ -36,16 +52,40 @@ impl Settings {
             true => ms(rng, 0..=9000),
             false => ms(rng, 60_000..=90_000),
         };
+        let lame_duck = ms(rng, 0..=500);
+        let handover = rng.u8(..4) == 0;
+        let lame_duck_goaway = rng.u8(..4) == 0;
+        let undone = (rng.u8(..8) == 0 && !handover && !lame_duck_goaway)
+            .then(|| (ms(rng, 600..=3000), lame_duck / 2));
         Self {
             keep_alive: ms(rng, 1000..=5000),
             write_timeout: ms(rng, 1000..=5000),
             handshake_timeout: ms(rng, 1000..=3000),
             drain,
-            lame_duck: ms(rng, 0..=500),
+            lame_duck,
             shutdown_timeout: ms(rng, 0..=20_000),
+            idle_grace: some(rng, 4000),
+            close_spread: some(rng, 3000),
+            lame_duck_goaway,
+            patient_goaway: rng.u8(..4) == 0,
+            handover,
+            undone,
             shutdown_at,
             hurried: (rng.u8(..10) == 0).then(|| ms(rng, 0..=5000)),
         }
+    }
+
+    /// When idle HTTP/1 connections may be ended although nothing has told their clients: so long
+    /// after the shutdown began.
+    pub fn held_for(&self) -> Duration {
+        let room = self.drain.idle_timeout.min(self.shutdown_timeout);
+        let most = self.shutdown_timeout - room;
+        let held = if self.handover {
+            most
+        } else {
+            self.idle_grace.min(most)
+        };
+        self.lame_duck + held
     }
 
     pub fn apply(&self, builder: Builder) -> Builder {
@@ -56,6 +96,10 @@ impl Settings {
             .drain(self.drain.clone())
             .lame_duck(self.lame_duck)
             .shutdown_timeout(self.shutdown_timeout)
+            .idle_grace(self.idle_grace)
+            .close_spread(self.close_spread)
+            .lame_duck_goaway(self.lame_duck_goaway)
+            .patient_goaway(self.patient_goaway)
             // The real time is of different length each second, in HPACK.
             .http1(|http1| {
                 http1.auto_date_header(false);

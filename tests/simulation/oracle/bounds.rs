@@ -143,14 +143,37 @@ pub fn idle(view: &View<'_>) -> Option<String> {
 
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
-    let seen = &view.conn.seen;
-    let (handshake, ended) = (seen.handshake?, view.ended()?);
-    if view.cancelled() {
-        return None;
-    }
-    let draining = view
+    let ended = view.ended()?;
+    let leaving = view
         .phase(Phase::LameDuck)
         .is_some_and(|lame| lame.at <= ended.at);
+    if leaving || view.cancelled() {
+        return None;
+    }
+    let (since, due) = due_idle(view)?;
+    (ended.at < due).then(|| format!("idle since {since}, ended at {ended}"))
+}
+
+/// R7. An idle HTTP/1 connection is held until its client has been told, as long as that is wanted.
+pub fn held(view: &View<'_>) -> Option<String> {
+    let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
+    let over = view
+        .phase(Phase::Deadline)
+        .is_some_and(|deadline| deadline.at <= ended.at);
+    if view.http2() || ended.at < begun.at || over || view.cancelled() {
+        return None;
+    }
+    let (since, due) = due_idle(view)?;
+    let held = begun.at + view.facts.settings.held_for();
+    let early = ended.at + Duration::from_millis(2) < due.min(held);
+    early.then(|| format!("idle since {since}, held until {ended} and not {held:?}"))
+}
+
+/// Since when the connection has been idle, and when its keep-alive time is over. `None` where
+/// something else may have ended it.
+fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
+    let seen = &view.conn.seen;
+    let handshake = seen.handshake?;
     let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
     let closes = seen
         .asks
@@ -161,7 +184,7 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
         .iter()
         .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
     let refused = seen.tls_error.is_some() || seen.goaways.iter().any(|(_, code)| *code != 0);
-    if draining || own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
+    if own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
         return None;
     }
     let asked = || seen.asks.iter().filter(|ask| ask.head.is_some());
@@ -176,8 +199,7 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
         .settings
         .keep_alive
         .saturating_sub(Duration::from_millis(2));
-    let waited = ended.at.saturating_sub(since.at);
-    (waited < least).then(|| format!("idle since {since}, ended at {ended}"))
+    Some((since, since.at + least))
 }
 
 /// R7. A shutdown takes the lame duck, its time-out, a flush, a drain and two seconds at most.
