@@ -55,9 +55,11 @@ impl Accept for tokio::net::TcpListener {
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
-        let (socket, remote) = accept_raw(&socket2::SockRef::from(&*self))?;
-        let io = Self::Io::from_std(socket.into());
-        Some(io.map(|io| (io, remote.as_socket())))
+        let accepted = accept_raw(&socket2::SockRef::from(&*self))?;
+        Some(accepted.and_then(|(socket, remote)| {
+            let io = Self::Io::from_std(socket.into())?;
+            Ok((io, remote.as_socket()))
+        }))
     }
 
     fn local_addr(&self) -> Option<SocketAddr> {
@@ -77,14 +79,20 @@ impl Accept for tokio::net::UnixListener {
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
-        let (socket, _) = accept_raw(&socket2::SockRef::from(&*self))?;
-        Some(Self::Io::from_std(socket.into()).map(|io| (io, None)))
+        let accepted = accept_raw(&socket2::SockRef::from(&*self))?;
+        Some(accepted.and_then(|(socket, _)| Ok((Self::Io::from_std(socket.into())?, None))))
     }
 }
 
-/// A connection from the queue, without waiting for one. An error ends the look.
-fn accept_raw(listener: &socket2::SockRef<'_>) -> Option<(socket2::Socket, socket2::SockAddr)> {
-    let (socket, remote) = listener.accept().ok()?;
-    socket.set_nonblocking(true).ok()?;
-    Some((socket, remote))
+/// A connection from the queue, without waiting for one.
+fn accept_raw(
+    listener: &socket2::SockRef<'_>,
+) -> Option<io::Result<(socket2::Socket, socket2::SockAddr)>> {
+    match listener.accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        accepted => Some(accepted.and_then(|(socket, remote)| {
+            socket.set_nonblocking(true)?;
+            Ok((socket, remote))
+        })),
+    }
 }

@@ -119,9 +119,9 @@ impl Builder {
     /// Zero is allowed: everything is ended as soon as the lame duck is over.
     ///
     /// What is ended then still flushes and drains within its bounds. Whoever kills the process
-    /// has to wait for the sum of the lame duck, this, the write time-out and
-    /// [`Drain::total_timeout`], and two seconds more: 67.4 s with the defaults, of which the peers
-    /// that do not read take 30.
+    /// has to wait for the sum of the lame duck, this, the write time-out (or
+    /// [`Drain::flush_timeout`], if that is longer) and [`Drain::total_timeout`], and two seconds
+    /// more: 67.25 s with the defaults, of which the peers that do not read take 30.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
         self.settings.shutdown_timeout = timeout;
         self
@@ -199,9 +199,12 @@ impl Builder {
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because
-    /// [`keep_alive_timeout`](Self::keep_alive_timeout) covers it.
+    /// [`keep_alive_timeout`](Self::keep_alive_timeout) covers it. `pipeline_flush` stays off: hyper
+    /// shuts a connection down with it before everything is flushed, and a cut answer would look
+    /// whole.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
         change(&mut self.http1);
+        self.http1.pipeline_flush(false);
         self
     }
 

@@ -75,8 +75,8 @@
 //! says so (RFC 5246 7.2.1). A client that stops in the middle of an upload is in flight for as
 //! long as its handler waits for the rest: bound that in the handler. A connection that arrives
 //! between the last look at the listener's queue and its closing is reset by the kernel. What a
-//! client has taken is known of `TcpStream` and `UnixStream` on Linux and Android; of any other
-//! transport only that it took a write.
+//! client has taken is known of `TcpStream` on Linux and Android; of any other transport only that
+//! it took a write.
 //!
 //! # Features
 //!

@@ -68,7 +68,8 @@ pub enum PlainHttp {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Drain {
-    /// How long in all. Default: 5 s.
+    /// How long in all. Default: 5 s. While the client goes on taking what it was sent, the drain
+    /// goes on.
     pub total_timeout: Duration,
     /// How long without a byte received. Default: 2 s.
     pub idle_timeout: Duration,
@@ -78,7 +79,8 @@ pub struct Drain {
     /// Default: 4096.
     pub max_connections: usize,
     /// How long the flush before the half-close may go without a byte taken by the peer.
-    /// Default: 5 s. In all it gets that or the write time-out, whichever is longer.
+    /// Default: 5 s. Once a shutdown's deadline has passed it gets that or the write time-out in all,
+    /// whichever is longer; before, it takes as long as the peer goes on taking bytes.
     pub flush_timeout: Duration,
 }
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Acceptor, Arrival, Turn};
@@ -27,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long what is on its way to the queue gets before the last look at it.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long the queue is emptied at most: where clients come faster than that, it never is empty.
+const LONGEST_SWEEP: Duration = Duration::from_millis(500);
 
 /// One connection that has been accepted and got its turn for the handshake.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct AcceptLoop<A> {
     acceptor: Acceptor,
     pause: Duration,
     state: State,
+    /// When the sweep has taken long enough.
+    swept_by: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -83,6 +88,7 @@ impl<A: Accept> AcceptLoop<A> {
             acceptor,
             pause: FIRST_PAUSE,
             state: State::Accepting,
+            swept_by: None,
         }
     }
 
@@ -159,11 +165,13 @@ impl<A: Accept> AcceptLoop<A> {
 
     /// One look at the queue, and where it is the last, not a moment passes before the close.
     fn look(&mut self, cx: &mut Context<'_>) -> Option<io::Result<(A::Io, Option<SocketAddr>)>> {
-        if let Poll::Ready(accepted) = Open::poll_accept(&mut self.open, cx) {
-            return Some(accepted);
-        }
-        let accepted = self.open.as_mut()?.listener.accept_now();
-        if accepted.is_none() && self.state == State::Closing {
+        let now = Instant::now();
+        let is_late = now >= *self.swept_by.get_or_insert(now + LONGEST_SWEEP);
+        let accepted = match Open::poll_accept(&mut self.open, cx) {
+            Poll::Ready(accepted) => Some(accepted),
+            Poll::Pending => self.open.as_mut()?.listener.accept_now(),
+        };
+        if is_late || accepted.is_none() && self.state == State::Closing {
             self.open = None;
         }
         accepted

@@ -11,8 +11,14 @@ use tokio::{
     time::timeout,
 };
 
-use super::end;
-use crate::{phase::Phase, register::Registration, settings::PlainHttp, transport::Transport};
+use crate::{
+    ending::Cause,
+    phase::Phase,
+    register::Registration,
+    settings::PlainHttp,
+    teardown::{Start, Teardown},
+    transport::Transport,
+};
 
 /// How much of a request is looked at.
 const MAX_HEAD: usize = 16 * 1024;
@@ -39,7 +45,11 @@ where
         if !answered {
             tracing::debug!("the answer to plain HTTP could not be written");
         }
-        end(transport, registration);
+        let start = Start {
+            answers: transport.written(),
+            ..Start::new(Cause::Handshake)
+        };
+        Teardown::new(transport, None, registration, start).finish_elsewhere();
     };
     if let Some(runtime) = runtime {
         runtime.spawn(task);

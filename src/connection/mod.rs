@@ -99,8 +99,8 @@ impl Requests {
 const RETIRED: u32 = 1;
 /// Another connection needs the place among those that drain.
 const EVICTED: u32 = 1 << 1;
-/// The stream has seen that it is to leave, and awaits no request any more.
-const AWARE: u32 = 1 << 2;
+/// It is in use, and its client is to be told that it leaves.
+const TOLD: u32 = 1 << 2;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -308,14 +308,17 @@ impl TlsConnection {
         self.has(EVICTED)
     }
 
-    /// Whether the server that drives it may be told to stop.
-    pub(crate) fn is_aware(&self) -> bool {
-        self.has(AWARE)
+    /// Whether it is in use, and whoever drives it is to tell its client that it leaves.
+    pub(crate) fn is_told(&self) -> bool {
+        self.has(TOLD)
+    }
+
+    pub(crate) fn set_told(&self) {
+        self.set(TOLD);
     }
 
     /// The stream has seen that it is to leave, and awaits no request any more.
     pub(crate) fn set_aware(&self) {
-        self.set(AWARE);
         let token = self.lock(|shared| &shared.unaware).take();
         drop(token);
     }

@@ -228,6 +228,14 @@ impl Ledger {
         }
     }
 
+    /// How much of answers has gone out, where that is not all that has: HTTP/2 has control frames.
+    pub(crate) fn sent_body(&self) -> Option<u64> {
+        match self {
+            Self::Http2(http2) if http2.is_followed() => Some(http2.sent_body()),
+            _ => None,
+        }
+    }
+
     /// The server has closed its direction in order: what only that ends is complete.
     pub(crate) fn finish(&mut self) {
         if let Self::Http1(http1) = self {
@@ -248,13 +256,19 @@ impl Ledger {
 
     /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say
     /// something new.
-    pub(crate) fn goodbye(&self) -> Option<[u8; 17]> {
+    ///
+    /// Where the server has not spoken yet, its SETTINGS come first (RFC 9113 3.4).
+    pub(crate) fn goodbye(&self) -> Option<Vec<u8>> {
         let Self::Http2(http2) = self else {
             return None;
         };
         let last = http2.last_stream();
         let news = http2.goaway_said().is_none_or(|said| said > last);
-        (news && http2.is_followed() && http2.may_speak()).then(|| http2::goaway(last))
+        let goaway = http2::goaway(last);
+        match () {
+            () if http2.is_silent() => Some([&http2::SETTINGS_FRAME[..], &goaway].concat()),
+            () => (news && http2.may_speak()).then(|| goaway.to_vec()),
+        }
     }
 
     pub(crate) fn http2(&mut self) -> Option<&mut Http2> {
@@ -262,6 +276,12 @@ impl Ledger {
             Self::Http2(http2) => Some(http2),
             _ => None,
         }
+    }
+
+    /// Whether the server sends more than answers on this connection: frames that nobody misses.
+    #[inline]
+    pub(crate) fn has_control_frames(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.is_followed())
     }
 
     /// Whether an HTTP/2 stream waits for the peer to open a window.

@@ -256,21 +256,37 @@ mod tests {
         assert_eq!(machine.next(Owed::Nothing, PATIENCE), None);
     }
 
-    fn event() -> impl Strategy<Value = Event> {
-        let owed = prop_oneof![
+    fn owed() -> impl Strategy<Value = Owed> {
+        prop_oneof![
             Just(Owed::Nothing),
             Just(Owed::Doubtful),
             Just(Owed::Answers)
-        ];
+        ]
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             Just(CloseNotify),
             (0..30_u64).prop_map(Discard),
-            (owed, 0..3_u64).prop_map(|(owed, sent)| Read(owed, sent)),
+            (owed(), 0..3_u64).prop_map(|(owed, sent)| Read(owed, sent)),
             (0..9_u64).prop_map(Wait),
         ]
     }
 
     proptest! {
+        /// Whoever has just asked has nothing to ask again at once.
+        #[test]
+        fn the_next_look_is_ahead(events in proptest::collection::vec(event(), 0..40), owed in owed()) {
+            let (mut machine, _) = after(&events);
+            let mut now = Instant::now() + Duration::from_secs(1000);
+            machine.ends(now, owed, 5, PATIENCE);
+            if let Some(next) = machine.next(owed, PATIENCE) {
+                prop_assert!(next > now, "a look in the past");
+                now = next;
+                prop_assert!(machine.ends(now, owed, 5, PATIENCE));
+            }
+        }
+
         /// Nobody is told before close_notify, nor while answers are due, but for a flood.
         #[test]
         fn never_told_too_soon(events in proptest::collection::vec(event(), 0..40)) {

@@ -173,12 +173,17 @@ impl Lifetime {
         let stall = self.stall(now, facts.owed, limits);
         let idle = self.idle_end(now, facts, limits);
         let passed = |due: Option<Instant>| due.is_some_and(|due| now >= due);
+        // What the peer has taken meanwhile may change these.
+        let asked = facts.owed != Owed::Unasked;
+        let known = asked || matches!(facts.usage, Use::Nothing { .. });
         match () {
             () if facts.phase >= Phase::Deadline => self.over = Some(Cause::Deadline),
-            () if facts.windows == Windows::AllStalled || passed(stall) => {
+            () if facts.windows == Windows::AllStalled || asked && passed(stall) => {
                 self.over = Some(Cause::Stalled);
             }
-            () if self.over.is_none() && passed(idle) => self.over = Some(facts.why_idle_ends()),
+            () if self.over.is_none() && known && passed(idle) => {
+                self.over = Some(facts.why_idle_ends());
+            }
             () => {}
         }
         if self.is_forced() {
@@ -746,6 +751,11 @@ mod tests {
             for _ in 0..100 {
                 bench.happen(Look);
                 match bench.next {
+                    // What has to be asked of the kernel is asked at once.
+                    Some(next) if bench.facts.owed == Owed::Unasked => {
+                        bench.facts.owed = Owed::Nothing;
+                        bench.now = bench.now.max(next);
+                    }
                     Some(next) => {
                         prop_assert!(next > bench.now, "a look in the past");
                         bench.now = next;

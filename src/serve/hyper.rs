@@ -187,9 +187,7 @@ where
             }
             // Idle connections the stream ends, with a GOAWAY that names the last request. One that
             // works is told by hyper, in two steps (RFC 9113 6.8), when it is held no longer.
-            let told = this.connection.is_aware() || this.connection.is_retired();
-            let works = told && this.connection.requests().in_flight > 0;
-            match this.goodbye.take_if(|_| works) {
+            match this.goodbye.take_if(|_| this.connection.is_told()) {
                 Some(goodbye) => goodbye(this.protocol.as_mut()),
                 None => return Poll::Pending,
             }

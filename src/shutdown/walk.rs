@@ -116,7 +116,10 @@ async fn sweep(shutdown: &Shutdown) {
     phases.stop_accepting.cancel();
     phases.listeners.close();
     if timeout(SWEEP, phases.listeners.wait()).await.is_err() {
-        tracing::warn!("a listener is not being polled, what waits in its queue will be reset");
+        tracing::warn!(
+            "a listener is still open: nobody polls it, or too many clients come at once; what waits \
+             in its queue when it closes is reset"
+        );
     }
 }
 

@@ -28,6 +28,8 @@ const BUFFER_LIMIT: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     to_server: Vec<u8>,
+    /// The server has been given the beginning of that.
+    begun: bool,
     to_peer: Vec<u8>,
 }
 
@@ -54,17 +56,17 @@ impl Frames {
     }
 
     /// Gives the server what waits for it, where there is a boundary.
+    ///
+    /// What is begun goes on before anything of the peer's is read, which stays at its boundary.
     pub(super) fn give(&mut self, ledger: &mut Ledger, buf: &mut ReadBuf<'_>) -> bool {
-        let may = ledger.http2().is_some_and(|http2| http2.may_inject());
-        if self.to_server.is_empty() || !may {
+        let may = self.begun || ledger.http2().is_some_and(|http2| http2.may_inject());
+        let n = buf.remaining().min(self.to_server.len());
+        if n == 0 || !may {
             return false;
         }
-        // A frame that is begun has to be finished before the peer's next: all of it, or nothing.
-        if buf.remaining() < self.to_server.len() {
-            return false;
-        }
-        buf.put_slice(&self.to_server);
-        self.to_server.clear();
+        buf.put_slice(&self.to_server[..n]);
+        self.to_server.drain(..n);
+        self.begun = !self.to_server.is_empty();
         true
     }
 
@@ -81,7 +83,10 @@ impl Frames {
 
 /// Puts `frames` behind what TLS holds, all of it; `false` where there is no boundary.
 pub(super) fn speak(frames: &[u8], ledger: &mut Ledger, session: &mut ServerConnection) -> bool {
-    let Some(http2) = ledger.http2().filter(|http2| http2.may_speak()) else {
+    let Some(http2) = ledger
+        .http2()
+        .filter(|http2| http2.may_speak() || http2.is_silent())
+    else {
         return false;
     };
     session.set_buffer_limit(None);

@@ -32,7 +32,7 @@ use tokio_rustls::server::TlsStream;
 use crate::{
     connection::{Interest, Requests, TlsConnection},
     ending::Cause,
-    ledger::{End, Ledger},
+    ledger::{End, Ledger, Use},
     lifetime::{HalfClose, Lifetime},
     register::Registration,
     teardown::{Start, Teardown},
@@ -51,8 +51,9 @@ const OVERHEAD: u64 = 5 + 8 + 16;
 /// Made by [`Acceptor::accept`](crate::Acceptor::accept). Shutting it down, as HTTP servers do
 /// after their last answer, sends close_notify (RFC 9846 6.1) and the FIN, and drains what the
 /// peer still sends. Dropping it does the same on a task of its own, with one exception: where an
-/// answer that ends only with the connection is cut short, close_notify is withheld, so that the
-/// peer can see the truncation (RFC 9112 9.8).
+/// answer that ends only with the connection is cut short, or may be because what was sent could not
+/// be followed as HTTP, close_notify is withheld, so that the peer can see the truncation (RFC 9112
+/// 9.8).
 ///
 /// In a tunnel (CONNECT, 101) shutting down ends our own direction only: close_notify and the FIN
 /// go out, and reading goes on until the stream is dropped. A tunnel that is ended by force gives
@@ -87,6 +88,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     taken: u64,
     /// The last bytes of an answer have not been flushed yet, and end there at most.
     tail: Option<u64>,
+    /// A write or a flush waits for the transport.
+    is_blocked: bool,
     /// Something has moved that may have changed what the connection is used for.
     moved: bool,
     /// Our own direction of a tunnel is closed.
@@ -131,6 +134,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             answered: 0,
             taken: 0,
             tail: None,
+            is_blocked: false,
             moved: true,
             half_closed: false,
             watches_windows: false,
@@ -205,7 +209,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[inline]
     fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
         (self.wrote, self.moved) = (true, true);
-        let answers = self.published.in_flight > 0;
+        let answers = self.is_answer();
         let mut n = 0;
         for bytes in bytes {
             self.ledger.sent(bytes);
@@ -213,9 +217,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         self.taken += n + n.div_ceil(RECORD) * OVERHEAD;
         self.publish();
-        if answers || self.published.in_flight > 0 {
+        if answers || self.is_answer() {
             self.tail = Some(self.flushed + self.taken);
         }
+    }
+
+    /// Whether what is sent now belongs to an answer: in HTTP/2 it may be control frames.
+    #[inline]
+    fn is_answer(&self) -> bool {
+        self.published.in_flight > 0 || !self.ledger.has_control_frames()
+    }
+
+    /// How far that goes of what was sent which the peer has to get, at most.
+    fn answers_end(&self) -> u64 {
+        self.tail.unwrap_or(self.answered)
     }
 
     /// Whether close_notify may be sent (rule: never make a truncated answer look whole).
@@ -240,9 +255,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let idle = self.ledger.requests().in_flight == 0;
         match self.lifetime.over() {
             Some(cause) => cause,
-            None if self.half_close != HalfClose::Open && idle => Cause::PeerClosed,
+            None if self.half_close.is_closed() && idle => Cause::PeerClosed,
             None if orderly => Cause::Orderly,
-            None if self.half_close != HalfClose::Open => Cause::Abandoned,
+            None if self.half_close.is_closed() => Cause::Abandoned,
             None if std::thread::panicking() => Cause::Panicked,
             None => Cause::Dropped,
         }
@@ -260,6 +275,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             notify: self.may_notify(orderly),
             peer_closed: self.half_close.is_closed(),
             half_closed: self.half_closed,
+            answers: self.answers_end(),
             sleep: self.timer.take(),
         };
         if orderly && start.notify {
@@ -270,11 +286,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         else {
             return None;
         };
-        if !start.notify || self.ledger.is_cut_short() {
+        if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
+    }
+
+    /// Whether an answer is cut short, or by force an upload that is in use.
+    fn is_cut_short(&self) -> bool {
+        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. });
+        self.ledger.is_cut_short() || self.lifetime.is_forced() && upload()
     }
 
     /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113
@@ -325,7 +347,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         };
         let written = Pin::new(tls).poll_write_vectored(cx, bufs);
         match &written {
-            Poll::Ready(Ok(n)) => this.sent(first(bufs, *n)),
+            Poll::Ready(Ok(n)) => {
+                this.is_blocked = false;
+                this.sent(first(bufs, *n));
+            }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => this.blocked(),
         }
@@ -349,6 +374,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         let flushed = Pin::new(tls).poll_flush(cx);
         match &flushed {
             Poll::Ready(Ok(())) => {
+                this.is_blocked = false;
                 this.flushed = this.written();
                 this.taken = 0;
                 if this.tail.take().is_some() {
@@ -394,7 +420,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         };
         let closed = Pin::new(tls).poll_shutdown(cx);
         match &closed {
-            Poll::Ready(_) => self.half_closed = true,
+            Poll::Ready(done) => self.half_closed = done.is_ok(),
             Poll::Pending => self.blocked(),
         }
         closed

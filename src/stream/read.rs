@@ -60,7 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
             Poll::Ready(Ok(())) => {
-                let sent = self.written();
+                let sent = self.answered_so_far();
                 self.half_close.close_notify(Instant::now(), sent);
                 self.poll_read_half_closed(cx, buf)
             }
@@ -85,23 +85,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // TLS 1.2 answers at once, and discards (RFC 5246 7.2.1).
-        let owed = match self.connection.is_tls13() {
-            true => self.ledger.owed(),
-            false => crate::ledger::Owed::Nothing,
-        };
+        let owed = self.owed();
         let patience = self.connection.context().settings.write_timeout;
-        let sent = self.written();
+        let sent = self.answered_so_far();
         if self.half_close.ends(Instant::now(), owed, sent, patience) {
             return Poll::Ready(Ok(()));
         }
         if let Some(due) = self.half_close.next(owed, patience) {
             self.timer.fires_by(due, &self.connection);
         }
-        let frames = self.frames.get_or_insert_default();
-        frames.answer_pings(&mut self.ledger);
-        if frames.give(&mut self.ledger, buf) {
-            return Poll::Ready(Ok(()));
+        if self.ledger.http2().is_some() {
+            let frames = self.frames.get_or_insert_default();
+            frames.answer_pings(&mut self.ledger);
+            if frames.give(&mut self.ledger, buf) {
+                return Poll::Ready(Ok(()));
+            }
         }
         let end = ready!(self.poll_discard(cx));
         self.half_close = HalfClose::Gone;
@@ -160,15 +158,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &mut self.state else {
             return false;
         };
-        let (io, session) = tls.get_mut();
-        let until = *self.arrived.get_or_insert_with(|| {
-            // Where the kernel can't be asked, one read is what there is.
-            io.read() + io.readable().unwrap_or(1)
-        });
-        let decrypted = session
+        let decrypted = tls
+            .get_mut()
+            .1
             .process_new_packets()
             .is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        decrypted || io.read() < until
+        // Where the kernel can't be asked, one read is what there is.
+        decrypted || self.has_unread(1)
+    }
+
+    /// Whether something is unread of what had arrived when this was first asked. Where the kernel
+    /// can't be asked, that was so many bytes.
+    pub(super) fn has_unread(&mut self, unknown: u64) -> bool {
+        let State::Open(tls, _) = &mut self.state else {
+            return false;
+        };
+        let io = tls.get_ref().0;
+        let until = *self
+            .arrived
+            .get_or_insert_with(|| io.read() + io.readable().unwrap_or(unknown));
+        io.read() < until
     }
 
     /// A request that has arrived is answered, and is the last.
@@ -193,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let used = matches!(
             self.ledger.usage(|| 0),
             Use::Request | Use::Upload { .. } | Use::Tunnel
-        );
+        ) || self.ledger.head_begun();
         if used && buf.filled().len() > before {
             self.arrived = None;
             self.lifetime.revive();

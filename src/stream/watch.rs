@@ -26,10 +26,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// What the connection is used for now.
     #[inline]
     fn usage(&self) -> Use {
+        // What TLS holds beyond the tail may be control frames, which are no use.
         match self.tail {
-            // What TLS holds beyond may be control frames, which are no use.
-            Some(end) if self.written() < end => Use::Request,
+            Some(end) if self.written() < end && self.holds_back() => Use::Request,
             _ => self.ledger.usage(|| self.bytes()),
+        }
+    }
+
+    /// Whether TLS or the transport has something that the kernel has not got.
+    fn holds_back(&self) -> bool {
+        match &self.state {
+            State::Open(tls, _) => self.is_blocked || tls.get_ref().1.wants_write(),
+            State::Closing(_) | State::Closed => false,
         }
     }
 
@@ -66,6 +74,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         if !self.aware && !self.is_held(now) {
             self.aware = true;
+            if self.lifetime.over().is_none() {
+                self.connection.set_told();
+            }
             self.connection.set_aware();
         }
     }
@@ -94,13 +105,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let windows = self.look_at_windows(now);
         let next = self.decide(now, owed, windows);
         let limits = self.limits();
-        let half_close = self.half_close.next(self.ledger.owed(), limits.write);
+        let half_close = self.look_at_half_close(now);
         // The connection may be in use, with nothing that could come due.
         let next = next.into_iter().chain(half_close).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
         if self.half_close.is_waiting() {
             self.connection.wake();
+        }
+    }
+
+    /// A server that does not read would never ask whether it is to be told.
+    fn look_at_half_close(&mut self, now: Instant) -> Option<Instant> {
+        let (owed, patience) = (self.owed(), self.limits().write);
+        if self.half_close.is_waiting()
+            && self
+                .half_close
+                .ends(now, owed, self.answered_so_far(), patience)
+        {
+            self.connection.wake();
+        }
+        self.half_close.next(owed, patience)
+    }
+
+    /// What shows a peer that has said close_notify that it is still being answered: no PINGs.
+    pub(super) fn answered_so_far(&self) -> u64 {
+        self.ledger.sent_body().unwrap_or_else(|| self.written())
+    }
+
+    /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 5246
+    /// 7.2.1).
+    pub(super) fn owed(&self) -> crate::ledger::Owed {
+        match self.connection.is_tls13() {
+            true => self.ledger.owed(),
+            false => crate::ledger::Owed::Nothing,
         }
     }
 
@@ -114,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             awaited: leaving.then(|| self.awaited(now)).flatten(),
             usage: self.usage(),
             owed,
-            tail: matches!(owed, Owed::Since(taken) if taken < self.answered),
+            tail: matches!(owed, Owed::Since(taken) if taken < self.answers_end()),
             windows,
         };
         let before = self.lifetime.over();
@@ -145,7 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Owed::Nothing;
         };
         let (io, session) = tls.get_ref();
-        match session.wants_write() || io.unacknowledged() > 0 {
+        match self.is_blocked || session.wants_write() || io.unacknowledged() > 0 {
             true => Owed::Since(io.acknowledged()),
             false => Owed::Nothing,
         }
@@ -178,8 +216,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             .map(|next| next.min(now + self.limits().every()));
         self.watches_windows = next.is_some();
         if stalled.streams.is_empty() {
+            self.arrived = self.arrived.filter(|_| self.lifetime.over().is_some());
             return Windows::Patient(next);
         }
+        // What would open them may have arrived, while nobody had the time to read.
+        if self.has_unread(0) {
+            self.watches_windows = true;
+            self.connection.wake();
+            return Windows::Patient(Some(now + self.limits().every()));
+        }
+        self.arrived = None;
         // The end of another answer may be on its way still: then only the streams end.
         let in_flight = self.ledger.requests().in_flight as usize;
         if stalled.streams.len() >= in_flight && progress.flushed == progress.written {
@@ -196,6 +242,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// A write or a flush is blocked.
     pub(super) fn blocked(&mut self) {
+        self.is_blocked = true;
         if self.lifetime.is_owed() {
             return;
         }

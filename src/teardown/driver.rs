@@ -33,11 +33,6 @@ use crate::{
 /// How much is read at once when there is no TLS session left to read through.
 const DISCARD: usize = 16 * 1024;
 
-/// What close_notify and the FIN add to the kernel's queue, at most: a record of TLS 1.2 with an
-/// explicit nonce and a tag (RFC 5246 6.2.3.3, 5 + 8 + 2 + 16 bytes), and a sequence number. No
-/// answer is lost with them.
-const CLOSING: u64 = 32;
-
 /// What one attempt to read came to.
 enum Discarded {
     Bytes(usize),
@@ -56,6 +51,9 @@ pub(crate) struct Start {
     pub(crate) peer_closed: bool,
     /// Whether our own has been: the transport is shut down.
     pub(crate) half_closed: bool,
+    /// How far that goes, among all the bytes sent, which the peer has to get. What follows are
+    /// goodbyes.
+    pub(crate) answers: u64,
     /// A timer that has nothing else to do any more.
     pub(crate) sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -69,6 +67,7 @@ impl Start {
             patient: true,
             peer_closed: false,
             half_closed: false,
+            answers: 0,
             sleep: None,
         }
     }
@@ -98,6 +97,8 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin + 'static> {
     session: Option<ServerConnection>,
     machine: Machine,
     cause: Cause,
+    /// See [`Start::answers`].
+    answers: u64,
     /// Bytes that the socket had taken when the machine was last told of progress.
     written: u64,
     /// Bytes that the peer had acknowledged when the flush was blocked, or looked at since.
@@ -139,6 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
             io,
             session,
             cause: start.cause,
+            answers: start.answers,
             sleep: start.sleep,
             place: None,
             registration,
@@ -150,12 +152,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
     /// Lets it go on without whoever began it: at once if it can, as a task if it must.
     pub(crate) fn finish_elsewhere(mut self) {
         self.leave_task();
-        if self.attempt().is_some() {
-            return;
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Some(outcome) = self.advance(cx) {
+            return self.finish(outcome);
         }
         match self.connection().context().runtime() {
             Some(runtime) => drop(runtime.spawn(self)),
-            // The attempt was all there is: dropping the teardown closes the descriptor.
+            // Dropping the teardown makes one more attempt, and closes the descriptor.
             None => drop(self),
         }
     }
@@ -174,7 +177,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
                 Action::Flush => self.poll_flush(cx),
                 Action::HalfClose => self.poll_half_close(cx),
                 Action::Drain => self.poll_drain(cx),
-                Action::Close(outcome) => return Some(outcome),
+                Action::Close(outcome) => {
+                    if outcome == Outcome::Aborted {
+                        self.empty_socket(cx);
+                    }
+                    return Some(outcome);
+                }
             };
             if progress.is_pending() {
                 return None;
@@ -227,32 +235,52 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
         if self.machine.is_peer_closed() {
             return self.poll_acknowledged();
         }
-        match ready!(self.poll_discard(cx)) {
+        let discarded = ready!(self.poll_discard(cx));
+        // Any of these may end the drain.
+        self.ask_kernel();
+        match discarded {
             Ok(Discarded::Bytes(n)) => self.machine.received(Instant::now(), n),
-            Ok(Discarded::PeerClosed) => {
-                self.ask_kernel();
-                self.machine.peer_closed();
-            }
-            Err(_) => {
-                self.ask_kernel();
-                self.machine.failed();
-            }
+            Ok(Discarded::PeerClosed) => self.machine.peer_closed(),
+            Err(_) => self.machine.failed(),
         }
         Poll::Ready(())
     }
 
-    /// Nothing is left to read. Has the peer got what it was sent?
+    /// Nothing is left to read. Has the peer got what it was sent, or gone?
     fn poll_acknowledged(&mut self) -> Poll<()> {
         self.ask_kernel();
+        if self.io.has_failed() {
+            self.machine.failed();
+        }
         match self.machine.action() {
             Action::Drain => Poll::Pending,
             _ => Poll::Ready(()),
         }
     }
 
-    /// Tells the machine what the kernel holds for the peer, beyond the goodbye.
+    /// What the kernel holds of the answers, which the peer has to get. The goodbyes behind them it
+    /// need not.
+    fn held(&self) -> u64 {
+        self.answers
+            .min(self.written)
+            .saturating_sub(self.io.acknowledged())
+    }
+
+    /// Closing a socket with unread input resets it, which would destroy what the kernel still holds
+    /// for the peer (RFC 1122 4.2.2.13).
+    fn empty_socket(&mut self, cx: &mut Context<'_>) {
+        let mut left = self.io.readable().unwrap_or(0);
+        while left > 0 && self.io.unacknowledged() > 0 {
+            match poll_discard_raw(&mut self.io, cx) {
+                Poll::Ready(Ok(Discarded::Bytes(n))) => left = left.saturating_sub(n as u64),
+                _ => return,
+            }
+        }
+    }
+
+    /// Tells the machine what the kernel holds for the peer.
     fn ask_kernel(&mut self) {
-        let held = self.io.unacknowledged().saturating_sub(CLOSING);
+        let held = self.held();
         self.machine.unacknowledged(Instant::now(), held);
     }
 
@@ -308,6 +336,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
                     self.machine.wrote(Instant::now());
                 }
             }
+            Action::Drain if self.machine.is_peer_closed() => drop(self.poll_acknowledged()),
             Action::Drain => self.ask_kernel(),
             _ => {}
         }
@@ -382,7 +411,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Drop for Teardown<IO> {
             return;
         }
         let outcome = match self.machine.action() {
-            Action::Drain if self.io.unacknowledged() <= CLOSING => Outcome::PeerSilent,
+            Action::Drain if self.held() == 0 => Outcome::PeerSilent,
             _ => Outcome::Aborted,
         };
         self.finish(outcome);

@@ -256,7 +256,7 @@ impl Drain {
             if self.held.take().is_some() {
                 // The peer has only just got the last of it, and is given the time to close.
                 self.received = now;
-                self.end = self.end.max(now + bounds.idle);
+                self.end = self.end.max(now + bounds.idle.min(bounds.total));
             }
             return;
         }

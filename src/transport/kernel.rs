@@ -7,7 +7,8 @@
 
 use std::any::Any;
 
-/// Bytes in the send queue that the peer has not acknowledged; 0 where that can't be known.
+/// Bytes in the send queue that the peer has not acknowledged; 0 where that can't be known. Of a Unix
+/// socket the kernel tells the memory that they take, which is another number.
 pub(super) fn unacknowledged(io: &dyn Any) -> u64 {
     sys::unacknowledged(io).unwrap_or(0)
 }
@@ -15,6 +16,12 @@ pub(super) fn unacknowledged(io: &dyn Any) -> u64 {
 /// Bytes that have arrived and were not read; `None` where that can't be known.
 pub(super) fn readable(io: &dyn Any) -> Option<u64> {
     sys::readable(io)
+}
+
+/// Whether the connection has been reset, which no read has told yet. It says so once.
+pub(super) fn has_failed(io: &dyn Any) -> bool {
+    let tcp = io.downcast_ref::<tokio::net::TcpStream>();
+    tcp.is_some_and(|tcp| !matches!(tcp.take_error(), Ok(None)))
 }
 
 #[cfg(unix)]
@@ -26,9 +33,12 @@ mod sys {
 
     use tokio::net::{TcpStream, UnixStream};
 
+    fn tcp(io: &dyn Any) -> Option<BorrowedFd<'_>> {
+        io.downcast_ref::<TcpStream>().map(AsFd::as_fd)
+    }
+
     fn descriptor(io: &dyn Any) -> Option<BorrowedFd<'_>> {
-        let tcp = io.downcast_ref::<TcpStream>().map(AsFd::as_fd);
-        tcp.or_else(|| io.downcast_ref::<UnixStream>().map(AsFd::as_fd))
+        tcp(io).or_else(|| io.downcast_ref::<UnixStream>().map(AsFd::as_fd))
     }
 
     pub(super) fn readable(io: &dyn Any) -> Option<u64> {
@@ -46,7 +56,7 @@ mod sys {
         /// tcp(7) calls it `SIOCOUTQ`.
         const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
         // SAFETY: the request writes one C int, the number of bytes, and reads nothing.
-        let queued = unsafe { ioctl(descriptor(io)?, Getter::<SIOCOUTQ, i32>::new()) };
+        let queued = unsafe { ioctl(tcp(io)?, Getter::<SIOCOUTQ, i32>::new()) };
         u64::try_from(queued.ok()?).ok()
     }
 

@@ -2,9 +2,10 @@
 //!
 //! [`Transport`] counts the bytes that the socket takes and gives, and asks the kernel how many of
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
-//! the kernel into another, so that a write that succeeds says nothing of the peer. While the handshake runs it does two things more: it looks at the first byte, to tell plain
-//! HTTP from TLS without an extra `peek`, and it fails every operation once the handshake's time
-//! is up, which is the only way to get the socket back out of a handshake that has not ended.
+//! the kernel into another, so that a write that succeeds says nothing of the peer. While the
+//! handshake runs it does two things more: it looks at the first byte, to tell plain HTTP from TLS
+//! without an extra `peek`, and it fails every operation once the handshake's time is up, which is
+//! the only way to get the socket back out of a handshake that has not ended.
 
 mod kernel;
 
@@ -29,6 +30,7 @@ use tokio::{
 ///
 /// What HTTP/2 has to say besides, a GOAWAY or a PING whose answer it wants within a second, waits
 /// behind it; without it that would be megabytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// The transport under one TLS connection.
@@ -54,7 +56,7 @@ struct Handshake {
 pub(crate) struct PlainHttp;
 
 impl<IO> Transport<IO> {
-    /// Every operation fails once `expired` is set, until [`established`](Self::established).
+    /// Every read, write and flush fails once `expired` is set, until [`established`](Self::established).
     pub(crate) fn new(io: IO, expired: Arc<AtomicBool>) -> Self {
         Self {
             io,
@@ -94,6 +96,11 @@ impl<IO: 'static> Transport<IO> {
     /// the socket has taken.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.written.saturating_sub(self.unacknowledged())
+    }
+
+    /// Whether the peer has reset the connection, where no read has told of it.
+    pub(crate) fn has_failed(&self) -> bool {
+        kernel::has_failed(&self.io)
     }
 
     /// Bytes that have arrived and were not read, asked of the kernel: the runtime may not have
@@ -183,7 +190,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        if let Some(handshake) = &this.handshake {
+            handshake.check_time()?;
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

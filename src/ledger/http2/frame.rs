@@ -46,6 +46,9 @@ pub(crate) fn goaway(last_stream: u32) -> [u8; 17] {
     frame
 }
 
+/// SETTINGS that set nothing: what a server that says anything says first.
+pub(crate) const SETTINGS_FRAME: [u8; 9] = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+
 /// A RST_STREAM frame.
 pub(crate) fn rst_stream(id: u32, code: u32) -> [u8; 13] {
     let mut frame = [0; 13];
@@ -178,6 +181,11 @@ impl Reader {
     pub(super) fn is_between_frames(&self) -> bool {
         let inside = self.frame.is_some() || self.filled > 0 || self.block.is_some();
         self.preface.is_empty() && !self.expects_settings && !inside
+    }
+
+    /// Whether not a byte of the server's has gone by.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.expects_settings && self.filled == 0 && self.frame.is_none()
     }
 
     /// Whether a part of a frame, a header block or the preface has gone by, and not the rest.

@@ -25,7 +25,7 @@ use self::frame::{
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
 
-pub(crate) use self::frame::{goaway, ping_ack, rst_stream};
+pub(crate) use self::frame::{SETTINGS_FRAME, goaway, ping_ack, rst_stream};
 
 /// How many streams may be open at once before the connection is no longer followed. It bounds
 /// memory and nothing else: the server refuses what is above its own limit long before.
@@ -58,6 +58,7 @@ pub(crate) struct Http2 {
     begun: u32,
     last_stream: u32,
     received_body: u64,
+    sent_body: u64,
     /// The streams that are open, by id. Streams end at the front or were refused at the back,
     /// most of them, and there a removal moves next to nothing.
     streams: VecDeque<Stream>,
@@ -84,6 +85,7 @@ impl Http2 {
             begun: 0,
             last_stream: 0,
             received_body: 0,
+            sent_body: 0,
             streams: VecDeque::new(),
             recent: 0,
             tally: Tally::default(),
@@ -170,6 +172,16 @@ impl Http2 {
     /// The lowest last stream of any GOAWAY that is out.
     pub(crate) fn goaway_said(&self) -> Option<u32> {
         self.goaway
+    }
+
+    /// DATA sent so far, with its padding.
+    pub(crate) fn sent_body(&self) -> u64 {
+        self.sent_body
+    }
+
+    /// Whether the server has said nothing yet: SETTINGS have to come first (RFC 9113 3.4).
+    pub(crate) fn is_silent(&self) -> bool {
+        self.followed && self.outbound.is_untouched()
     }
 
     /// Whether a frame could be put before the server's next byte.
@@ -266,6 +278,7 @@ impl Http2 {
 
     fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
         self.window -= i64::from(n);
+        self.sent_body += u64::from(n);
         let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
         if stream.answered {
