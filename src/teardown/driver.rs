@@ -261,9 +261,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
     /// What the kernel holds of the answers, which the peer has to get. The goodbyes behind them it
     /// need not.
     fn held(&self) -> u64 {
+        // In the numbers of TCP the FIN is one more byte, and the last (RFC 9293 3.4).
+        let outstanding = self.io.unacknowledged().saturating_sub(1);
+        let acknowledged = self.io.written().saturating_sub(outstanding);
         self.answers
-            .min(self.written)
-            .saturating_sub(self.io.acknowledged())
+            .min(self.io.written())
+            .saturating_sub(acknowledged)
     }
 
     /// Closing a socket with unread input resets it, which would destroy what the kernel still holds

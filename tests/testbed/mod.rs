@@ -140,6 +140,17 @@ impl Testbed {
         self.wait(limit)
     }
 
+    /// What the process has used of the processor, in its own code and in the kernel.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name in brackets may contain anything; utime and stime are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
+        // USER_HZ is 100 wherever Linux runs.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Descriptors that the process has open.
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.child.id());

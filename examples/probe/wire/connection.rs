@@ -167,6 +167,12 @@ impl<L: Layer> Connection<L> {
         self.socket.close(true, &mut self.story)
     }
 
+    /// Drops whatever comes in from now on, as a machine that is gone does: nothing is acknowledged.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn vanish(&mut self) -> io::Result<()> {
+        self.socket.vanish(&mut self.story)
+    }
+
     /// Closes the socket both ways.
     ///
     /// If anything received is still unread, the kernel makes that a RST.

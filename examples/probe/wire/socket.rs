@@ -11,6 +11,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::SockFilter;
 use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 
 use super::ending::End;
@@ -204,6 +206,17 @@ impl Socket {
         stream.shutdown(Shutdown::Write)?;
         self.sent_fin = true;
         story.note("> FIN");
+        Ok(())
+    }
+
+    /// Drops whatever comes in from now on, as a machine that is gone does: nothing is acknowledged.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn vanish(&mut self, story: &mut Story) -> io::Result<()> {
+        // Returns 0: so many bytes of each packet are let through.
+        const RETURN_NOTHING: SockFilter = SockFilter::new(6, 0, 0, 0);
+        let stream = self.stream.as_ref().ok_or(ErrorKind::NotConnected)?;
+        SockRef::from(stream).attach_filter(&[RETURN_NOTHING])?;
+        story.note("> vanished");
         Ok(())
     }
 
