@@ -53,7 +53,11 @@ fn an_answer_that_the_end_of_the_drain_destroys_was_not_sent() {
         &["--lame-duck-ms", "1500"],
         &[("", ())],
         |bed, version, ()| {
-            let mut client = connect(&bed, version);
+            let options = wire::Options::new()
+                .version(version)
+                .http1()
+                .recv_buffer(4096);
+            let mut client = Client::connect_with(bed.addr, &options).unwrap();
             let head = "POST /unread/100000 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                     content-length: 1099511627776\r\n\r\n";
             bed.terminate();
