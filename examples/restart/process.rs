@@ -171,7 +171,7 @@ impl<'a> Process<'a> {
                 if self.stage == Stage::Serving {
                     self.stage = Stage::Replaced;
                 }
-                self.server.stop(false);
+                self.server.hand_over();
             }
             Err(why) if self.stage == Stage::Stopping => {
                 tracing::error!("restart failed, and nobody serves any more: {why}");

@@ -53,6 +53,15 @@ impl Server {
         }
     }
 
+    /// Finishes what is in flight, while another process has the sockets: connections that are idle
+    /// are held until their clients have been told to go there.
+    pub(crate) fn hand_over(&self) {
+        match self {
+            Self::Graceful(tls) => tls.handover(),
+            Self::Bare(bare) => bare.stop(false),
+        }
+    }
+
     /// Serves every connection of these listeners until it is stopped.
     pub(crate) fn serve(&self, listeners: Vec<TcpListener>, handed_over: &HandedOver) -> Served {
         match self {

@@ -24,8 +24,8 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, default_value_t = Server::Graceful)]
     pub(crate) server: Server,
 
-    /// How long connections that are open may go on being used, once this process is replaced or
-    /// stopped: every HTTP/1 answer tells the client to make a new one
+    /// How long connections that are open may go on being used, once this process is stopped: every
+    /// HTTP/1 answer tells the client to make a new one
     #[arg(long = "lame-duck-ms", value_name = "MS", value_parser = milliseconds)]
     #[arg(default_value = "250", allow_negative_numbers = true)]
     pub(crate) lame_duck: Duration,
