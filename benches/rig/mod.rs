@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use graceful_tls::{Drain, GracefulTls};
+use graceful_tls::{Builder, Drain, GracefulTls};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -29,7 +29,7 @@ mod any_certificate;
 #[path = "../../examples/testbed/bodies.rs"]
 mod bodies;
 #[path = "../../examples/testbed/routes.rs"]
-mod routes;
+pub mod routes;
 
 use any_certificate::AnyCertificate;
 
@@ -124,10 +124,18 @@ impl Certificate {
 
     /// Ours, with no lame duck: what is measured is the end, not the wait for it.
     pub fn graceful(&self) -> Result<GracefulTls, Error> {
+        self.graceful_with(|builder| builder)
+    }
+
+    /// The same with other settings too.
+    pub fn graceful_with(
+        &self,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Result<GracefulTls, Error> {
         let builder = GracefulTls::builder(self.config.clone())
             .lame_duck(Duration::ZERO)
             .drain(self.drain.clone());
-        Ok(builder.build()?)
+        Ok(change(builder).build()?)
     }
 
     /// What does the server's handshakes without us.
