@@ -182,6 +182,21 @@ async fn a_peer_that_says_close_notify_is_let_go_at_once() {
     assert_eq!(seconds(held.await), 0.0);
 }
 
+/// However much that is which nobody reads: rustls takes nothing in while it holds too much of it.
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_discarded_to_its_end() {
+    let held = held_while(Drain::default(), |mut client| async move {
+        for _ in 0..100 {
+            client.write_all(&[0; 16 * 1024]).await.unwrap();
+            client.flush().await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+        client.shutdown().await.unwrap();
+        std::future::pending().await
+    });
+    assert_eq!(seconds(held.await), 1.0);
+}
+
 /// Whether or not another task has waited for the end before.
 #[tokio::test(start_paused = true)]
 async fn over_the_cap_the_oldest_goes_first() {
