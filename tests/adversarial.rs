@@ -12,7 +12,7 @@ use support::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 const CAPACITY: usize = 64 * 1024;
@@ -170,26 +170,63 @@ async fn a_flooding_peer_is_cut_by_bytes() {
     assert_eq!(seconds(held.await), 0.0);
 }
 
+/// Its close_notify says so, and the transport need not.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_close_notify_is_let_go_at_once() {
+    let held = held_while(Drain::default(), |mut client| async move {
+        client.get_mut().1.send_close_notify();
+        client.flush().await.unwrap();
+        sleep(Duration::from_secs(60)).await;
+        drop(client);
+    });
+    assert_eq!(seconds(held.await), 0.0);
+}
+
+/// However much that is which nobody reads: rustls takes nothing in while it holds too much of it.
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_discarded_to_its_end() {
+    let held = held_while(Drain::default(), |mut client| async move {
+        for _ in 0..100 {
+            client.write_all(&[0; 16 * 1024]).await.unwrap();
+            client.flush().await.unwrap();
+            sleep(Duration::from_millis(10)).await;
+        }
+        client.shutdown().await.unwrap();
+        std::future::pending().await
+    });
+    assert_eq!(seconds(held.await), 1.0);
+}
+
+/// Whether or not another task has waited for the end before.
 #[tokio::test(start_paused = true)]
 async fn over_the_cap_the_oldest_goes_first() {
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder
-        .drain(Drain::default().max_connections(2))
-        .build()
-        .unwrap();
-    let mut handles = Vec::new();
-    let mut clients = Vec::new();
-    for _ in 0..4 {
-        let (io, client, handle) = double(CAPACITY);
-        let (server, client) = connect(&tls, &connector, io, client).await;
-        drop(server);
-        // Let the teardown take its place before the next one does.
-        sleep(Duration::from_millis(10)).await;
-        handles.push(handle);
-        clients.push(client);
+    for waited_for in [false, true] {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder
+            .drain(Drain::default().max_connections(2))
+            .build()
+            .unwrap();
+        let mut handles = Vec::new();
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let (io, client, handle) = double(CAPACITY);
+            let (mut server, client) = connect(&tls, &connector, io, client).await;
+            let ends = tokio::spawn(async move {
+                if waited_for {
+                    let waits = Duration::from_millis(1);
+                    timeout(waits, server.shutdown()).await.unwrap_err();
+                }
+                drop(server);
+            });
+            ends.await.unwrap();
+            // Let the teardown take its place before the next one does.
+            sleep(Duration::from_millis(10)).await;
+            handles.push(handle);
+            clients.push(client);
+        }
+        let gone: Vec<bool> = handles.iter().map(|h| h.dropped().is_some()).collect();
+        assert_eq!(gone, [true, true, false, false], "waited for: {waited_for}");
     }
-    let gone: Vec<bool> = handles.iter().map(|h| h.dropped().is_some()).collect();
-    assert_eq!(gone, [true, true, false, false]);
 }
 
 #[tokio::test(start_paused = true)]

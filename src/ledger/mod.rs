@@ -15,7 +15,7 @@ mod http2;
 
 use std::time::Duration;
 
-use http1::{Http1, Tunnel};
+use http1::Http1;
 use http2::Http2;
 pub(crate) use http2::{Progress, Stalled, ping_ack, rst_stream};
 use tokio::time::Instant;
@@ -196,18 +196,16 @@ impl Ledger {
     pub(crate) fn end(&self) -> End {
         match self {
             Self::Http1(http1) if !http1.is_followed() => End::Unknown,
-            Self::Http1(http1) if http1.tunnel() == Some(Tunnel::Framed) => End::Shown,
             Self::Http1(http1) if http1.is_close_delimited() => End::CloseDelimited,
             _ => End::Shown,
         }
     }
 
-    /// What is owed to a peer that has closed its direction.
+    /// What is owed to a peer that has closed its direction. In a tunnel that is nothing: it sees
+    /// what its peer does.
     pub(crate) fn owed(&self) -> Owed {
         let (followed, answers, in_flight) = match self {
             Self::Undecided(_) => return Owed::Nothing,
-            // It sees what its peer does.
-            Self::Http1(http1) if http1.tunnel().is_some() => return Owed::Nothing,
             Self::Http1(http1) => {
                 // An answer to what is no request, as 400, is whole without one.
                 let refusal = http1.is_answering() && http1.in_flight() == 0;
@@ -303,3 +301,6 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

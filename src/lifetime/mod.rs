@@ -681,6 +681,7 @@ mod tests {
     #[test]
     fn a_blocked_write_says_when_to_look() {
         let mut bench = Bench::new();
+        assert!(!bench.machine.is_owed());
         let first = bench.machine.owes(bench.now, 7, &LIMITS);
         assert_eq!(first, bench.now + LIMITS.every());
         assert!(bench.machine.is_owed());

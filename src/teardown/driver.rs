@@ -121,9 +121,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
         // is followed by close_notify (RFC 9846 6.2).
         let unread = session.as_mut().map(|s| s.process_new_packets());
         let alive = matches!(unread, Some(Ok(_)));
-        if let (Some(session), Some(Ok(state))) = (&mut session, unread) {
+        if let (Some(session), true) = (&mut session, alive) {
             // rustls takes nothing more in while it holds much that nobody will read.
-            discard_plaintext(session, state.plaintext_bytes_to_read());
+            discard_plaintext(session);
         }
         let bounds = start.bounds(&registration.connection().context().settings);
         let notify = start.notify && alive;
@@ -297,8 +297,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             Ok(0) => Poll::Ready(Ok(Discarded::PeerClosed)),
             Ok(n) => match session.process_new_packets() {
                 Ok(state) if state.peer_has_closed() => Poll::Ready(Ok(Discarded::PeerClosed)),
-                Ok(state) => {
-                    discard_plaintext(session, state.plaintext_bytes_to_read());
+                Ok(_) => {
+                    discard_plaintext(session);
                     Poll::Ready(Ok(Discarded::Bytes(n)))
                 }
                 Err(_) => {
@@ -451,15 +451,10 @@ fn poll_discard_raw<IO: AsyncRead + AsyncWrite + Unpin>(
     }))
 }
 
-fn discard_plaintext(session: &mut ServerConnection, mut left: usize) {
+fn discard_plaintext(session: &mut ServerConnection) {
     let mut reader = session.reader();
-    while left > 0 {
-        let n = io::BufRead::fill_buf(&mut reader).map_or(0, <[u8]>::len);
-        if n == 0 {
-            return;
-        }
+    while let n @ 1.. = io::BufRead::fill_buf(&mut reader).map_or(0, <[u8]>::len) {
         io::BufRead::consume(&mut reader, n);
-        left = left.saturating_sub(n);
     }
 }
 

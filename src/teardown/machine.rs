@@ -575,6 +575,89 @@ mod tests {
     }
 
     #[test]
+    fn says_when_to_come_back() {
+        let drain = |events: &[Event]| [&[Notified, Flushed, HalfClosed], events].concat();
+        for (name, events, expected) in [
+            ("notifying takes no time", vec![], None),
+            ("flushing", vec![Notified], Some(5.0)),
+            (
+                "from its last progress on",
+                vec![Notified, ms(1000), Wrote],
+                Some(6.0),
+            ),
+            (
+                "the half-close",
+                vec![Notified, ms(1000), Flushed],
+                Some(6.0),
+            ),
+            (
+                "no later than the last of all",
+                vec![Hurry, Notified, ms(29_000), Wrote],
+                Some(30.0),
+            ),
+            ("silence", drain(&[]), Some(2.0)),
+            (
+                "from the last byte on",
+                drain(&[ms(1500), Received(1)]),
+                Some(3.5),
+            ),
+            (
+                "but no longer than draining may take",
+                drain(&[ms(1900), Received(1), ms(1900), Received(1)]),
+                Some(5.0),
+            ),
+            (
+                "the last of all does not shorten it",
+                drain(&[Hurry, ms(1500), Received(1)]),
+                Some(3.5),
+            ),
+            (
+                "what is held is asked for soon",
+                drain(&[Holds(9)]),
+                Some(0.01),
+            ),
+            (
+                "and then after twice as long",
+                drain(&[ms(200), Holds(9)]),
+                Some(0.4),
+            ),
+            (
+                "up to the time of a silence",
+                drain(&[Holds(9), ms(20_000), Holds(8)]),
+                Some(22.0),
+            ),
+            (
+                "no later than a stall ends it",
+                drain(&[Holds(9), ms(29_500), Holds(9)]),
+                Some(30.0),
+            ),
+            (
+                "nor than the last of all",
+                drain(&[Hurry, ms(29_500), Holds(9)]),
+                Some(30.0),
+            ),
+            ("closed", drain(&[PeerClosed]), None),
+        ] {
+            let mut bench = Bench::new(true, false);
+            let begun = bench.now;
+            events.into_iter().for_each(|event| bench.happen(event));
+            let deadline = bench.machine.deadline();
+            let seconds = deadline.map(|deadline| (deadline - begun).as_secs_f64());
+            assert_eq!(seconds, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn knows_whether_the_peer_has_closed() {
+        for peer_closed in [false, true] {
+            let mut bench = Bench::new(true, peer_closed);
+            assert_eq!(bench.machine.is_peer_closed(), peer_closed);
+            bench.happen(PeerClosed);
+            assert!(bench.machine.is_peer_closed());
+        }
+    }
+
+    #[test]
     fn a_truncated_answer_is_not_notified() {
         let bench = Bench::new(false, false);
         assert_eq!(bench.machine.action(), Action::Flush);
@@ -644,7 +727,8 @@ mod tests {
             let mut bench = Bench { machine, now };
             bench.happen(Hurry);
             let mut peer = peer.into_iter();
-            loop {
+            for steps in 0.. {
+                prop_assert!(steps < 1000, "it goes round and round");
                 match bench.machine.action() {
                     Action::Notify => bench.happen(Notified),
                     Action::Close(_) => break,

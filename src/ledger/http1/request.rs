@@ -77,7 +77,8 @@ impl Unanswered {
     }
 
     pub(super) fn len(&self) -> u32 {
-        u32::from(self.front.is_some()) + u32::try_from(self.behind.len()).unwrap_or(u32::MAX - 1)
+        // No more than MAX_UNANSWERED.
+        u32::from(self.front.is_some()) + self.behind.len() as u32
     }
 }
 

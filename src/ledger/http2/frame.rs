@@ -270,7 +270,7 @@ impl Reader {
                 Some(Step::Data(head.id, part.len() as u32, ends))
             }
             HEADERS | PUSH_PROMISE | CONTINUATION if is_over => self.end_headers(head),
-            HEADERS | PUSH_PROMISE | CONTINUATION => None,
+            // It makes nothing of a header block that goes on.
             _ => self.look(head, part, is_over),
         }
     }

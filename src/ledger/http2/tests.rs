@@ -216,6 +216,7 @@ fn what_is_held() {
     for (what, frames, want) in [
         ("a byte is left", vec![get(1), send(1, WHOLE - 1)], 0),
         ("none is left", vec![get(1), send(1, WHOLE)], 1),
+        ("nor for DATA that is empty", vec![update(0, 1), get(1), send(1, WHOLE), send(1, 0)], 1),
         ("of the connection's", vec![get(1), get(3), send(1, WHOLE)], 2),
         ("of its own", vec![update(0, 1), get(1), get(3), send(1, WHOLE)], 1),
         ("of the connection's alone", vec![update(1, 9), get(1), update(1, 9), send(1, WHOLE)], 1),
@@ -352,6 +353,39 @@ fn too_many_streams_are_not_followed() {
     say(&mut http2, &headers(Client, BOTH, 2 * most + 3));
     assert_eq!((http2.in_flight(), http2.is_followed()), (most, false));
     assert_eq!(http2.begun(), most + 1);
+}
+
+#[test]
+fn header_blocks_count_when_they_are_whole() {
+    let mut http2 = greeted();
+    for (side, frames, want) in [
+        (Client, vec![headers(Client, BOTH, 1)], [1, 1]),
+        (
+            Client,
+            vec![
+                headers(Client, END_STREAM, 3),
+                continuation(Client, END_HEADERS, 3),
+            ],
+            [2, 2],
+        ),
+        (Server, vec![headers(Server, BOTH, 1)], [2, 1]),
+        (
+            Server,
+            vec![
+                headers(Server, END_STREAM, 3),
+                continuation(Server, END_HEADERS, 3),
+            ],
+            [2, 0],
+        ),
+    ] {
+        let before = [http2.begun(), http2.in_flight()];
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        for byte in bytes {
+            assert_eq!([http2.begun(), http2.in_flight()], before, "{frames:?}");
+            tell(&mut http2, side, &[byte]);
+        }
+        assert_eq!([http2.begun(), http2.in_flight()], want, "{frames:?}");
+    }
 }
 
 #[test]

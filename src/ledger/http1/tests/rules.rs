@@ -144,6 +144,9 @@ fn requests() {
             post("content-lengths: 5\r\nxcontent-length: 5\r\ncontent-type: 5\r\n"),
             asked(),
         ),
+        // As long, and begins alike.
+        (post("content-digest: 5\r\n"), asked()),
+        (post("transfer-encodinx: chunked\r\n"), asked()),
         // Chunks.
         (post("transfer-encoding: chunked\r\n"), uploading(0)),
         (
@@ -311,6 +314,16 @@ fn answers() {
             "GET",
             answer("content-length: 2\r\nContent-Length: 2\r\n") + "ok",
             answered(),
+        ),
+        (
+            "GET",
+            answer("content-digest: 7\r\nconnectiox: close\r\ncontent-length: 0\r\n"),
+            answered(),
+        ),
+        (
+            "GET",
+            s("HTTP/1.1 101 Switching\r\nupgradx: websocket\r\n\r\n"),
+            raw,
         ),
         ("GET", answer("content-length: 0\r\n"), answered()),
         ("GET", s(OK).replace('\r', ""), answered()),

@@ -1,0 +1,339 @@
+//! What the ledger answers, whichever protocol it is, and how it finds that out.
+
+use super::*;
+
+/// What went by, in order.
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    In(&'a [u8]),
+    Out(&'a [u8]),
+    Finish,
+}
+use Step::*;
+
+/// How many bytes have gone either way, says the transport.
+const MOVED: u64 = 77;
+
+/// After the steps, in slices of this size.
+fn split(http2: bool, steps: &[Step<'_>], size: usize) -> Ledger {
+    let mut ledger = Ledger::new(http2);
+    for step in steps {
+        match step {
+            In(bytes) => bytes.chunks(size).for_each(|part| ledger.received(part)),
+            Out(bytes) => bytes.chunks(size).for_each(|part| ledger.sent(part)),
+            Finish => ledger.finish(),
+        }
+    }
+    ledger
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Eq, PartialEq)]
+struct Seen {
+    protocol: Option<u8>,
+    requests: Requests,
+    usage: Use,
+    owed: Owed,
+    end: End,
+    cut_short: bool,
+    head_begun: bool,
+    tunnel: bool,
+    goodbye: Option<Vec<u8>>,
+}
+
+fn seen(ledger: &mut Ledger) -> Seen {
+    Seen {
+        protocol: match ledger {
+            Ledger::Undecided(_) => None,
+            Ledger::Http1(_) => Some(1),
+            Ledger::Http2(_) => Some(2),
+        },
+        requests: ledger.requests(),
+        usage: ledger.usage(|| MOVED),
+        owed: ledger.owed(),
+        end: ledger.end(),
+        cut_short: ledger.is_cut_short(),
+        head_begun: ledger.head_begun(),
+        tunnel: ledger.is_tunnel(),
+        goodbye: ledger.goodbye(),
+    }
+}
+
+/// What is seen after the steps, which must not depend on how they are split.
+fn after(http2: bool, steps: &[Step<'_>]) -> Seen {
+    let whole = seen(&mut split(http2, steps, usize::MAX));
+    for size in [1, 2, 23, 24, 25] {
+        let parts = seen(&mut split(http2, steps, size));
+        assert_eq!(parts, whole, "{steps:?} in slices of {size}");
+    }
+    whole
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+const POST: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabc";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
+const UNTIL_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nok";
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 2\r\n\r\nn";
+
+fn frame(kind: u8, flags: u8, id: u8, payload: &[u8]) -> Vec<u8> {
+    let head = [0, 0, payload.len() as u8, kind, flags, 0, 0, 0, id];
+    [&head[..], payload].concat()
+}
+
+fn settings() -> Vec<u8> {
+    frame(4, 0, 0, &[])
+}
+
+/// HEADERS with END_HEADERS.
+fn headers(id: u8) -> Vec<u8> {
+    frame(1, 4, id, b"block")
+}
+
+/// HEADERS that end their direction, too.
+fn whole(id: u8) -> Vec<u8> {
+    frame(1, 5, id, b"block")
+}
+
+/// GOAWAY from the server.
+fn away(last: u32) -> Vec<u8> {
+    frame(7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat())
+}
+
+/// A client's first bytes.
+fn hello() -> Vec<u8> {
+    [PREFACE, &settings()[..]].concat()
+}
+
+#[test]
+fn which_protocol_it_is() {
+    let settings = &settings()[..];
+    let preface = &PREFACE[..];
+    for (name, steps, protocol, head_begun) in [
+        ("nothing is known", vec![], None, false),
+        ("nor by nothing", vec![In(b""), Out(b"")], None, false),
+        ("a letter is not enough", vec![In(b"P")], None, true),
+        ("nor are most", vec![In(&preface[..23])], None, true),
+        ("the preface is", vec![In(preface)], Some(2), false),
+        (
+            "frames behind it",
+            vec![In(preface), In(settings)],
+            Some(2),
+            false,
+        ),
+        (
+            "a part of one",
+            vec![In(preface), In(&settings[..5])],
+            Some(2),
+            true,
+        ),
+        ("a request", vec![In(b"GET /")], Some(1), true),
+        (
+            "a request that begins like it",
+            vec![In(b"POST /")],
+            Some(1),
+            true,
+        ),
+        (
+            "all but the last letter",
+            vec![In(&preface[..22]), In(b"\rX")],
+            Some(1),
+            true,
+        ),
+        ("an answer before all", vec![Out(OK)], Some(1), false),
+        ("SETTINGS before all", vec![Out(settings)], Some(2), false),
+        (
+            "SETTINGS amid the preface",
+            vec![In(&preface[..9]), Out(settings)],
+            Some(2),
+            true,
+        ),
+        (
+            "a refusal amid it",
+            vec![In(b"P"), Out(REFUSAL)],
+            Some(1),
+            true,
+        ),
+    ] {
+        let seen = after(false, &steps);
+        assert_eq!(
+            (seen.protocol, seen.head_begun),
+            (protocol, head_begun),
+            "{name}"
+        );
+    }
+    assert_eq!(after(true, &[]).protocol, Some(2), "ALPN says it");
+}
+
+/// What came before the protocol was known is not forgotten.
+#[test]
+fn no_request_is_missed() {
+    let (settings, request) = (settings(), whole(1));
+    let rest = [&PREFACE[9..], &settings[..], &request].concat();
+    let hello = [&hello()[..], &request].concat();
+    let one = Requests {
+        begun: 1,
+        in_flight: 1,
+    };
+    for (name, http2, steps, requests) in [
+        ("none", false, vec![], Requests::default()),
+        ("GET", false, vec![In(GET)], one),
+        ("POST", false, vec![In(POST)], one),
+        ("HTTP/2", false, vec![In(&hello)], one),
+        ("HTTP/2, says ALPN", true, vec![In(&hello)], one),
+        (
+            "HTTP/2, and the server spoke first",
+            false,
+            vec![In(&PREFACE[..9]), Out(&settings), In(&rest)],
+            one,
+        ),
+    ] {
+        assert_eq!(after(http2, &steps).requests, requests, "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a case a line
+fn http1() {
+    use End::*;
+    use Use::*;
+    let nothing = |requests| Use::Nothing { requests };
+    let unknown = Use::Unknown { bytes: MOVED };
+    let switch = |to: &str| format!("HTTP/1.1 101 Switching\r\nupgrade: {to}\r\n\r\n").into_bytes();
+    let (websocket, other) = (switch("websocket"), switch("other"));
+    let (broken, nonsense) = (&b"POST / HTTP/1.1\r\ncontent-length: x\r\n\r\n"[..], &b"What?"[..]);
+    for (name, steps, usage, owed, end, cut_short) in [
+        ("not a byte", vec![], nothing(0), Owed::Nothing, Shown, false),
+        ("half a head", vec![In(b"GET /")], nothing(0), Owed::Nothing, Shown, false),
+        ("a request", vec![In(GET)], Request, Owed::Answers, Shown, true),
+        ("half an answer", vec![In(GET), Out(HALF)], Request, Owed::Answers, Shown, true),
+        ("an answer", vec![In(GET), Out(OK)], nothing(1), Owed::Nothing, Shown, false),
+        ("two, and one answered", vec![In(GET), In(GET), Out(OK)], Request, Owed::Answers, Shown, true),
+        ("an upload", vec![In(POST)], Request, Owed::Doubtful, Shown, true),
+        ("half answered", vec![In(POST), Out(HALF)], Request, Owed::Doubtful, Shown, true),
+        ("answered early", vec![In(POST), Out(OK)], Upload { bytes: 3 }, Owed::Nothing, Shown, false),
+        ("and then complete", vec![In(POST), Out(OK), In(b"de")], nothing(1), Owed::Nothing, Shown, false),
+        ("a request and an upload", vec![In(GET), In(POST)], Request, Owed::Answers, Shown, true),
+        ("half a refusal of half a head", vec![In(b"GE"), Out(REFUSAL)], Request, Owed::Answers, Shown, true),
+        ("all of it", vec![In(b"GE"), Out(REFUSAL), Out(b"o")], nothing(0), Owed::Nothing, Shown, false),
+        ("ended by the close", vec![In(GET), Out(UNTIL_CLOSE)], Request, Owed::Answers, CloseDelimited, true),
+        ("and closed", vec![In(GET), Out(UNTIL_CLOSE), Finish], nothing(1), Owed::Nothing, Shown, false),
+        ("closed too soon", vec![In(GET), Out(HALF), Finish], Request, Owed::Answers, Shown, true),
+        ("a websocket", vec![In(GET), Out(&websocket)], Tunnel, Owed::Nothing, Shown, false),
+        ("another tunnel", vec![In(GET), Out(&other)], Tunnel, Owed::Nothing, CloseDelimited, false),
+        ("and closed", vec![In(GET), Out(&other), Finish], Tunnel, Owed::Nothing, Shown, false),
+        ("a body without an end", vec![In(broken)], unknown, Owed::Doubtful, End::Unknown, true),
+        ("no answer", vec![In(GET), Out(nonsense)], unknown, Owed::Doubtful, End::Unknown, true),
+        ("nor to a request", vec![Out(b"H"), Out(nonsense)], unknown, Owed::Doubtful, End::Unknown, true),
+    ] {
+        let seen = after(false, &steps);
+        assert_eq!((seen.usage, seen.owed), (usage, owed), "{name}");
+        assert_eq!((seen.end, seen.cut_short), (end, cut_short), "{name}");
+        assert_eq!((seen.tunnel, seen.goodbye), (usage == Tunnel, None), "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a case a line
+fn http2() {
+    use Use::*;
+    let nothing = |requests| Use::Nothing { requests };
+    let (hello, settings) = (&hello()[..], &settings()[..]);
+    let (get, get_3, post) = (&whole(1)[..], &whole(3)[..], &headers(1)[..]);
+    let (answer, answers) = (&whole(1)[..], &headers(1)[..]);
+    let (data, rest) = (&frame(0, 0, 1, b"abc")[..], &frame(0, 1, 1, b"de")[..]);
+    let cancel = &frame(3, 0, 1, &[0, 0, 0, 8])[..];
+    let refuse = &frame(3, 0, 1, &[0, 0, 0, 7])[..];
+    let broken = &frame(0, 0, 0, b"")[..];
+    for (name, steps, usage, owed, cut_short) in [
+        ("no request", vec![], nothing(0), Owed::Nothing, false),
+        ("a request", vec![In(get)], Request, Owed::Answers, true),
+        ("half answered", vec![In(get), Out(answers)], Request, Owed::Answers, true),
+        ("answered", vec![In(get), Out(answer)], nothing(1), Owed::Nothing, false),
+        ("two, and one answered", vec![In(get), In(get_3), Out(answer)], Request, Owed::Answers, true),
+        ("an upload", vec![In(post), In(data)], Request, Owed::Doubtful, true),
+        ("a request beside it", vec![In(post), In(data), In(get_3)], Request, Owed::Answers, true),
+        ("complete", vec![In(post), In(data), In(rest)], Request, Owed::Answers, true),
+        ("answered early", vec![In(post), In(data), Out(answer)], Upload { bytes: 3 }, Owed::Nothing, false),
+        ("and then complete", vec![In(post), In(data), Out(answer), In(rest)], nothing(1), Owed::Nothing, false),
+        ("broken off by the client", vec![In(get), In(cancel)], nothing(1), Owed::Nothing, false),
+        ("by the server", vec![In(get), Out(cancel)], nothing(1), Owed::Nothing, true),
+        ("refused", vec![In(get), Out(refuse)], nothing(1), Owed::Nothing, false),
+        ("a frame that can't be", vec![In(get), In(broken)], Unknown { bytes: MOVED }, Owed::Doubtful, true),
+        ("nor after an answer", vec![In(get), Out(answer), In(broken)], Unknown { bytes: MOVED }, Owed::Doubtful, true),
+    ] {
+        let steps = [&[In(hello), Out(settings)], &steps[..], &[Finish]].concat();
+        for http2 in [false, true] {
+            let seen = after(http2, &steps);
+            assert_eq!((seen.usage, seen.owed, seen.cut_short), (usage, owed, cut_short), "{name}");
+            // Frames show truncation by themselves.
+            assert_eq!((seen.end, seen.tunnel), (End::Shown, false), "{name}");
+        }
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a case a line
+fn goodbyes() {
+    let (hello, settings) = (&hello()[..], &settings()[..]);
+    let (get, get_3, answer) = (&whole(1)[..], &whole(3)[..], &whole(1)[..]);
+    let all = &away(u32::MAX >> 1)[..];
+    let (first, third) = (&away(1)[..], &away(3)[..]);
+    let broken = &frame(0, 0, 0, b"")[..];
+    for (name, steps, last) in [
+        ("it has", vec![In(hello), Out(settings)], Some(0)),
+        ("before the client has", vec![Out(settings)], Some(0)),
+        ("the last stream", vec![In(hello), Out(settings), In(get), In(get_3)], Some(3)),
+        ("answered or not", vec![In(hello), Out(settings), In(get), Out(answer)], Some(1)),
+        ("amid a frame", vec![In(hello), Out(settings), In(get), Out(&answer[..10])], None),
+        ("said", vec![In(hello), Out(settings), In(get), Out(first)], None),
+        ("a higher one was", vec![In(hello), Out(settings), In(get), Out(third)], Some(1)),
+        ("the first of two was", vec![In(hello), Out(settings), Out(all)], Some(0)),
+        ("a lower one was", vec![In(hello), Out(settings), In(get), In(get_3), Out(first)], None),
+        ("not followed", vec![In(hello), Out(settings), In(broken)], None),
+    ] {
+        let expected = last.map(|last: u32| http2::goaway(last).to_vec());
+        assert_eq!(after(true, &steps).goodbye, expected, "{name}");
+    }
+    // A server that has not said hello does so first.
+    let silent = after(true, &[In(hello)]).goodbye;
+    assert_eq!(silent, Some([settings, &away(0)].concat()));
+    assert_eq!(after(true, &[In(hello), In(broken)]).goodbye, None);
+    assert_eq!(after(true, &[In(hello), Out(&settings[..5])]).goodbye, None);
+}
+
+#[test]
+fn held_streams() {
+    let timeout = Duration::from_secs(8);
+    let begun = Instant::now();
+    let none = Progress::default();
+    let shut = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let request = [PREFACE, &shut[..], &whole(1)].concat();
+    let (settings, answer) = (settings(), headers(1));
+    let steps = [In(&request), Out(&settings), Out(&answer)];
+
+    let mut ledger = split(false, &steps[..2], usize::MAX);
+    assert!(ledger.has_held());
+    ledger = split(false, &steps, usize::MAX);
+    assert!(ledger.has_held());
+    for (seconds, streams) in [(0, vec![]), (1, vec![]), (9, vec![1])] {
+        let now = begun + Duration::from_secs(seconds);
+        assert_eq!(ledger.stalled(now, timeout, &none).streams, streams);
+    }
+    ledger.http2().unwrap().reset(1);
+    assert!(!ledger.has_held() && ledger.is_cut_short());
+
+    for steps in [vec![], vec![In(GET)]] {
+        let mut ledger = split(false, &steps, usize::MAX);
+        assert!(ledger.http2().is_none() && !ledger.has_held());
+        assert_eq!(ledger.stalled(begun, timeout, &none), Stalled::default());
+    }
+    let mut ledger = split(
+        false,
+        &[In(&hello()), Out(&settings), In(&whole(1))],
+        usize::MAX,
+    );
+    assert!(!ledger.has_held(), "its window is open");
+    assert_eq!(ledger.stalled(begun, timeout, &none), Stalled::default());
+}

@@ -1,0 +1,188 @@
+//! What only the kernel knows: how much of what it was given a peer has taken. Real sockets, with
+//! small buffers, and a paused clock.
+
+#![cfg(any(target_os = "linux", target_os = "android"))]
+
+mod support;
+
+use std::{future::Future, time::Duration};
+
+use graceful_tls::{Drain, GracefulStream, GracefulTls, Report};
+use support::{VERSIONS, connect, pair};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    runtime::Runtime,
+    time::{Instant, sleep},
+};
+use tokio_rustls::TlsConnector;
+
+const BODY: usize = 60_000;
+
+/// How long a client that takes its answer slowly waits between two reads: longer than a drain
+/// waits for a silent one, not as long as a flush.
+const PAUSE: Duration = Duration::from_secs(3);
+
+struct Bed {
+    tls: GracefulTls,
+    server: GracefulStream<TcpStream>,
+    client: TcpStream,
+}
+
+fn made() -> (GracefulTls, TlsConnector) {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .lame_duck(Duration::ZERO)
+        .shutdown_timeout(Duration::from_secs(600))
+        .write_timeout(Duration::from_secs(9))
+        .drain(Drain::default().flush_timeout(Duration::from_secs(5)))
+        .build()
+        .unwrap();
+    (tls, connector)
+}
+
+/// A server whose socket holds `send_buffer` bytes, a client whose holds next to nothing, and a
+/// request.
+async fn bed((tls, connector): (GracefulTls, TlsConnector), send_buffer: usize) -> Bed {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (client, accepted) = tokio::join!(
+        socket.connect(listener.local_addr().unwrap()),
+        listener.accept()
+    );
+    let accepted = accepted.unwrap().0;
+    let sized = socket2::SockRef::from(&accepted).set_send_buffer_size(send_buffer);
+    sized.unwrap();
+    let (mut server, mut client) = connect(&tls, &connector, accepted, client.unwrap()).await;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    server.read_exact(&mut [0; 18]).await.unwrap();
+    Bed {
+        tls,
+        server,
+        client: client.into_inner().0,
+    }
+}
+
+/// The server answers and ends the connection, the client does what it does. How long that took, in
+/// seconds, and how it went.
+async fn ends<F: Future<Output = ()> + Send + 'static>(
+    send_buffer: usize,
+    client_does: impl FnOnce(TcpStream) -> F,
+) -> (f64, Report) {
+    let Bed {
+        tls,
+        mut server,
+        client,
+    } = bed(made(), send_buffer).await;
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+    server.write_all(head.as_bytes()).await.unwrap();
+    server.write_all(&[b'x'; BODY]).await.unwrap();
+    let begun = Instant::now();
+    tls.shutdown();
+    let client = tokio::spawn(client_does(client));
+    server.shutdown().await.unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    drop(server);
+    let report = tls.closed().await;
+    assert_eq!(report.connections(), 1, "{report}");
+    client.abort();
+    (took, report)
+}
+
+/// Reads to the end, a little at a time.
+async fn read_slowly(client: &mut TcpStream) {
+    while client.read(&mut [0; 4096]).await.unwrap() > 0 {
+        sleep(PAUSE).await;
+    }
+}
+
+/// All of the answer fits into the server's socket, or hardly any does and TLS holds the rest.
+const BUFFERS: [usize; 2] = [200_000, 8192];
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_all_of_it_slowly_gets_it() {
+    for buffer in BUFFERS {
+        let (took, report) = ends(buffer, |mut client| async move {
+            read_slowly(&mut client).await;
+        })
+        .await;
+        assert_eq!(report.clean, 1, "{buffer}: {report}");
+        assert!(took > 20.0, "{buffer}: {took} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_who_has_closed_its_own_direction() {
+    for buffer in BUFFERS {
+        let (took, report) = ends(buffer, |mut client| async move {
+            client.shutdown().await.unwrap();
+            read_slowly(&mut client).await;
+            std::future::pending().await
+        })
+        .await;
+        assert_eq!(report.clean, 1, "{buffer}: {report}");
+        assert!(took > 20.0, "{buffer}: {took} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_of_it_is_let_go() {
+    for (buffer, most) in BUFFERS.into_iter().zip([12.0, 5.1]) {
+        let (took, report) = ends(buffer, |client| async move {
+            let _client = client;
+            std::future::pending().await
+        })
+        .await;
+        assert_eq!(report.aborted, 1, "{buffer}: {report}");
+        assert!((most - 3.0..most).contains(&took), "{buffer}: {took} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_resets_has_not_got_it() {
+    for buffer in BUFFERS {
+        let (took, report) = ends(buffer, |client| async move {
+            sleep(Duration::from_secs(1)).await;
+            // With bytes in it that were not read.
+            drop(client);
+        })
+        .await;
+        assert_eq!(report.aborted, 1, "{buffer}: {report}");
+        assert!(took < 4.0, "{buffer}: {took} s");
+    }
+}
+
+/// The last moment of a connection whose runtime goes: was the answer taken?
+#[test]
+fn a_runtime_that_goes_while_it_drains() {
+    for (reads, expected) in [(true, [1, 0]), (false, [0, 1])] {
+        let [ours, theirs] = [(); 2].map(|()| Runtime::new().unwrap());
+        let (tls, connector) = made();
+        // It is the one that lasts.
+        theirs.block_on(async { tls.shutdown_on(std::future::pending::<()>()) });
+        let Bed {
+            tls,
+            mut server,
+            mut client,
+        } = ours.block_on(bed((tls, connector), BUFFERS[0]));
+        tls.shutdown();
+        let ends = ours.spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n");
+            server.write_all(head.as_bytes()).await.unwrap();
+            server.write_all(&[b'x'; BODY]).await.unwrap();
+            server.shutdown().await
+        });
+        ours.block_on(async {
+            client.readable().await.unwrap();
+            while reads && client.read(&mut [0; 4096]).await.unwrap() > 0 {}
+            // The kernel may acknowledge the last bytes a little later.
+            sleep(Duration::from_millis(100)).await;
+        });
+        assert!(!ends.is_finished());
+        drop(ours);
+        let report = theirs.block_on(tls.closed());
+        let seen = [report.peer_silent, report.aborted];
+        assert_eq!(seen, expected, "reads: {reads}, {report}");
+    }
+}
