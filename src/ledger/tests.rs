@@ -337,3 +337,27 @@ fn held_streams() {
     assert!(!ledger.has_held(), "its window is open");
     assert_eq!(ledger.stalled(begun, timeout, &none), Stalled::default());
 }
+
+/// What of all that is sent is answers: in HTTP/1 all, in HTTP/2 DATA, as long as it can be followed.
+#[test]
+fn answers_and_what_is_not() {
+    let data = frame(0, 0, 1, b"12345");
+    let ping = frame(6, 0, 0, b"12345678");
+    let broken = frame(0, 0, 0, b"");
+    let sent = |http2, steps: &[Step<'_>]| {
+        let ledger = split(http2, steps, 3);
+        (ledger.has_control_frames(), ledger.sent_body())
+    };
+    let (hello, settings, get) = (hello(), settings(), whole(1));
+    assert_eq!(sent(false, &[In(GET), Out(HALF)]), (false, None));
+    let greeted = [In(&hello), Out(&settings), In(&get)];
+    assert_eq!(sent(true, &greeted), (true, Some(0)));
+    assert_eq!(
+        sent(
+            true,
+            &[&greeted[..], &[Out(&ping), Out(&data), Out(&data)]].concat()
+        ),
+        (true, Some(10))
+    );
+    assert_eq!(sent(true, &[In(&hello), In(&broken)]), (false, None));
+}
