@@ -203,9 +203,12 @@ fn handshakes_under_way_when_the_signal_comes_are_finished_and_answered() {
         bed.terminate();
         thread::sleep(*late);
         let clients: Vec<_> = clients.into_iter().map(|c| asks(c, protocol)).collect();
-        for mut client in clients {
-            client.is_answered();
-        }
+        // At once: the server lets go of whom it does not hear for two seconds.
+        thread::scope(|scope| {
+            for mut client in clients {
+                scope.spawn(move || client.is_answered());
+            }
+        });
         let exit = bed.wait(LONG);
         assert_eq!(exit.count("clean"), 10, "{exit:?}");
         assert!(!exit.report().contains("(deadline reached)"), "{exit:?}");

@@ -101,6 +101,11 @@ const RETIRED: u32 = 1;
 const EVICTED: u32 = 1 << 1;
 /// It is in use, and its client is to be told that it leaves.
 const TOLD: u32 = 1 << 2;
+/// Something has happened that no poll tells: a timer, a phase, a word of somebody's. Whoever wakes
+/// the tasks sets it.
+const NEWS: u32 = 1 << 3;
+/// A shutdown has begun, so that every poll has to look.
+const SHUTS_DOWN: u32 = 1 << 4;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -120,7 +125,8 @@ impl TlsConnection {
                 established: Instant::now(),
                 first_request_by,
                 requests: AtomicU64::new(0),
-                flags: AtomicU32::new(0),
+                // The first poll looks: the phase may have changed before anybody knew of it.
+                flags: AtomicU32::new(NEWS),
                 wakers: Mutex::default(),
                 unaware: Mutex::new(Some(unaware)),
                 context,
@@ -222,6 +228,25 @@ impl TlsConnection {
 
     fn set(&self, flag: u32) {
         self.shared.flags.fetch_or(flag, Ordering::AcqRel);
+    }
+
+    fn unset(&self, flag: u32) {
+        self.shared.flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+
+    /// Whether there is something to look at: all that a poll asks on its way.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.has(NEWS | RETIRED | SHUTS_DOWN)
+    }
+
+    /// To be called before looking, so that what happens meanwhile is news again.
+    pub(crate) fn take_news(&self) {
+        self.unset(NEWS);
+        match self.phase() > Phase::Serving {
+            true => self.set(SHUTS_DOWN),
+            false => self.unset(SHUTS_DOWN),
+        }
     }
 
     /// `false` the first time it is asked of the handle in a request, `true` ever after.
@@ -362,6 +387,7 @@ impl TlsConnection {
 
 impl Shared {
     fn wake_tasks(&self) {
+        self.flags.fetch_or(NEWS, Ordering::AcqRel);
         let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
         let (read, write) = (wakers.read.clone(), wakers.write.clone());
         drop(wakers);

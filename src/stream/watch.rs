@@ -1,7 +1,8 @@
 //! The stream's eye on the clock and on the ledger.
 //!
-//! On the way of bytes only what is cheap is asked: the phase, whether the timer has fired, whether
-//! the connection has just become idle. The rest is looked at when the timer strikes.
+//! On the way of bytes only what is cheap is asked: whether there are news (the timer has fired, the
+//! phase has changed, somebody has said something), and whether the connection has just become idle.
+//! The rest is looked at when the timer strikes.
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -54,9 +55,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Whether the time is over, if anything may have changed that.
     #[inline]
     pub(super) fn look(&mut self) {
+        if self.connection.has_news() {
+            self.look_closer();
+        }
+    }
+
+    #[cold]
+    fn look_closer(&mut self) {
         if self.lifetime.is_forced() {
             return;
         }
+        self.connection.take_news();
         if self.timer.has_fired() {
             self.strike();
         } else if self.connection.is_leaving() {
