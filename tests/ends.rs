@@ -1,5 +1,5 @@
 //! Orderly ends: whoever wants the connection to end, and however, each side learns of it in the
-//! way TLS provides for (RFC 8446 6.1, RFC 9112 9.6 and 9.8).
+//! way TLS provides for (RFC 9846 6.1, RFC 9112 9.6 and 9.8).
 
 #[path = "testbed/judge.rs"]
 mod judge;

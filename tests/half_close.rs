@@ -1,5 +1,5 @@
 //! Half-close: in TLS 1.3 the peer's close_notify ends only its own direction, and the answers it
-//! waits for are due (RFC 8446 6.1); in TLS 1.2 it ends the connection (RFC 5246 7.2.1).
+//! waits for are due (RFC 9846 6.1); in TLS 1.2 it ends the connection (RFC 5246 7.2.1).
 
 #[path = "testbed/judge.rs"]
 mod judge;
@@ -161,7 +161,7 @@ fn close_notify_while_the_handler_works_is_answered() {
     });
 }
 
-/// RFC 8446 6.1: what follows close_notify is ignored. It is not answered, and resets nothing.
+/// RFC 9846 6.1: what follows close_notify is ignored. It is not answered, and resets nothing.
 #[test]
 fn what_follows_close_notify_is_ignored() {
     everywhere(&[], &[("", ())], |bed, version, ()| {

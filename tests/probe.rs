@@ -136,7 +136,7 @@ fn a_bare_fin() {
         peer.say(HELLO);
         drain(peer);
     });
-    for ending in expect(framed, "connection-close", "allowed", "RFC 8446 6.1") {
+    for ending in expect(framed, "connection-close", "allowed", "RFC 9846 6.1") {
         assert!(
             !has(&ending, "close_notify_ms") && has(&ending, "fin_ms"),
             "{ending:#}"
@@ -155,7 +155,7 @@ fn a_reset() {
         peer.say(HELLO);
         reset(peer);
     });
-    for ending in expect(behind, "connection-close", "allowed", "RFC 8446 6.1") {
+    for ending in expect(behind, "connection-close", "allowed", "RFC 9846 6.1") {
         assert!(
             has(&ending, "rst_ms") && !has(&ending, "fin_ms"),
             "{ending:#}"

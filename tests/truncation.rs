@@ -178,7 +178,7 @@ const POSITIONS: [(&str, Talk); 6] = [
     }),
 ];
 
-/// The alert that says why, the FIN, and no close_notify (RFC 8446 6.2).
+/// The alert that says why, the FIN, and no close_notify (RFC 9846 6.2).
 fn gets_the_alert(client: &mut Client, then: Then) {
     let ending = client.finish();
     assert_eq!(

@@ -42,8 +42,8 @@ pub struct Judgement {
     pub note: String,
 }
 
-const TLS_CLOSURE: &str = "RFC 8446 6.1";
-const TLS_ERRORS: &str = "RFC 8446 6.2";
+const TLS_CLOSURE: &str = "RFC 9846 6.1";
+const TLS_ERRORS: &str = "RFC 9846 6.2";
 const COMPLETENESS: &str = "RFC 9112 8";
 const TLS_COMPLETENESS: &str = "RFC 9112 9.8";
 const TEARDOWN: &str = "RFC 9112 9.6";

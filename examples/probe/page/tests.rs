@@ -119,12 +119,12 @@ fn a_server_that_was_not_asked_has_an_empty_cell() {
 
 #[test]
 fn a_rule_leads_to_its_section_and_nowhere_else() {
-    let mut run = run("RFC 8446 6.1", "proper");
+    let mut run = run("RFC 9846 6.1", "proper");
     let page = render(std::slice::from_ref(&run));
-    assert!(page.contains("href=\"https://www.rfc-editor.org/rfc/rfc8446#section-6.1\""));
+    assert!(page.contains("href=\"https://www.rfc-editor.org/rfc/rfc9846#section-6.1\""));
     for rule in [
         "javascript:alert(1)",
-        "RFC 8446\" onclick=\"x",
+        "RFC 9846\" onclick=\"x",
         "RFC x 1",
         "RFC 1 2 3",
         "RFC ",

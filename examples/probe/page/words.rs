@@ -103,7 +103,7 @@ pub fn rule(rule: &str) -> Markup {
     }
 }
 
-/// `RFC 8446 6.1` is at `https://www.rfc-editor.org/rfc/rfc8446#section-6.1`.
+/// `RFC 9846 6.1` is at `https://www.rfc-editor.org/rfc/rfc9846#section-6.1`.
 fn link(rule: &str) -> Option<String> {
     let mut words = rule.strip_prefix("RFC ")?.split(' ');
     let (number, section) = (words.next()?, words.next());

@@ -19,7 +19,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::None,
         expect: Expect::PlainHttp,
-        rule: "RFC 8446 6.2",
+        rule: "RFC 9846 6.2",
         play: plain_http,
     },
     Scenario {
@@ -28,7 +28,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::None,
         tls: Tls::None,
         expect: Expect::Alert,
-        rule: "RFC 8446 6.2",
+        rule: "RFC 9846 6.2",
         play: garbage,
     },
     Scenario {
@@ -37,7 +37,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::None,
         tls: Tls::None,
         expect: Expect::Alert,
-        rule: "RFC 8446 4.2.1",
+        rule: "RFC 9846 4.2.1",
         play: old_version,
     },
     Scenario {
@@ -55,7 +55,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::None,
         tls: Tls::Both,
         expect: Expect::Silence,
-        rule: "RFC 8446 6.2",
+        rule: "RFC 9846 6.2",
         play: certificate_refused,
     },
 ];

@@ -35,7 +35,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Only(Version::Tls13),
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: half_close,
     },
     Scenario {
@@ -53,7 +53,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Both,
         expect: Expect::AnswerOrNot,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: fin,
     },
     Scenario {
@@ -71,7 +71,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Both,
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: close_notify,
     },
     Scenario {
@@ -80,7 +80,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Both,
         expect: Expect::Alert,
-        rule: "RFC 8446 5.2",
+        rule: "RFC 9846 5.2",
         play: corrupt_record,
     },
 ];

@@ -90,7 +90,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Only(Version::Tls13),
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: half_close,
     },
     Scenario {
@@ -108,7 +108,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Both,
         expect: Expect::AnswerOrNot,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: fin_behind_request,
     },
     Scenario {
@@ -117,7 +117,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Both,
         expect: Expect::End,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: fin,
     },
     Scenario {
@@ -126,7 +126,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Both,
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: close_notify,
     },
     Scenario {
@@ -135,7 +135,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Both,
         expect: Expect::Alert,
-        rule: "RFC 8446 5.2",
+        rule: "RFC 9846 5.2",
         play: corrupt_record,
     },
 ];

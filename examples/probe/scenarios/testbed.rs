@@ -73,7 +73,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Both,
         expect: Expect::AnswerOrNot,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: |stage| exchange(stage, "GET /panic HTTP/1.1"),
     },
     Scenario {
@@ -91,7 +91,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Only(Version::Tls13),
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: |stage| half_close_behind(stage, "/sleep/500"),
     },
     Scenario {
@@ -136,7 +136,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Only(Version::Tls13),
         expect: Expect::Answer,
-        rule: "RFC 8446 6.1",
+        rule: "RFC 9846 6.1",
         play: |stage| http2::half_close_behind(stage, "/sleep/500"),
     },
     Scenario {
