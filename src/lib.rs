@@ -66,7 +66,8 @@
 //! itself takes them from [`incoming`](GracefulTls::incoming), or does the handshakes with
 //! [`acceptor`](GracefulTls::acceptor), and puts [`GracefulTlsLayer`] around its service.
 //! Handlers find [`TlsConnection`] in the extensions of their requests. [`Phase`] says how far a
-//! shutdown has come, and [`Report`] how it went.
+//! shutdown has come, and [`Report`] how it went. [`shutdown`](GracefulTls::shutdown) is for a server
+//! that stops, [`handover`](GracefulTls::handover) for one that another process replaces.
 //!
 //! # What it can't do
 //!
