@@ -148,6 +148,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.half_close == HalfClose::Open && self.may_have_more() {
             return self.poll_last_look(cx, buf);
         }
+        self.become_aware();
         Poll::Ready(Ok(()))
     }
 
@@ -196,7 +197,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return match self.transport().and_then(|io| io.readable()) {
                 // The runtime has yet to hear of it, and will wake the task.
                 Some(1..) => Poll::Pending,
-                _ => Poll::Ready(Ok(())),
+                _ => {
+                    self.become_aware();
+                    Poll::Ready(Ok(()))
+                }
             };
         }
         let used = matches!(

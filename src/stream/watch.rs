@@ -81,11 +81,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(next) = next {
             self.timer.fires_by(next, &self.connection);
         }
-        if !self.aware && !self.is_held(now) {
-            self.aware = true;
-            if self.lifetime.over().is_none() {
-                self.connection.set_told();
-            }
+        // One that is over is told of its EOF first: a server that hears of the shutdown before has
+        // words of its own for it.
+        if !self.aware && self.lifetime.over().is_none() && !self.is_held(now) {
+            self.connection.set_told();
+            self.become_aware();
+        }
+    }
+
+    /// Whoever drives the connection may be told to stop.
+    pub(super) fn become_aware(&mut self) {
+        if !std::mem::replace(&mut self.aware, true) {
             self.connection.set_aware();
         }
     }
@@ -93,9 +99,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Whether a server must not be told to stop yet: a request is awaited, or the one at work may
     /// end by itself.
     fn is_held(&mut self, now: Instant) -> bool {
-        if self.lifetime.over().is_some() {
-            return false;
-        }
         if matches!(self.usage(), Use::Nothing { .. }) {
             return true;
         }
