@@ -34,7 +34,7 @@ static XS: [u8; CHUNK as usize] = [b'x'; CHUNK as usize];
 
 /// The service under test's server.
 #[derive(Clone, Debug)]
-pub struct Handlers(pub World);
+pub struct Handlers(pub World, pub bool);
 
 impl Service<Request<Incoming>> for Handlers {
     type Response = Response<Answer>;
@@ -49,9 +49,14 @@ impl Service<Request<Incoming>> for Handlers {
         let Some((endpoint, key)) = read_path(&request) else {
             return Box::pin(async { Err("a path that nobody asked for".into()) });
         };
+        let endpoint = match (endpoint, self.1) {
+            (Endpoint::Sleep(ms @ 10_000..), false) => Endpoint::Sleep(ms % 1000),
+            (endpoint, _) => endpoint,
+        };
         let token = self.0.called(key);
+        let seen = (self.0.clone(), key);
         Box::pin(async move {
-            let result = answer(endpoint, request).await;
+            let result = answer(endpoint, request, seen).await;
             let Ok(mut response) = result else {
                 token.set(Work::Failed);
                 return Err("the request's body ended early".into());
@@ -79,6 +84,7 @@ fn read_path(request: &Request<Incoming>) -> Option<(Endpoint, (usize, usize))> 
 async fn answer(
     endpoint: Endpoint,
     request: Request<Incoming>,
+    seen: (World, (usize, usize)),
 ) -> Result<Response<Answer>, BoxError> {
     Ok(Response::new(match endpoint {
         Endpoint::Hello => Source::full(6).sized(),
@@ -109,9 +115,9 @@ async fn answer(
         Endpoint::Trailers(n) => Source::Trailers(n).unsized_(),
         Endpoint::Events(ms) => Source::slow(u64::MAX, ms).unsized_(),
         Endpoint::Status(code) => return Ok(status(code)),
-        Endpoint::Upgrade(websocket) => return Ok(upgrade(request, websocket)),
+        Endpoint::Upgrade(websocket) => return Ok(upgrade(request, websocket, seen)),
         Endpoint::Connect => {
-            tokio::spawn(tunnel(request));
+            tokio::spawn(tunnel(request, seen));
             Source::Xs(0).sized()
         }
     }))
@@ -153,8 +159,12 @@ fn error_mid_body_len() -> Response<Answer> {
     response
 }
 
-fn upgrade(request: Request<Incoming>, websocket: bool) -> Response<Answer> {
-    tokio::spawn(tunnel(request));
+fn upgrade(
+    request: Request<Incoming>,
+    websocket: bool,
+    seen: (World, (usize, usize)),
+) -> Response<Answer> {
+    tokio::spawn(tunnel(request, seen));
     let mut response = status(101);
     let name = if websocket { "websocket" } else { "echo" };
     let headers = response.headers_mut();
@@ -167,16 +177,37 @@ fn upgrade(request: Request<Incoming>, websocket: bool) -> Response<Answer> {
 }
 
 /// Echoes, and half-closes after the client has.
-async fn tunnel(request: Request<Incoming>) {
+async fn tunnel(request: Request<Incoming>, (world, key): (World, (usize, usize))) {
+    let http2 = request.version() == hyper::Version::HTTP_2;
     let Ok(upgraded) = hyper::upgrade::on(request).await else {
         return;
     };
     let mut io = hyper_util::rt::TokioIo::new(upgraded);
     let mut buf = [0; 4096];
-    while let Ok(n) = io.read(&mut buf).await {
+    let mut total = 0;
+    let first = !http2 && key.0 % 2 == 1;
+    loop {
+        let Ok(n) = io.read(&mut buf).await else {
+            if !http2 {
+                world.tunnel_read(key, false, total);
+                let _ = io.shutdown().await;
+            }
+            return;
+        };
+        total += n as u64;
         if n == 0 {
+            if !http2 {
+                world.tunnel_read(key, true, total);
+            }
             let _ = io.shutdown().await;
             return;
+        }
+        if first {
+            // The server's side ends first, and reads on.
+            let _ = io.shutdown().await;
+            let _ = io.write_all(b"late").await;
+            let _ = io.flush().await;
+            continue;
         }
         if io.write_all(&buf[..n]).await.is_err() || io.flush().await.is_err() {
             return;

@@ -46,7 +46,10 @@ fn number(name: &str) -> Option<u64> {
 
 fn prepare() {
     static PREPARE: Once = Once::new();
-    PREPARE.call_once(run::watch_panics);
+    PREPARE.call_once(|| {
+        run::watch_panics();
+        graceful_tls::simulated::set_kernel(net::kernel);
+    });
 }
 
 /// Runs one seed; what failed, a line each.

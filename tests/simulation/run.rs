@@ -45,6 +45,67 @@ pub struct Facts {
     /// Panics that nobody asked for.
     pub panics: Vec<String>,
     pub hash: u64,
+    /// What the log says of connections that ended: the number of each, why, and how.
+    pub logged: Vec<Logged>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Logged {
+    pub conn: Option<usize>,
+    pub id: u64,
+    pub cause: String,
+    pub outcome: String,
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<Logged>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Log2;
+
+impl tracing::field::Visit for Logged {
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        if field.name() == "id" {
+            self.id = value;
+        }
+    }
+
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+        match field.name() {
+            "cause" => self.cause = format!("{value:?}"),
+            "outcome" => self.outcome = format!("{value:?}"),
+            "peer" => {
+                let peer = format!("{value:?}");
+                let port = peer.trim_end_matches(')').rsplit(':').next();
+                self.conn = port.and_then(|port| port.parse().ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl tracing::Subscriber for Log2 {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "graceful_tls::observe" && metadata.is_event()
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut logged = Logged::default();
+        event.record(&mut logged);
+        LOGGED.with(|all| all.borrow_mut().push(logged));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
 }
 
 /// Longer than any run may take.
@@ -72,6 +133,8 @@ pub fn watch_panics() {
 pub fn run(seed: u64, printed: bool) -> Facts {
     tls::seed(seed);
     PANICS.with(|panics| panics.borrow_mut().clear());
+    LOGGED.with(|all| all.borrow_mut().clear());
+    let guard = tracing::subscriber::set_default(Log2);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -82,6 +145,8 @@ pub fn run(seed: u64, printed: bool) -> Facts {
         scene(Rng::with_seed(seed)).await
     });
     drop(runtime);
+    drop(guard);
+    facts.logged = LOGGED.with(RefCell::take);
     facts.hash = trace::hash();
     trace::end();
     facts.panics = PANICS.with(RefCell::take);
@@ -96,9 +161,14 @@ async fn scene(mut rng: Rng) -> Facts {
     let tls = settings.apply(builder).build().unwrap();
     let world = World::default();
     let (listener, queue) = mpsc::unbounded_channel();
-    let handlers = Handlers(world.clone());
+    let handlers = Handlers(world.clone(), kind.driver == crate::servers::Driver::Serve);
     let draining = CancellationToken::new();
-    let serving = kind.run(tls.clone(), Listener(queue), handlers, draining.clone());
+    let serving = kind.run(
+        tls.clone(),
+        listener_of(queue, &mut rng),
+        handlers,
+        draining.clone(),
+    );
     let server = tokio::spawn(serving);
 
     let over = CancellationToken::new();
@@ -167,6 +237,15 @@ async fn scene(mut rng: Rng) -> Facts {
             .num_alive_tasks(),
         panics: Vec::new(),
         hash: 0,
+        logged: Vec::new(),
+    }
+}
+
+fn listener_of(queue: mpsc::UnboundedReceiver<ServerEnd>, rng: &mut Rng) -> Listener {
+    Listener {
+        queue,
+        late: Duration::from_millis(*rng.choice(&[0, 0, 1, 20]).unwrap()),
+        hears: None,
     }
 }
 

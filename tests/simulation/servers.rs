@@ -1,7 +1,7 @@
 //! The servers: `serve`, and loops of one's own, as users write them.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     pin::pin,
@@ -27,7 +27,12 @@ use crate::{
 
 /// The queue that the kernel keeps for a listener.
 #[derive(Debug)]
-pub struct Listener(pub mpsc::UnboundedReceiver<ServerEnd>);
+pub struct Listener {
+    pub queue: mpsc::UnboundedReceiver<ServerEnd>,
+    /// The runtime hears of a client so long after it has come.
+    pub late: Duration,
+    pub hears: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+}
 
 impl Accept for Listener {
     type Io = ServerEnd;
@@ -36,19 +41,36 @@ impl Accept for Listener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(ServerEnd, Option<SocketAddr>)>> {
-        match std::task::ready!(self.0.poll_recv(cx)) {
+        if !self.late.is_zero() {
+            if self.queue.is_empty() && !self.queue.is_closed() {
+                self.hears = None;
+                // Registers the waker, and takes nothing.
+                if let Poll::Ready(Some(_)) = self.queue.poll_recv(cx) {
+                    unreachable!();
+                }
+                return Poll::Pending;
+            }
+            let late = self.late;
+            let hears = self
+                .hears
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(late)));
+            std::task::ready!(hears.as_mut().poll(cx));
+        }
+        match std::task::ready!(self.queue.poll_recv(cx)) {
             Some(mut end) => {
                 end.accepted();
-                Poll::Ready(Ok((end, None)))
+                let remote = end.address();
+                Poll::Ready(Ok((end, Some(remote))))
             }
             None => Poll::Pending,
         }
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(ServerEnd, Option<SocketAddr>)>> {
-        let mut end = self.0.try_recv().ok()?;
+        let mut end = self.queue.try_recv().ok()?;
         end.accepted();
-        Some(Ok((end, None)))
+        let remote = end.address();
+        Some(Ok((end, Some(remote))))
     }
 }
 

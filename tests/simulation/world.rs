@@ -35,6 +35,10 @@ pub struct Served {
     pub before: Work,
     /// How often it was handed to a handler.
     pub times: u32,
+    /// Of a tunnel: whether its reader saw an EOF, and after how many bytes.
+    pub tunnel: Option<(bool, u64)>,
+    pub begun: Stamp,
+    pub dropped: Option<Stamp>,
 }
 
 /// All requests of one run.
@@ -50,6 +54,9 @@ impl World {
             work: Work::Busy,
             before: Work::Busy,
             times: 0,
+            tunnel: None,
+            begun: stamp,
+            dropped: None,
         });
         served.times += 1;
         drop(all);
@@ -61,6 +68,15 @@ impl World {
 
     pub fn all(&self) -> BTreeMap<Key, Served> {
         self.0.lock().unwrap().clone()
+    }
+}
+
+impl World {
+    pub fn tunnel_read(&self, key: Key, eof: bool, bytes: u64) {
+        event(key.0, "tunnel's reader ends", bytes);
+        if let Some(served) = self.0.lock().unwrap().get_mut(&key) {
+            served.tunnel = Some((eof, bytes));
+        }
     }
 }
 
@@ -100,5 +116,9 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         self.set(Work::Dropped);
+        let stamp = crate::trace::now();
+        if let Some(served) = self.world.0.lock().unwrap().get_mut(&self.key) {
+            served.dropped = Some(stamp);
+        }
     }
 }

@@ -35,8 +35,14 @@ impl Client {
 
     fn take_step(&mut self, step: &Step) -> Taken {
         match *step {
-            Step::Head(n) => self.ask(n),
+            Step::Head(n) => self.ask(n, 1),
+            Step::HalfHead(n) => self.ask(n, 2),
             Step::Raw(ref bytes) => self.say(bytes),
+            Step::Junk(n) => {
+                self.encrypt();
+                self.out.extend(std::iter::repeat_n(23, n));
+                self.produced += n as u64;
+            }
             Step::Body(n, bytes) => self.upload(n, bytes),
             Step::Pause(pause) => return self.pause(Instant::now() + pause),
             Step::Edge(after) => return self.pause(self.last + after),
@@ -120,8 +126,9 @@ impl Client {
     }
 
     /// Writes a request's head, unless the server has said that it takes no more.
-    fn ask(&mut self, number: usize) {
-        if self.seen.closing() || self.seen.own(Own::Notify).is_some() {
+    fn ask(&mut self, number: usize, part: usize) {
+        let begun = self.seen.asks[number].begins.is_some();
+        if self.seen.closing() && !begun || self.seen.own(Own::Notify).is_some() {
             return;
         }
         let ask = self.seen.asks[number].clone();
@@ -130,7 +137,13 @@ impl Client {
             true => http2::head(self.conn, number, ask.endpoint, ends),
             false => http1::head(self.conn, number, &ask, self.chunked(number)).into_bytes(),
         };
-        self.say(&head);
+        let half = head.len() / 2;
+        if part == 2 {
+            self.say(&head[..half]);
+            self.seen.asks[number].begins = Some(self.produced);
+            return;
+        }
+        self.say(if begun { &head[half..] } else { &head });
         let ask = &mut self.seen.asks[number];
         ask.asked = Some(event(self.conn, "client asks", number as u64));
         ask.head = Some(self.produced);

@@ -134,6 +134,12 @@ impl Reader {
         }
         self.buf = rest.to_vec();
         seen.mid_frame = !self.buf.is_empty();
+        if self.buf.len() > 9
+            && self.buf[3] == DATA
+            && self.buf[9..].iter().any(|b| !matches!(b, b'x' | b'u'))
+        {
+            seen.confuse("DATA that nobody sent".to_string());
+        }
     }
 
     fn frame(
@@ -197,6 +203,9 @@ impl Reader {
         if kind == HEADERS && answer.begun.is_none() {
             answer.begun = Some(now);
             answer.status = status(payload);
+        }
+        if kind == DATA && payload.iter().any(|b| !matches!(b, b'x' | b'u')) {
+            answer.bytes = u64::MAX / 2;
         }
         if kind == DATA {
             answer.bytes += payload.len() as u64;

@@ -282,6 +282,10 @@ impl Client {
             self.record(&rest[..length]);
             rest = &rest[length..];
         }
+        if self.seen.tls_error.is_some() && !rest.is_empty() {
+            self.seen.after_alert += rest.len() as u64;
+            rest = &[];
+        }
         if self.seen.notify.is_some() && !rest.is_empty() {
             self.seen.after_notify += rest.len() as u64;
             rest = &[];
@@ -327,6 +331,10 @@ impl Client {
         self.window_tick = self.plan.window_tick.map(|(every, _)| Tick::new(every));
         if self.plan.http2 {
             self.say(&http2::preface(self.plan.window));
+            if self.plan.wide {
+                self.say(&http2::window_update(0, 1 << 20));
+                self.seen.opened.open(1 << 20, crate::trace::now());
+            }
         }
     }
 

@@ -36,6 +36,9 @@ const ROLES: &[(&str, Role)] = &[
     ("at the shutdown", at_the_shutdown),
     ("bare FIN", bare_fin),
     ("tunnel", tunnel),
+    ("babbler", babbler),
+    ("half a head", half_a_head),
+    ("stream updates", stream_updates),
 ];
 
 fn ms(ms: u64) -> Duration {
@@ -62,6 +65,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         window: 65_535,
         window_tick: None,
         never_opens: false,
+        wide: false,
         stalled: Vec::new(),
         flood: None,
         deaf_to_pings: false,
@@ -119,7 +123,10 @@ fn polite(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
 fn pipelining(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     for _ in 0..rng.usize(1..3) {
         for _ in 0..rng.usize(2..5) {
-            let endpoint = any(rng);
+            let endpoint = match rng.u8(..20) {
+                0 => Endpoint::Sleep(100_000),
+                _ => any(rng),
+            };
             plan.ask_whole(endpoint, rng);
         }
         if rng.bool() {
@@ -141,6 +148,52 @@ fn half_closing(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     plan.then(Step::Notify);
 }
 
+/// Half a head before draining begins, and the rest after.
+fn half_a_head(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    let moment = settings.shutdown_at + settings.lame_duck;
+    plan.connects = plan.connects.min(moment.saturating_sub(ms(1500)));
+    if rng.bool() {
+        let endpoint = quick(rng);
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Answers);
+    }
+    let n = plan.ask(Endpoint::Hello, 0);
+    plan.then(Step::At(moment.saturating_sub(ms(rng.u64(310..700)))));
+    plan.then(Step::HalfHead(n));
+    plan.then(Step::Pause(ms(rng.u64(300..1500))));
+    plan.then(Step::Head(n));
+    plan.then(Step::Answers);
+}
+
+/// Opens the windows of its streams again and again, and never that of the connection.
+fn stream_updates(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    plan.http2 = true;
+    plan.window = 1 << 20;
+    plan.never_opens = true;
+    plan.flood = Some((ms(rng.u64(100..900)), 1, Control::StreamUpdates));
+    plan.ask_whole(Endpoint::Bytes(rng.u64(100_000..400_000)), rng);
+}
+
+/// Ends its direction, or is told to go, and goes on sending all the same.
+fn babbler(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+    let ends = rng.bool();
+    let endpoint = match ends {
+        true => Endpoint::Sleep(rng.u64(500..9000)),
+        false if rng.bool() => Endpoint::Close,
+        false => Endpoint::Hello,
+    };
+    plan.ask_whole(endpoint, rng);
+    if ends {
+        plan.then(Step::Notify);
+    } else {
+        plan.then(Step::Answers);
+    }
+    for _ in 0..rng.usize(5..30) {
+        plan.then(Step::Junk(rng.usize(1000..20_000)));
+        plan.then(Step::Pause(ms(rng.u64(1..300))));
+    }
+}
+
 fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
     // Something moves at least each quarter of the write time-out, and 2 KiB each second.
     let every = rng.u64(20..=settings.write_timeout.as_millis() as u64 / 5);
@@ -150,6 +203,10 @@ fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
 
 fn slow_reader(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     plan.then(Step::Read(rate(rng, settings)));
+    if plan.http2 && rng.bool() {
+        plan.wide = true;
+        plan.window = 1 << 20;
+    }
     let endpoint = large(rng);
     plan.ask_whole(endpoint, rng);
     plan.then(Step::Answers);
@@ -185,10 +242,20 @@ fn http10(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     }
 }
 
-fn half_upload(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+fn half_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     let endpoint = *rng
-        .choice(&[Endpoint::Echo, Endpoint::EchoLen, Endpoint::Unread(10)])
+        .choice(&[
+            Endpoint::Echo,
+            Endpoint::EchoLen,
+            Endpoint::Unread(10),
+            Endpoint::Unread(50_000),
+        ])
         .unwrap();
+    if endpoint == Endpoint::Unread(50_000) {
+        plan.http2 = true;
+        plan.window = 1 << 20;
+        plan.then(Step::Read(rate(rng, settings)));
+    }
     let n = plan.ask(endpoint, 20_000);
     plan.then(Step::Head(n));
     plan.then(Step::Body(n, rng.u64(0..20_000)));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Buf;
+use graceful_tls::simulated::Known;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
@@ -137,6 +138,21 @@ impl ServerEnd {
     pub(super) fn new(link: Link) -> Self {
         let budget = Budget::new();
         Self { link, budget }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        let conn = self.link.lock().conn;
+        ([127, 0, 0, 1], u16::try_from(conn).unwrap()).into()
+    }
+
+    pub(super) fn known(&self) -> Option<Known> {
+        let state = self.link.lock();
+        let known = Known {
+            unacknowledged: state.ways[Server as usize].unacknowledged() as u64,
+            readable: state.ways[Client as usize].unread as u64,
+            reset: state.ends[Server as usize].reset,
+        };
+        state.nature.asked.then_some(known)
     }
 
     /// It was taken from the listener's queue.

@@ -41,13 +41,17 @@ impl Link {
         state.pump = Some(cx.waker().clone());
         let mut wakers = Vec::new();
         while state.step(Client, &mut wakers) | state.step(Server, &mut wakers) {}
+        if state.hears.is_some_and(|at| at <= Instant::now()) {
+            state.hears = None;
+            wakers.extend(state.ends[Server as usize].reader.take());
+        }
         let over = state.ends.iter().all(|end| end.dropped)
             && state
                 .ways
                 .iter()
                 .all(|way| way.flight.is_empty() && way.queued.is_empty());
         let arrivals = state.ways.iter().filter_map(|way| way.flight.front());
-        let next = arrivals.map(|(at, _)| *at).min();
+        let next = arrivals.map(|(at, _)| *at).chain(state.hears).min();
         state.rng.shuffle(&mut wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -106,7 +110,10 @@ impl State {
             Parcel::Fin => self.fin_arrives(from),
             Parcel::Rst => self.rst_arrives(from, wakers),
         }
-        wakers.extend(self.ends[from.other() as usize].reader.take());
+        match from == Client && !self.nature.late.is_zero() {
+            true => drop(self.hears.get_or_insert(Instant::now() + self.nature.late)),
+            false => wakers.extend(self.ends[from.other() as usize].reader.take()),
+        }
         true
     }
 

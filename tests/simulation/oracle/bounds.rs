@@ -100,7 +100,10 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
         None => settings.handshake_timeout,
         Some(_) => settings.keep_alive.max(stall(view)),
     };
-    let held_up = travel(view) + backlog(view) + SLACK;
+    let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);
+    let used = used.max(taken.map_or(used, |(_, stamp)| *stamp));
+    let late = view.conn.nature.late * 2;
+    let held_up = travel(view) + backlog(view) + late + SLACK;
     let latest = used.at + patience + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
@@ -117,7 +120,10 @@ fn waits_for_an_upload(view: &View<'_>) -> bool {
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();
             served.before == Work::Busy || served.work == Work::Busy || by_the_end
         });
-        waited && ask.endpoint.needs_upload() && view.complete(ask).is_none()
+        let given_up = view
+            .notified()
+            .is_some_and(|notified| view.ended().is_none_or(|e| notified < e));
+        waited && ask.endpoint.needs_upload() && view.complete(ask).is_none() && !given_up
     })
 }
 
@@ -183,7 +189,12 @@ fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
         .asks
         .iter()
         .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
-    let refused = seen.tls_error.is_some() || seen.goaways.iter().any(|(_, code)| *code != 0);
+    let junk =
+        |step: &crate::client::plan::Step| matches!(step, crate::client::plan::Step::Junk(_));
+    let refused = super::excuses::pinged(view)
+        || seen.tls_error.is_some()
+        || view.conn.plan.steps.iter().any(junk)
+        || seen.goaways.iter().any(|(_, code)| *code != 0);
     if own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
         return None;
     }

@@ -69,6 +69,15 @@ const EXCUSES: &[(&str, Excuse)] = &[
         "its loop told hyper to stop, which throws away what is pipelined",
         thrown_away,
     ),
+    (
+        "it sent more behind its close_notify than a drain takes",
+        |v, _, _, _| v.flooded(),
+    ),
+    (
+        "hyper's pipeline_flush writes nothing while there is a request in its buffer",
+        |v, _, _, _| v.pipeline_flush(),
+    ),
+    ("it took too long to answer a PING", |v, _, _, _| pinged(v)),
     ("its upload will never be complete", upload_given_up),
     ("its upload did not move for its time (R6)", upload_stalled),
 ];
@@ -77,6 +86,29 @@ const EXCUSES: &[(&str, Excuse)] = &[
 pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option<&'static str> {
     let holds = |(_, excuse): &&(&str, Excuse)| excuse(view, number, ask, ended);
     EXCUSES.iter().find(holds).map(|(name, _)| *name)
+}
+
+/// The server's PINGs may have waited behind what the client was slow to take.
+pub fn pinged(view: &View<'_>) -> bool {
+    let slow = view.conn.plan.role == "dribbled head"
+        || view.conn.plan.role == "half a head"
+        || !view.conn.plan.reads_eagerly()
+        || view.conn.nature.delay >= Duration::from_millis(300);
+    view.http2() && view.facts.settings.pings.is_some() && slow
+}
+
+/// Why an upload may be cut that goes on behind its answer.
+pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    let excuses: [Excuse; 7] = [
+        |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
+        |v, _, _, _| v.left() || v.peer_gone() || v.cancelled(),
+        tls12,
+        deadline,
+        stuck,
+        upload_given_up,
+        upload_stalled,
+    ];
+    excuses.iter().any(|holds| holds(view, number, ask, ended))
 }
 
 fn tls12(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
@@ -218,7 +250,9 @@ fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
     let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
-    (all_written || held_back) && by(&log.acknowledged) < by(&log.written)
+    !view.conn.nature.asked
+        && (all_written || held_back)
+        && by(&log.acknowledged) < by(&log.written)
 }
 
 fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
@@ -231,7 +265,9 @@ fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
-    ask.complete.is_none() && view.conn.seen.own_notify.is_some()
+    ask.complete.is_none()
+        && view.conn.seen.own_notify.is_some()
+        && (ask.endpoint.needs_upload() || !view.http2())
 }
 
 fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
@@ -241,5 +277,7 @@ fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         .min(settings.write_timeout)
         .saturating_sub(TICK);
     let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
-    ask.complete.is_none() && ended.at.saturating_sub(moved) >= shortest
+    ask.complete.is_none()
+        && ended.at.saturating_sub(moved) >= shortest
+        && (ask.endpoint.needs_upload() || !view.http2())
 }

@@ -123,3 +123,78 @@ pub fn nothing_left(facts: &Facts) -> Option<String> {
 pub fn no_panic(facts: &Facts) -> Option<String> {
     facts.panics.first().cloned()
 }
+
+/// Each connection is logged once, and has a number of its own.
+pub fn identity(facts: &Facts) -> Option<String> {
+    let mut ids: Vec<u64> = facts.logged.iter().map(|logged| logged.id).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.len() < all {
+        return Some(format!(
+            "{all} connections ended, with {} numbers",
+            ids.len()
+        ));
+    }
+    let twice = (0..facts.conns.len())
+        .find(|n| facts.logged.iter().filter(|l| l.conn == Some(*n)).count() > 1)?;
+    Some(format!("connection #{twice} was logged twice"))
+}
+
+/// Why a connection ended is what the log says.
+pub fn cause(facts: &Facts) -> Option<String> {
+    facts.logged.iter().find_map(|logged| {
+        let view = View::new(facts, logged.conn?);
+        let junk =
+            |step: &crate::client::plan::Step| matches!(step, crate::client::plan::Step::Junk(_));
+        if view.conn.plan.steps.iter().any(junk) {
+            return None;
+        }
+        let ended = view.ended()?;
+        let began = |phase| view.phase(phase).is_some_and(|stamp| stamp.at <= ended.at);
+        let closed = view.notified().is_some()
+            || view.conn.log.fin_arrived.is_some()
+            || view.conn.log.rst_arrived.is_some();
+        let at_work = view.asks().any(|(n, ask)| {
+            let stalled = view.conn.plan.stalled.contains(&n);
+            let ends = !ask.answer.is_over() && !ask.endpoint.fails() && !stalled;
+            // A pipelined request behind the end of the connection is nobody's.
+            let behind = !view.http2()
+                && view.conn.seen.asks[..n]
+                    .iter()
+                    .any(|ask| !ask.answer.is_over() || ask.endpoint.fails());
+            view.served(n).is_some() && ends && !behind
+        });
+        let asked = view.asks().any(|(_, ask)| ask.head.is_some());
+        let possible = match logged.cause.as_str() {
+            "PeerClosed" => closed,
+            "Abandoned" => {
+                closed
+                    && asked
+                    && (at_work
+                        || view
+                            .asks()
+                            .any(|(_, ask)| ask.answer.whole.is_none() && ask.head.is_some()))
+            }
+            "Idle" => !at_work || !view.conn.plan.reads_eagerly() || view.left(),
+            "Draining" => began(Phase::Draining),
+            "Deadline" => began(Phase::Deadline) || view.has_tunnel(),
+            "Stalled" => {
+                asked
+                    && (!view.conn.plan.reads_eagerly()
+                        || view.conn.log.blocked.is_some()
+                        || !view.conn.plan.stalled.is_empty()
+                        || view.notified().is_some())
+            }
+            "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
+            "Retired" => true,
+            _ => true,
+        };
+        (!possible).then(|| {
+            format!(
+                "connection #{} ({}) ended for {}",
+                view.number, view.conn.plan.role, logged.cause
+            )
+        })
+    })
+}

@@ -111,6 +111,29 @@ impl<'a> View<'a> {
         log.fin.is_none() && log.blocked.is_some() && exhausted
     }
 
+    pub fn pipeline_flush(&self) -> bool {
+        let serve = self.facts.kind.driver == crate::servers::Driver::Serve;
+        !self.http2() && serve && self.facts.settings.pipeline_flush
+    }
+
+    /// More came after the client's close_notify, or the server's end, than a drain takes.
+    pub fn flooded(&self) -> bool {
+        self.discarded() >= self.facts.settings.drain.max_bytes
+    }
+
+    pub fn discarded(&self) -> u64 {
+        let log = &self.conn.log;
+        let Some((all, _)) = log.read.last() else {
+            return 0;
+        };
+        let at_end = log.fin.map(|fin| {
+            let before = log.read.iter().rev().find(|(_, stamp)| *stamp < fin);
+            before.map_or(0, |(total, _)| *total)
+        });
+        let from = at_end.into_iter().chain(self.conn.seen.own_notify).min();
+        from.map_or(0, |from| all.saturating_sub(from))
+    }
+
     /// The client does not look at what its kernel holds.
     pub fn looks_away(&self) -> bool {
         let never = |step: &Step| matches!(step, Step::Read(Reading::Never));
@@ -149,7 +172,10 @@ impl<'a> View<'a> {
         let before = |(_, stamp): &&(u64, Stamp)| *stamp < dropped;
         let last = log.acknowledged.iter().rev().find(before);
         let last = last.map_or(Duration::ZERO, |(_, stamp)| stamp.at);
-        let waited = dropped.at - since.at.min(last);
+        let waited = match self.conn.nature.asked {
+            true => dropped.at - last,
+            false => dropped.at - since.at.min(last),
+        };
         // What is acknowledged is known a while later.
         waited + self.conn.nature.delay * 2 >= bound
     }
