@@ -5,7 +5,8 @@
 //! whose receive buffer holds unread bytes sends an RST, and so does any byte that comes in after;
 //! an RST destroys what its receiver has not read yet. Whatever the seed asks for comes on top:
 //! partial reads and writes, wakes in any order and for nothing, a socket that becomes writable
-//! only when a third of its buffer is free.
+//! only when a third of its buffer is free, a runtime that hears of what has come only later. Most
+//! links answer the crate as a kernel does; the others are as TLS over something else would be.
 //!
 //! `pump` carries the bytes, `ends` is what the two sides hold, `log` what the oracles ask for.
 
@@ -61,7 +62,7 @@ pub struct Nature {
     pub lazy: bool,
     /// The server's runtime hears of what has arrived so long after.
     pub late: Duration,
-    /// The server's kernel can be asked what was acknowledged.
+    /// The server's kernel can be asked what it knows of the socket.
     pub asked: bool,
 }
 
@@ -178,7 +179,7 @@ impl State {
     }
 }
 
-/// What the server's kernel says of its socket.
+/// What the server's kernel says of its sockets.
 pub fn kernel(io: &dyn Any) -> Option<Known> {
     io.downcast_ref::<ServerEnd>()?.known()
 }

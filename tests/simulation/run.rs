@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::{Client, plan::Plan, roles, seen::Seen},
     handlers::{Handlers, PANIC},
+    logged::{self, Logged},
     net::{Link, Log, Nature, ServerEnd},
-    servers::{Kind, Listener},
+    servers::{Driver, Kind, Listener},
     settings::Settings,
     tls,
     trace::{self, Stamp},
@@ -44,68 +45,8 @@ pub struct Facts {
     pub tasks_left: usize,
     /// Panics that nobody asked for.
     pub panics: Vec<String>,
-    pub hash: u64,
-    /// What the log says of connections that ended: the number of each, why, and how.
     pub logged: Vec<Logged>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct Logged {
-    pub conn: Option<usize>,
-    pub id: u64,
-    pub cause: String,
-    pub outcome: String,
-}
-
-thread_local! {
-    static LOGGED: RefCell<Vec<Logged>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Log2;
-
-impl tracing::field::Visit for Logged {
-    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
-        if field.name() == "id" {
-            self.id = value;
-        }
-    }
-
-    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-        match field.name() {
-            "cause" => self.cause = format!("{value:?}"),
-            "outcome" => self.outcome = format!("{value:?}"),
-            "peer" => {
-                let peer = format!("{value:?}");
-                let port = peer.trim_end_matches(')').rsplit(':').next();
-                self.conn = port.and_then(|port| port.parse().ok());
-            }
-            _ => {}
-        }
-    }
-}
-
-impl tracing::Subscriber for Log2 {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "graceful_tls::observe" && metadata.is_event()
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut logged = Logged::default();
-        event.record(&mut logged);
-        LOGGED.with(|all| all.borrow_mut().push(logged));
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
+    pub hash: u64,
 }
 
 /// Longer than any run may take.
@@ -133,8 +74,8 @@ pub fn watch_panics() {
 pub fn run(seed: u64, printed: bool) -> Facts {
     tls::seed(seed);
     PANICS.with(|panics| panics.borrow_mut().clear());
-    LOGGED.with(|all| all.borrow_mut().clear());
-    let guard = tracing::subscriber::set_default(Log2);
+    logged::take();
+    let keeping = tracing::subscriber::set_default(logged::Keeper);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -145,8 +86,8 @@ pub fn run(seed: u64, printed: bool) -> Facts {
         scene(Rng::with_seed(seed)).await
     });
     drop(runtime);
-    drop(guard);
-    facts.logged = LOGGED.with(RefCell::take);
+    drop(keeping);
+    facts.logged = logged::take();
     facts.hash = trace::hash();
     trace::end();
     facts.panics = PANICS.with(RefCell::take);
@@ -161,14 +102,13 @@ async fn scene(mut rng: Rng) -> Facts {
     let tls = settings.apply(builder).build().unwrap();
     let world = World::default();
     let (listener, queue) = mpsc::unbounded_channel();
-    let handlers = Handlers(world.clone(), kind.driver == crate::servers::Driver::Serve);
+    let handlers = Handlers {
+        world: world.clone(),
+        sleepy: kind.driver == Driver::Serve,
+    };
     let draining = CancellationToken::new();
-    let serving = kind.run(
-        tls.clone(),
-        listener_of(queue, &mut rng),
-        handlers,
-        draining.clone(),
-    );
+    let listener_end = Listener::new(queue, &mut rng);
+    let serving = kind.run(tls.clone(), listener_end, handlers, draining.clone());
     let server = tokio::spawn(serving);
 
     let over = CancellationToken::new();
@@ -236,16 +176,8 @@ async fn scene(mut rng: Rng) -> Facts {
             .metrics()
             .num_alive_tasks(),
         panics: Vec::new(),
-        hash: 0,
         logged: Vec::new(),
-    }
-}
-
-fn listener_of(queue: mpsc::UnboundedReceiver<ServerEnd>, rng: &mut Rng) -> Listener {
-    Listener {
-        queue,
-        late: Duration::from_millis(*rng.choice(&[0, 0, 1, 20]).unwrap()),
-        hears: None,
+        hash: 0,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::trace::{Stamp, event};
+use crate::trace::{Stamp, event, now};
 
 /// A request: the connection's number, and the request's on it.
 pub type Key = (usize, usize);
@@ -35,10 +35,20 @@ pub struct Served {
     pub before: Work,
     /// How often it was handed to a handler.
     pub times: u32,
-    /// Of a tunnel: whether its reader saw an EOF, and after how many bytes.
-    pub tunnel: Option<(bool, u64)>,
     pub begun: Stamp,
+    /// When the handler, or its answer's body, was let go.
     pub dropped: Option<Stamp>,
+    /// What the reader of a tunnel saw of its end.
+    pub tunnel: Option<TunnelEnd>,
+}
+
+/// How the server's side of a tunnel ended.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelEnd {
+    /// By an EOF, and not an error.
+    pub eof: bool,
+    /// What was read before.
+    pub bytes: u64,
 }
 
 /// All requests of one run.
@@ -54,9 +64,9 @@ impl World {
             work: Work::Busy,
             before: Work::Busy,
             times: 0,
-            tunnel: None,
             begun: stamp,
             dropped: None,
+            tunnel: None,
         });
         served.times += 1;
         drop(all);
@@ -66,17 +76,15 @@ impl World {
         }
     }
 
+    pub fn tunnel_ended(&self, key: Key, end: TunnelEnd) {
+        event(key.0, "tunnel's reader ends", end.bytes);
+        if let Some(served) = self.0.lock().unwrap().get_mut(&key) {
+            served.tunnel = Some(end);
+        }
+    }
+
     pub fn all(&self) -> BTreeMap<Key, Served> {
         self.0.lock().unwrap().clone()
-    }
-}
-
-impl World {
-    pub fn tunnel_read(&self, key: Key, eof: bool, bytes: u64) {
-        event(key.0, "tunnel's reader ends", bytes);
-        if let Some(served) = self.0.lock().unwrap().get_mut(&key) {
-            served.tunnel = Some((eof, bytes));
-        }
     }
 }
 
@@ -116,7 +124,7 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         self.set(Work::Dropped);
-        let stamp = crate::trace::now();
+        let stamp = now();
         if let Some(served) = self.world.0.lock().unwrap().get_mut(&self.key) {
             served.dropped = Some(stamp);
         }

@@ -134,11 +134,8 @@ impl Reader {
         }
         self.buf = rest.to_vec();
         seen.mid_frame = !self.buf.is_empty();
-        if self.buf.len() > 9
-            && self.buf[3] == DATA
-            && self.buf[9..].iter().any(|b| !matches!(b, b'x' | b'u'))
-        {
-            seen.confuse("DATA that nobody sent".to_string());
+        if self.buf.get(3) == Some(&DATA) {
+            check_data(self.buf.get(9..).unwrap_or_default(), seen);
         }
     }
 
@@ -176,6 +173,10 @@ impl Reader {
                         let answer = &mut seen.asks[number(stream)].answer;
                         (answer.reset, answer.reset_at) = (Some(word(0)), Some(now));
                     }
+                    DATA => {
+                        check_data(payload, seen);
+                        self.answer(kind, flags, stream, payload, now, seen, out);
+                    }
                     _ => self.answer(kind, flags, stream, payload, now, seen, out),
                 }
             }
@@ -204,9 +205,6 @@ impl Reader {
             answer.begun = Some(now);
             answer.status = status(payload);
         }
-        if kind == DATA && payload.iter().any(|b| !matches!(b, b'x' | b'u')) {
-            answer.bytes = u64::MAX / 2;
-        }
         if kind == DATA {
             answer.bytes += payload.len() as u64;
         }
@@ -224,6 +222,13 @@ impl Reader {
                 answer.opened.open(n, now);
             }
         }
+    }
+}
+
+/// The server's answers are of `x`, or of what was uploaded: a frame put into one shows.
+fn check_data(payload: &[u8], seen: &mut Seen) {
+    if payload.iter().any(|byte| !matches!(byte, b'x' | b'u')) {
+        seen.confuse("DATA that no handler gave");
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Control {
     Pings,
     Settings,
     Updates,
-    /// Of the first stream.
+    /// Of the window of the first stream.
     StreamUpdates,
 }
 
@@ -42,7 +42,7 @@ impl Control {
 pub enum Step {
     /// Writes the head of a request.
     Head(usize),
-    /// Writes a part of the head of a request.
+    /// Writes half of the head of a request, which `Head` completes.
     HalfHead(usize),
     /// Writes what is no request yet.
     Raw(Vec<u8>),
@@ -112,6 +112,19 @@ impl Plan {
         let slow = |step: &Step| matches!(step, Step::Read(_));
         !self.steps.iter().any(slow) && self.window_tick.is_none() && !self.never_opens
     }
+
+    /// Whether some of what it sends is no TLS.
+    pub fn babbles(&self) -> bool {
+        let junk = |step: &Step| matches!(step, Step::Junk(_));
+        self.steps.iter().any(junk)
+    }
+
+    /// Whether it leaves the server with half of something, for a while.
+    pub fn dawdles(&self) -> bool {
+        let half = |step: &Step| matches!(step, Step::Raw(_) | Step::HalfHead(_));
+        self.steps.iter().any(half)
+    }
+
     /// Whether the steps before `step` have written raw bytes, and others will go on with them.
     pub fn is_within_raw(&self, step: usize) -> bool {
         let raw = |step: &Step| matches!(step, Step::Raw(_));

@@ -24,8 +24,8 @@ pub struct Ask {
     pub http10: bool,
     /// Where its head ends among the bytes the client has put on the wire; `None` if not asked.
     pub head: Option<u64>,
-    /// Where the part of its head ends that came first.
-    pub begins: Option<u64>,
+    /// Where the half of its head ends, if that came first.
+    pub begun: Option<u64>,
     /// Where its upload ends.
     pub complete: Option<u64>,
     pub asked: Option<Stamp>,
@@ -39,7 +39,7 @@ impl Ask {
             upload,
             http10,
             head: None,
-            begins: None,
+            begun: None,
             complete: None,
             asked: None,
             answer: Answer::default(),
@@ -133,6 +133,7 @@ pub struct Seen {
     /// close_notify, and where its record begins among the server's bytes.
     pub notify: Option<(Stamp, u64)>,
     pub after_notify: u64,
+    /// Bytes behind a fatal alert, or what is no TLS.
     pub after_alert: u64,
     pub fin: Option<Stamp>,
     pub rst: Option<Stamp>,

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -140,11 +141,7 @@ impl ServerEnd {
         Self { link, budget }
     }
 
-    pub fn address(&self) -> std::net::SocketAddr {
-        let conn = self.link.lock().conn;
-        ([127, 0, 0, 1], u16::try_from(conn).unwrap()).into()
-    }
-
+    /// What the kernel knows of this socket, where it can be asked.
     pub(super) fn known(&self) -> Option<Known> {
         let state = self.link.lock();
         let known = Known {
@@ -155,10 +152,13 @@ impl ServerEnd {
         state.nature.asked.then_some(known)
     }
 
-    /// It was taken from the listener's queue.
-    pub fn accepted(&mut self) {
+    /// It was taken from the listener's queue. The port is the number of its client.
+    pub fn accepted(self) -> (Self, Option<SocketAddr>) {
         let mut state = self.link.lock();
         state.log.accepted = Some(event(state.conn, "server accepts", 0));
+        let port = u16::try_from(state.conn).unwrap();
+        drop(state);
+        (self, Some(([127, 0, 0, 1], port).into()))
     }
 }
 

@@ -41,8 +41,7 @@ impl Link {
         state.pump = Some(cx.waker().clone());
         let mut wakers = Vec::new();
         while state.step(Client, &mut wakers) | state.step(Server, &mut wakers) {}
-        if state.hears.is_some_and(|at| at <= Instant::now()) {
-            state.hears = None;
+        if state.hears.take_if(|at| *at <= Instant::now()).is_some() {
             wakers.extend(state.ends[Server as usize].reader.take());
         }
         let over = state.ends.iter().all(|end| end.dropped)
@@ -110,9 +109,11 @@ impl State {
             Parcel::Fin => self.fin_arrives(from),
             Parcel::Rst => self.rst_arrives(from, wakers),
         }
-        match from == Client && !self.nature.late.is_zero() {
-            true => drop(self.hears.get_or_insert(Instant::now() + self.nature.late)),
-            false => wakers.extend(self.ends[from.other() as usize].reader.take()),
+        if from == Client && !self.nature.late.is_zero() {
+            let hears = Instant::now() + self.nature.late;
+            self.hears.get_or_insert(hears);
+        } else {
+            wakers.extend(self.ends[from.other() as usize].reader.take());
         }
         true
     }

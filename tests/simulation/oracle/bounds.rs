@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use graceful_tls::Phase;
 
-use super::view::View;
-use crate::{net::reached, run::Facts, trace::Stamp, world::Work};
-
-/// For what follows from what: tasks that wake one another, timers of a millisecond.
-const SLACK: Duration = Duration::from_millis(500);
+use super::{
+    excuses,
+    view::{SLACK, View},
+};
+use crate::{
+    client::{plan::Step, seen::Ask},
+    net::reached,
+    run::Facts,
+    trace::Stamp,
+    world::Work,
+};
 
 /// A stall may be noticed a quarter of the write time-out late.
 fn stall(view: &View<'_>) -> Duration {
@@ -20,11 +26,6 @@ fn stall(view: &View<'_>) -> Duration {
 fn teardown(facts: &Facts) -> Duration {
     let drain = &facts.settings.drain;
     drain.flush_timeout.max(facts.settings.write_timeout) + drain.total_timeout
-}
-
-/// There and back, twice.
-fn travel(view: &View<'_>) -> Duration {
-    view.conn.nature.delay * 4
 }
 
 /// What the answers to a flood may hold up: rustls holds 64 KiB for a link that is full, hyper reads
@@ -102,8 +103,7 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
     };
     let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);
     let used = used.max(taken.map_or(used, |(_, stamp)| *stamp));
-    let late = view.conn.nature.late * 2;
-    let held_up = travel(view) + backlog(view) + late + SLACK;
+    let held_up = view.lag() + backlog(view) + SLACK;
     let latest = used.at + patience + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
@@ -120,9 +120,8 @@ fn waits_for_an_upload(view: &View<'_>) -> bool {
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();
             served.before == Work::Busy || served.work == Work::Busy || by_the_end
         });
-        let given_up = view
-            .notified()
-            .is_some_and(|notified| view.ended().is_none_or(|e| notified < e));
+        let in_time = |notified: Stamp| view.ended().is_none_or(|ended| notified < ended);
+        let given_up = view.notified().is_some_and(in_time);
         waited && ask.endpoint.needs_upload() && view.complete(ask).is_none() && !given_up
     })
 }
@@ -142,8 +141,13 @@ pub fn idle(view: &View<'_>) -> Option<String> {
         return None;
     }
     let used = last_use(view)?.max(handshake);
-    let held_up = travel(view) + backlog(view) + SLACK;
-    let latest = used.at + view.facts.settings.keep_alive + held_up;
+    let settings = &view.facts.settings;
+    // Who has begun something when the time is over may end it.
+    let begun = match view.conn.plan.dawdles() {
+        true => settings.handshake_timeout,
+        false => Duration::ZERO,
+    };
+    let latest = used.at + settings.keep_alive + begun + view.lag() + backlog(view) + SLACK;
     (ended.at > latest).then(|| format!("idle since {used}, ended at {ended}"))
 }
 
@@ -189,12 +193,10 @@ fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
         .asks
         .iter()
         .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
-    let junk =
-        |step: &crate::client::plan::Step| matches!(step, crate::client::plan::Step::Junk(_));
-    let refused = super::excuses::pinged(view)
-        || seen.tls_error.is_some()
-        || view.conn.plan.steps.iter().any(junk)
-        || seen.goaways.iter().any(|(_, code)| *code != 0);
+    let refused = seen.tls_error.is_some()
+        || seen.goaways.iter().any(|(_, code)| *code != 0)
+        || view.conn.plan.babbles()
+        || excuses::pinged(view);
     if own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
         return None;
     }
@@ -211,6 +213,37 @@ fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
         .keep_alive
         .saturating_sub(Duration::from_millis(2));
     Some((since, since.at + least))
+}
+
+/// R7. A connection on which everything is answered ends as soon as it has to go.
+pub fn prompt(view: &View<'_>) -> Option<String> {
+    let (ended, plan) = (view.ended()?, &view.conn.plan);
+    let asks = &view.conn.seen.asks;
+    let answered = |ask: &Ask| {
+        let unasked = ask.head.is_none() && ask.begun.is_none();
+        let done = ask.answer.whole.is_some() && !ask.endpoint.is_tunnel();
+        unasked || done && !ask.endpoint.takes_upload()
+    };
+    let raw = |step: &Step| matches!(step, Step::Raw(_));
+    if !asks.iter().all(answered) || !plan.reads_eagerly() || plan.steps.iter().any(raw) {
+        return None;
+    }
+    let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
+    let goes = departure(view)?;
+    let latest = used.at.max(goes) + view.lag() + SLACK;
+    (ended.at > latest).then(|| format!("has to go at {goes:?}, answered {used}, ended {ended}"))
+}
+
+/// When the shutdown wants an idle connection to be gone at the latest.
+fn departure(view: &View<'_>) -> Option<Duration> {
+    let settings = &view.facts.settings;
+    let (lame, draining) = (view.phase(Phase::LameDuck)?, view.phase(Phase::Draining)?);
+    let told = view.conn.seen.asks.iter().any(|ask| ask.answer.closes);
+    Some(match view.http2() {
+        true => draining.at + settings.close_spread,
+        false if told => draining.at,
+        false => lame.at + settings.held_for() + settings.close_spread,
+    })
 }
 
 /// R7. A shutdown takes the lame duck, its time-out, a flush, a drain and two seconds at most.

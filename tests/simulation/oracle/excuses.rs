@@ -62,7 +62,7 @@ const EXCUSES: &[(&str, Excuse)] = &[
         unread,
     ),
     (
-        "some of it was on its way still, which no in-memory link can be asked",
+        "some of it was on its way still, which this link can't be asked",
         in_transit,
     ),
     (
@@ -72,10 +72,6 @@ const EXCUSES: &[(&str, Excuse)] = &[
     (
         "it sent more behind its close_notify than a drain takes",
         |v, _, _, _| v.flooded(),
-    ),
-    (
-        "hyper's pipeline_flush writes nothing while there is a request in its buffer",
-        |v, _, _, _| v.pipeline_flush(),
     ),
     ("it took too long to answer a PING", |v, _, _, _| pinged(v)),
     ("its upload will never be complete", upload_given_up),
@@ -88,22 +84,20 @@ pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option
     EXCUSES.iter().find(holds).map(|(name, _)| *name)
 }
 
-/// The server's PINGs may have waited behind what the client was slow to take.
+/// The server's PINGs may have waited behind what the client was slow to take, or to say.
 pub fn pinged(view: &View<'_>) -> bool {
-    let slow = view.conn.plan.role == "dribbled head"
-        || view.conn.plan.role == "half a head"
-        || !view.conn.plan.reads_eagerly()
-        || view.conn.nature.delay >= Duration::from_millis(300);
+    let plan = &view.conn.plan;
+    let far = view.conn.nature.delay >= Duration::from_millis(300);
+    let slow = far || plan.dawdles() || !plan.reads_eagerly();
     view.http2() && view.facts.settings.pings.is_some() && slow
 }
 
 /// Why an upload may be cut that goes on behind its answer.
 pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let excuses: [Excuse; 7] = [
+    let excuses: [Excuse; 6] = [
         |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
-        |v, _, _, _| v.left() || v.peer_gone() || v.cancelled(),
+        |v, _, _, ended| v.is_excused(ended),
         tls12,
-        deadline,
         stuck,
         upload_given_up,
         upload_stalled,
@@ -164,8 +158,7 @@ fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
-    view.phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at)
+    view.is_past(Phase::Deadline, ended)
 }
 
 fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
@@ -250,9 +243,8 @@ fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
     let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
-    !view.conn.nature.asked
-        && (all_written || held_back)
-        && by(&log.acknowledged) < by(&log.written)
+    let moves = by(&log.acknowledged) < by(&log.written);
+    !view.conn.nature.asked && (all_written || held_back) && moves
 }
 
 fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
@@ -265,9 +257,7 @@ fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
-    ask.complete.is_none()
-        && view.conn.seen.own_notify.is_some()
-        && (ask.endpoint.needs_upload() || !view.http2())
+    ask.complete.is_none() && view.conn.seen.own_notify.is_some() && counts(view, ask)
 }
 
 fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
@@ -277,7 +267,11 @@ fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         .min(settings.write_timeout)
         .saturating_sub(TICK);
     let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
-    ask.complete.is_none()
-        && ended.at.saturating_sub(moved) >= shortest
-        && (ask.endpoint.needs_upload() || !view.http2())
+    let waited = ended.at.saturating_sub(moved) >= shortest;
+    ask.complete.is_none() && waited && counts(view, ask)
+}
+
+/// The answer depends on the upload: in HTTP/2 only where the handler reads it.
+fn counts(view: &View<'_>, ask: &Ask) -> bool {
+    ask.endpoint.needs_upload() || !view.http2()
 }
