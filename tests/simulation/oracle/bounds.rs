@@ -99,6 +99,8 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
     let settings = &view.facts.settings;
     let patience = match view.conn.seen.handshake {
         None => settings.handshake_timeout,
+        // The kernel is first asked when the keep-alive time is over.
+        Some(_) if view.conn.nature.asked => settings.keep_alive + stall(view),
         Some(_) => settings.keep_alive.max(stall(view)),
     };
     let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);

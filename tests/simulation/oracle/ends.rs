@@ -1,10 +1,8 @@
 //! R1, R2, R4. How a connection ends, and what its last word says of its answers.
 
-use std::time::Duration;
-
 use graceful_tls::Phase;
 
-use super::view::View;
+use super::view::{SLACK, View};
 use crate::{
     client::seen::{Ask, Framing},
     tunnels,
@@ -127,6 +125,6 @@ pub fn tls12_at_once(view: &View<'_>) -> Option<String> {
     if !view.conn.plan.tls12 || log.blocked.is_some() || unread || !one {
         return None;
     }
-    let late = ended.at.saturating_sub(notified.at) > Duration::from_millis(600);
+    let late = ended.at.saturating_sub(notified.at) > view.lag() + SLACK;
     late.then(|| format!("notified {notified}, ended {ended}"))
 }

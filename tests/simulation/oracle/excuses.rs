@@ -232,8 +232,13 @@ fn unread(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     given && !held_back && !reset && log.fin.is_some() && seen.read < written
 }
 
+/// The server can't know that the client has not looked at all of it.
+pub fn is_unseen(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    looks_away(view, number, ask, ended) || unread(view, number, ask, ended)
+}
+
 /// The crate asks the kernel, of sockets. To other transports what is written has arrived.
-fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     let log = &view.conn.log;
     let by = |log: &[(u64, Stamp)]| {
         let before = log.iter().take_while(|(_, stamp)| *stamp < ended);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use graceful_tls::{Outcome, Phase};
 
-use super::{server::views, view::View};
+use super::{excuses, server::views, view::View};
 use crate::{client::seen::Ask, logged::Logged, run::Facts, trace::Stamp, world::Work};
 
 /// The report counts every connection that ended after the shutdown began, and no other.
@@ -73,8 +73,17 @@ fn is_unknowable(view: &View<'_>) -> bool {
 }
 
 fn cut(view: &View<'_>) -> Option<usize> {
-    let (number, _) = view.asks().find(|(n, ask)| is_cut(view, *n, ask))?;
-    (!is_unknowable(view)).then_some(number)
+    if is_unknowable(view) {
+        return None;
+    }
+    let cut = |(n, ask): &(usize, &Ask)| is_cut(view, *n, ask) && !is_unseen(view, *n, ask);
+    view.asks().find(cut).map(|(n, _)| n)
+}
+
+/// All of it is in the client's kernel, as far as the server's knows.
+fn is_unseen(view: &View<'_>, number: usize, ask: &Ask) -> bool {
+    let held = view.conn.nature.asked && view.held_at_the_close().is_some();
+    !held && excuses::is_unseen(view, number, ask, view.ended().unwrap_or_default())
 }
 
 /// What a client did not get whole is never logged as sent.
@@ -142,8 +151,8 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
     match logged.cause.as_str() {
         "PeerClosed" => closed,
         "Abandoned" => closed && view.asks().any(|(_, ask)| unanswered(ask)),
-        "Idle" => !is_at_work(view) || !plan.reads_eagerly() || view.left(),
-        "Draining" => has_to_go(view, ended),
+        "Idle" => !is_at_work(view, ended) || !plan.reads_eagerly() || view.left(),
+        "Draining" => view.leaves().is_some_and(|leaves| leaves.at <= ended.at),
         "Deadline" => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
         "Stalled" => view.asks().any(|(_, ask)| ask.head.is_some()) && may_stall(view),
         "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
@@ -152,29 +161,16 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
 }
 
 /// A handler has something to answer that is not its client's to wait for.
-fn is_at_work(view: &View<'_>) -> bool {
+fn is_at_work(view: &View<'_>, ended: Stamp) -> bool {
     let open = |ask: &Ask| !ask.answer.is_over() || ask.endpoint.fails();
     view.asks().any(|(n, ask)| {
         let stalled = view.conn.plan.stalled.contains(&n);
         let busy = !ask.answer.is_over() && !ask.endpoint.fails() && !stalled;
         // A pipelined request behind the end of the connection is nobody's.
         let behind = !view.http2() && view.conn.seen.asks[..n].iter().any(open);
-        view.served(n).is_some() && busy && !behind
+        let gone = excuses::in_transit(view, n, ask, ended);
+        view.served(n).is_some() && busy && !behind && !gone
     })
-}
-
-/// The shutdown has come to where connections of this protocol go.
-fn has_to_go(view: &View<'_>, ended: Stamp) -> bool {
-    let settings = &view.facts.settings;
-    let early = view.http2() && (settings.handover || settings.lame_duck_goaway);
-    view.is_past(
-        if early {
-            Phase::LameDuck
-        } else {
-            Phase::Draining
-        },
-        ended,
-    )
 }
 
 fn may_stall(view: &View<'_>) -> bool {

@@ -72,22 +72,22 @@ pub fn upload(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// R7. A request whose head has begun when draining begins may come to its end.
+/// R7. A request whose head has begun when its connection has to go may come to its end.
 pub fn half_a_head(view: &View<'_>) -> Option<String> {
-    let (draining, ended) = (view.phase(Phase::Draining)?, view.ended()?);
+    let (leaves, ended) = (view.leaves()?, view.ended()?);
     view.asks().find_map(|(n, ask)| {
         let begun = view.conn.log.arrived(ask.begun?)?;
         let whole = view.arrived(ask).is_some_and(|at| at <= ended);
-        if whole || ended < draining || may_end_half_a_head(view, n, ended) {
+        if whole || ended < leaves || may_end_half_a_head(view, n, ended) {
             return None;
         }
-        let age = draining.at.saturating_sub(begun.at);
-        let heard = begun < draining && begun.at + view.conn.nature.late <= draining.at;
+        let age = leaves.at.saturating_sub(begun.at);
+        let heard = begun < leaves && begun.at + view.conn.nature.late <= leaves.at;
         let settings = &view.facts.settings;
         let left = settings.keep_alive.saturating_sub(age) / 2;
-        let early = ended.at - draining.at < settings.handshake_timeout.min(left) * 9 / 10;
+        let early = ended.at - leaves.at < settings.handshake_timeout.min(left) * 9 / 10;
         (heard && age < settings.keep_alive / 2 && early)
-            .then(|| format!("request {n}: begun {begun}, draining {draining}, ended {ended}"))
+            .then(|| format!("request {n}: begun {begun}, to go {leaves}, ended {ended}"))
     })
 }
 

@@ -1,6 +1,6 @@
 //! R6, R7 in HTTP/2: what GOAWAY says, and what becomes of streams that their clients hold up.
 
-use graceful_tls::Phase;
+use std::time::Duration;
 
 use super::view::{SLACK, View};
 use crate::{client::http2::stream, trace::Stamp};
@@ -21,14 +21,9 @@ pub fn goaway(view: &View<'_>) -> Option<String> {
     }
     let second = Duration::from_secs(1);
     // Who was at work when draining began has been told in two steps.
-    let settings = &view.facts.settings;
-    let from = match settings.handover || settings.lame_duck_goaway {
-        true => Phase::LameDuck,
-        false => Phase::Draining,
-    };
     let told = view
-        .phase(from)
-        .map_or(ended.at, |told| told.at.min(ended.at));
+        .leaves()
+        .map_or(ended.at, |leaves| leaves.at.min(ended.at));
     let idle = view.asks().all(|(_, ask)| {
         let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
         let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));

@@ -46,6 +46,16 @@ impl<'a> View<'a> {
         self.phase(phase).is_some_and(|phase| phase.at <= then.at)
     }
 
+    /// Since when idle connections of this protocol have to go.
+    pub fn leaves(&self) -> Option<Stamp> {
+        let settings = &self.facts.settings;
+        let early = settings.handover || settings.lame_duck_goaway;
+        self.phase(match self.http2() && early {
+            true => Phase::LameDuck,
+            false => Phase::Draining,
+        })
+    }
+
     /// What is not the server's fault when the end begins then.
     pub fn is_excused(&self, ended: Stamp) -> bool {
         let gone = self.left() || self.peer_gone();
