@@ -125,6 +125,13 @@ pub fn tls12_at_once(view: &View<'_>) -> Option<String> {
     if !view.conn.plan.tls12 || log.blocked.is_some() || unread || !one {
         return None;
     }
-    let late = ended.at.saturating_sub(notified.at) > view.lag() + SLACK;
+    let patience = view.lag() + SLACK;
+    // What TLS holds by then has to go first.
+    let writes = log.written.iter().map(|(_, stamp)| stamp.at);
+    let busy = writes.fold(notified.at, |busy, at| match at < busy + patience {
+        true => at.max(busy),
+        false => busy,
+    });
+    let late = ended.at > busy + patience;
     late.then(|| format!("notified {notified}, ended {ended}"))
 }

@@ -187,8 +187,8 @@ fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
 /// last opened.
 fn used_up(view: &View<'_>, ask: &Ask, by: Duration) -> [Option<Option<Stamp>>; 2] {
     let (plan, seen) = (&view.conn.plan, &view.conn.seen);
-    let lengths = seen.asks.iter().map(Ask::length);
-    let lengths = lengths.fold(0, u64::saturating_add);
+    let given = |ask: &Ask| ask.endpoint.given_length(ask.upload);
+    let lengths = seen.asks.iter().map(given).fold(0, u64::saturating_add);
     let opened = &ask.answer.opened;
     let own = ask.length() > u64::from(plan.window) + opened.by(by);
     let shared = lengths > 65_535 + seen.opened.by(by);

@@ -176,5 +176,7 @@ fn is_at_work(view: &View<'_>, ended: Stamp) -> bool {
 fn may_stall(view: &View<'_>) -> bool {
     let plan = &view.conn.plan;
     let slow = !plan.reads_eagerly() || !plan.stalled.is_empty();
-    slow || view.conn.log.blocked.is_some() || view.notified().is_some()
+    // What opens a window may be on its way, behind what no kernel tells of.
+    let untold = !view.conn.nature.asked;
+    slow || untold || view.conn.log.blocked.is_some() || view.notified().is_some()
 }
