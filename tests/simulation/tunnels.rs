@@ -6,7 +6,10 @@ use hyper::{Request, Version, body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{Key, TunnelEnd, World};
+use crate::{
+    trace::now,
+    world::{Key, TunnelEnd, World},
+};
 
 /// Whether the server's side of a connection's tunnel ends first, and reads on.
 pub fn ends_first(conn: usize, http2: bool) -> bool {
@@ -47,7 +50,16 @@ impl Tunnel {
                 }
                 end => end.is_ok(),
             };
-            return self.ended(&mut io, TunnelEnd { eof, bytes }).await;
+            return self
+                .ended(
+                    &mut io,
+                    TunnelEnd {
+                        eof,
+                        bytes,
+                        at: now(),
+                    },
+                )
+                .await;
         }
     }
 

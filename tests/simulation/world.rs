@@ -49,6 +49,7 @@ pub struct TunnelEnd {
     pub eof: bool,
     /// What was read before.
     pub bytes: u64,
+    pub at: Stamp,
 }
 
 /// All requests of one run.
@@ -76,8 +77,8 @@ impl World {
         }
     }
 
-    pub fn tunnel_ended(&self, key: Key, end: TunnelEnd) {
-        event(key.0, "tunnel's reader ends", end.bytes);
+    pub fn tunnel_ended(&self, key: Key, mut end: TunnelEnd) {
+        end.at = event(key.0, "tunnel's reader ends", end.bytes);
         if let Some(served) = self.0.lock().unwrap().get_mut(&key) {
             served.tunnel = Some(end);
         }

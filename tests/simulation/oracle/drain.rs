@@ -29,15 +29,13 @@ pub fn drain(view: &View<'_>) -> Option<String> {
     early.then(|| format!("reset at {reset}, let go at {dropped}, drained for {waited:?}"))
 }
 
-/// The kernel held something for so long after the deadline that everything has a bound.
+/// So long after the deadline everything has a bound.
 fn out_of_time(view: &View<'_>) -> bool {
     let (deadline, dropped) = (view.phase(Phase::Deadline), view.conn.log.dropped);
     let settings = &view.facts.settings;
     let most = settings.drain.flush_timeout.max(settings.write_timeout) * 9 / 10;
-    let over = deadline
-        .zip(dropped)
-        .is_some_and(|(d, dropped)| dropped.at >= d.at + most);
-    over && view.held_at_the_close().is_some()
+    let times = deadline.zip(dropped);
+    times.is_some_and(|(deadline, dropped)| dropped.at >= deadline.at + most)
 }
 
 /// Connections may have had to give their places to newer ones.

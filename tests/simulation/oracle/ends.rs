@@ -100,15 +100,14 @@ fn judge_tunnel(view: &View<'_>, ask: &Ask, end: TunnelEnd) -> Option<&'static s
     match end.eof {
         true if !ended => Some("an EOF that the client did not send"),
         true if short => Some("an EOF"),
-        false if short && view.notified().is_some() && !may_be_cut(view) => Some("an error"),
+        false if short && view.notified().is_some() && !may_be_cut(view, end) => Some("an error"),
         _ => None,
     }
 }
 
-fn may_be_cut(view: &View<'_>) -> bool {
-    let ended = view.ended().unwrap_or_default();
+fn may_be_cut(view: &View<'_>, end: TunnelEnd) -> bool {
     let reset = view.conn.log.rst_arrived.is_some();
-    view.is_past(Phase::Deadline, ended) || view.cancelled() || view.peer_gone() || reset
+    view.is_past(Phase::Deadline, end.at) || view.cancelled() || view.peer_gone() || reset
 }
 
 /// R4. TLS 1.2 answers a close_notify at once.

@@ -251,9 +251,11 @@ impl<'a> View<'a> {
 
     /// Where the last answer ends, of what was written: exactly where all came whole.
     fn answers_end(&self, written: u64) -> u64 {
-        let mut asked = self.conn.seen.asks.iter().filter(|ask| ask.head.is_some());
+        let known =
+            |(n, ask): &(usize, &Ask)| self.served(*n).is_some() || ask.answer.begun.is_some();
+        let mut asked = self.asks().filter(known);
         let most = written.saturating_sub(GOODBYE[usize::from(self.http2())]);
-        let end = asked.try_fold(0, |end, ask| {
+        let end = asked.try_fold(0, |end, (_, ask)| {
             ask.answer.whole.map(|_| ask.answer.ends.max(end))
         });
         end.map_or(most, |end| end.min(written))
