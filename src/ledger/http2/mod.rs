@@ -143,6 +143,11 @@ impl Http2 {
         self.tally.uploads
     }
 
+    /// Streams of which something is to come still, the answer or the rest of the request.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Of those in flight, the ones whose request is fully in. A client that has half-closed is
     /// still owed these.
     pub(crate) fn complete(&self) -> u32 {
