@@ -1,7 +1,8 @@
 //! One client, driven by hand: rustls on raw bytes, HTTP on top, and a script that says what to do.
 //!
 //! It knows at any time what was asked, what came whole, what in part, and how the connection ended
-//! (`seen`). `plan` is its script, `roles` makes one up, `act` goes through it, `http1` and `http2` speak the protocols.
+//! (`seen`). `plan` is its script, `roles` and `rude` make one up, `act` goes through it, `receive` takes
+//! in what comes, `http1` and `http2` speak the protocols.
 
 mod act;
 mod choice;

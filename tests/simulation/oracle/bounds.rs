@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     client::{plan::Step, seen::Ask},
+    endpoints::Endpoint,
     net::reached,
     run::Facts,
     trace::Stamp,
@@ -37,6 +38,14 @@ fn backlog(view: &View<'_>) -> Duration {
     match view.conn.plan.flood {
         Some(_) => nature.delay * rounds,
         None => Duration::ZERO,
+    }
+}
+
+/// Who has begun something when the time is over may end it.
+fn last_words(view: &View<'_>) -> Duration {
+    match view.conn.plan.dawdles() {
+        true => view.facts.settings.handshake_timeout,
+        false => Duration::ZERO,
     }
 }
 
@@ -105,7 +114,7 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
     };
     let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);
     let used = used.max(taken.map_or(used, |(_, stamp)| *stamp));
-    let held_up = view.lag() + backlog(view) + SLACK;
+    let held_up = view.lag() + backlog(view) + last_words(view) + SLACK;
     let latest = used.at + patience + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
@@ -144,22 +153,15 @@ pub fn idle(view: &View<'_>) -> Option<String> {
     }
     let used = last_use(view)?.max(handshake);
     let settings = &view.facts.settings;
-    // Who has begun something when the time is over may end it.
-    let begun = match view.conn.plan.dawdles() {
-        true => settings.handshake_timeout,
-        false => Duration::ZERO,
-    };
-    let latest = used.at + settings.keep_alive + begun + view.lag() + backlog(view) + SLACK;
+    let held_up = view.lag() + backlog(view) + last_words(view) + SLACK;
+    let latest = used.at + settings.keep_alive + held_up;
     (ended.at > latest).then(|| format!("idle since {used}, ended at {ended}"))
 }
 
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let ended = view.ended()?;
-    let leaving = view
-        .phase(Phase::LameDuck)
-        .is_some_and(|lame| lame.at <= ended.at);
-    if leaving || view.cancelled() {
+    if view.is_past(Phase::LameDuck, ended) || view.cancelled() {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -169,10 +171,8 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
 /// R7. An idle HTTP/1 connection is held until its client has been told, as long as that is wanted.
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
-    if view.http2() || ended.at < begun.at || over || view.cancelled() {
+    let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
+    if view.http2() || ended.at < begun.at || over {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -186,35 +186,29 @@ pub fn held(view: &View<'_>) -> Option<String> {
 fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
     let seen = &view.conn.seen;
     let handshake = seen.handshake?;
-    let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
-    let closes = seen
-        .asks
-        .iter()
-        .any(|ask| ask.answer.closes || ask.endpoint.fails());
-    let unread = seen
-        .asks
-        .iter()
-        .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
-    let refused = seen.tls_error.is_some()
-        || seen.goaways.iter().any(|(_, code)| *code != 0)
-        || view.conn.plan.babbles()
-        || excuses::pinged(view);
-    if own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
-        return None;
-    }
     let asked = || seen.asks.iter().filter(|ask| ask.head.is_some());
-    if asked().any(|ask| ask.answer.whole.is_none()) || asked_at_the_edge(view) {
+    let unanswered = asked().any(|ask| ask.answer.whole.is_none());
+    if unanswered || ends_otherwise(view) || asked_at_the_edge(view) {
         return None;
     }
     let shaken = view.conn.log.arrived(seen.shaken).unwrap_or(handshake);
     let written = asked().filter_map(|ask| reached(&view.conn.log.written, ask.answer.ends));
     let since = written.max().unwrap_or(shaken).max(shaken);
-    let least = view
-        .facts
-        .settings
-        .keep_alive
-        .saturating_sub(Duration::from_millis(2));
+    let tick = Duration::from_millis(2);
+    let least = view.facts.settings.keep_alive.saturating_sub(tick);
     Some((since, since.at + least))
+}
+
+/// Something but idleness may end the connection.
+fn ends_otherwise(view: &View<'_>) -> bool {
+    let (seen, plan) = (&view.conn.seen, &view.conn.plan);
+    let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
+    let endpoints = || seen.asks.iter().map(|ask| ask.endpoint);
+    let closes = endpoints().any(Endpoint::fails) || seen.asks.iter().any(|ask| ask.answer.closes);
+    let unread = endpoints().any(|endpoint| endpoint.takes_upload() || endpoint.is_tunnel());
+    let error = seen.goaways.iter().any(|(_, code)| *code != 0) || seen.tls_error.is_some();
+    let refused = error || plan.babbles() || excuses::pinged(view);
+    own || closes || unread || refused || !plan.reads_eagerly()
 }
 
 /// R7. A connection on which everything is answered ends as soon as it has to go.

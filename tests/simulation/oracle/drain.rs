@@ -18,12 +18,8 @@ pub fn drain(view: &View<'_>) -> Option<String> {
     if view.flooded() || babbles || crowded(view) {
         return None;
     }
-    let patience = settings
-        .drain
-        .idle_timeout
-        .min(settings.drain.total_timeout)
-        * 9
-        / 10;
+    let bounds = &settings.drain;
+    let patience = bounds.idle_timeout.min(bounds.total_timeout) * 9 / 10;
     let waited = log.fin.map(|fin| dropped.at - fin.at);
     let early = waited.is_none_or(|waited| waited < patience);
     early.then(|| format!("reset at {reset}, let go at {dropped}, drained for {waited:?}"))

@@ -1,6 +1,6 @@
 //! R2. What the log and the report say of connections is what their clients saw.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use graceful_tls::{Outcome, Phase};
 
@@ -46,18 +46,18 @@ pub fn agrees(facts: &Facts) -> Option<String> {
         (Outcome::Truncated, report.truncated),
         (Outcome::Aborted, report.aborted),
     ];
+    let moment = Duration::from_nanos(1);
     said.into_iter().find_map(|(outcome, said)| {
-        let logged = |since: Duration, until: Duration| {
-            let logged = facts.logged.iter().filter(|logged| logged.is(outcome));
-            logged
-                .filter(|logged| (since..=until).contains(&logged.at.at))
-                .count() as u64
-        };
-        let moment = Duration::from_nanos(1);
-        let least = logged(begun.at + moment, closed.at.saturating_sub(moment));
-        let most = logged(begun.at, Duration::MAX);
+        let surely = begun.at + moment..=closed.at.saturating_sub(moment);
+        let least = logged(facts, outcome, surely);
+        let most = logged(facts, outcome, begun.at..=Duration::MAX);
         (!(least..=most).contains(&said)).then(|| format!("{said} {outcome:?}, {most} logged"))
     })
+}
+
+fn logged(facts: &Facts, outcome: Outcome, when: RangeInclusive<Duration>) -> u64 {
+    let logged = facts.logged.iter().filter(|logged| logged.is(outcome));
+    logged.filter(|logged| when.contains(&logged.at.at)).count() as u64
 }
 
 fn ended_in_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {

@@ -1,5 +1,7 @@
 //! R4 to R7. What was asked is answered, once, and who may ask is let.
 
+use std::time::Duration;
+
 use graceful_tls::Phase;
 
 use super::{excuses, view::View};
@@ -127,38 +129,30 @@ pub fn newcomers(view: &View<'_>) -> Option<String> {
     let (accepted, ended) = (log.accepted?, view.ended()?);
     let first = seen.asks.first()?;
     let asked = view.arrived(first).is_some_and(|arrived| arrived < ended);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
     // A loop that accepts by itself, and once more when it has been told.
-    let draining = view.phase(Phase::Draining);
-    let late = draining.is_some_and(|draining| accepted.at >= draining.at);
-    let given_up = view.facts.kind.accepts && late
-        || view.cancelled()
-        || view.conn.plan.plain
-        || view.conn.plan.handshake_cut.is_some()
-        || view.peer_gone()
-        || view.left();
-    if asked || over || given_up || seen.own(Own::Notify).is_some() {
+    let late = view.facts.kind.accepts && view.is_past(Phase::Draining, accepted);
+    let (plain, cut) = (view.conn.plan.plain, view.conn.plan.handshake_cut);
+    let given_up = plain || cut.is_some() || seen.own(Own::Notify).is_some();
+    if asked || late || given_up || view.is_excused(ended) {
         return None;
     }
-    // Who has been ready for as long as it took to become so has had the time for a request.
-    let ready = view
-        .conn
-        .log
-        .arrived(seen.shaken)
-        .filter(|_| seen.handshake.is_some());
-    let lame = view
-        .phase(Phase::LameDuck)
-        .is_some_and(|lame| accepted.at > lame.at);
-    let (since, patience) = match ready {
-        _ if lame => (accepted, view.facts.settings.handshake_timeout),
+    let (since, patience) = newcomers_time(view, accepted);
+    let early = ended.at.saturating_sub(since.at) < patience * 9 / 10;
+    early.then(|| format!("accepted at {accepted}, ended at {ended}, before its first request"))
+}
+
+/// Who has been ready for as long as it took to become so has had the time for a request. Who came
+/// in the shutdown has the time of a handshake in all.
+fn newcomers_time(view: &View<'_>, accepted: Stamp) -> (Stamp, Duration) {
+    let seen = &view.conn.seen;
+    let lame = view.phase(Phase::LameDuck);
+    let in_time = lame.is_none_or(|lame| accepted.at <= lame.at);
+    let ready = view.conn.log.arrived(seen.shaken);
+    let ready = ready.filter(|_| seen.handshake.is_some() && in_time);
+    match ready {
         None => (accepted, view.facts.settings.handshake_timeout),
         Some(ready) => (ready, ready.at.saturating_sub(accepted.at)),
-    };
-    let waited = ended.at.saturating_sub(since.at);
-    let early = waited < patience * 9 / 10;
-    early.then(|| format!("accepted at {accepted}, ended at {ended}, before its first request"))
+    }
 }
 
 /// No request is handed to a handler twice.
@@ -181,9 +175,7 @@ pub fn queue(view: &View<'_>) -> Option<String> {
 pub fn plain_http(view: &View<'_>) -> Option<String> {
     let (log, seen) = (&view.conn.log, &view.conn.seen);
     let (accepted, ended) = (log.accepted?, view.ended()?);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
+    let over = view.is_past(Phase::Deadline, ended);
     let arrived = log.arrived(1).is_some_and(|arrived| arrived < ended);
     if !view.conn.plan.plain || over || !arrived || seen.plain.starts_with("HTTP/1.1 400 ") {
         return None;
