@@ -69,6 +69,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("silence", drain::silence),
     ("places", drain::places),
     ("tail", drain::tail),
+    ("reset", drain::reset),
     ("bytes", drain::bytes),
     ("lost", requests::lost),
     ("upload", requests::upload),

@@ -97,6 +97,16 @@ impl Plan {
         n
     }
 
+    /// Adds a request whose upload comes in pieces.
+    pub(super) fn dribble(&mut self, endpoint: Endpoint, pieces: u64, size: u64, pause: Duration) {
+        let n = self.ask(endpoint, pieces * size);
+        self.then(Step::Head(n));
+        for _ in 0..pieces {
+            self.then(Step::Pause(pause));
+            self.then(Step::Body(n, size));
+        }
+    }
+
     pub(super) fn then(&mut self, step: Step) {
         self.steps.push(step);
     }
@@ -191,13 +201,8 @@ fn dribbled_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
         .unwrap();
     let pieces = rng.u64(3..12);
     let size = rng.u64(1000..4000);
-    let n = plan.ask(endpoint, pieces * size);
     let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 4);
-    plan.then(Step::Head(n));
-    for _ in 0..pieces {
-        plan.then(Step::Pause(ms(pause)));
-        plan.then(Step::Body(n, size));
-    }
+    plan.dribble(endpoint, pieces, size, ms(pause));
     plan.then(Step::Answers);
     plan.leave(rng);
 }

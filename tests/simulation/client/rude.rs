@@ -33,11 +33,11 @@ pub fn half_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
             Endpoint::Echo,
             Endpoint::EchoLen,
             Endpoint::Unread(10),
-            Endpoint::Unread(50_000),
+            Endpoint::Unread(200_000),
         ])
         .unwrap();
-    if endpoint == Endpoint::Unread(50_000) {
-        plan.http2 = true;
+    if endpoint == Endpoint::Unread(200_000) {
+        (plan.http2, plan.wide) = (true, true);
         plan.window = 1 << 20;
         plan.then(Step::Read(rate(rng, settings)));
     }
@@ -53,6 +53,13 @@ pub fn resetter(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     for _ in 0..rng.usize(0..3) {
         let endpoint = any(rng);
         plan.ask_whole(endpoint, rng);
+    }
+    if rng.u8(..4) == 0 {
+        // What the RST comes behind.
+        plan.then(Step::Read(Reading::Never));
+        let endpoint = large(rng);
+        plan.ask_whole(endpoint, rng);
+        plan.then(Step::Notify);
     }
     plan.then(Step::Pause(ms(rng.u64(0..500))));
     plan.then(if rng.bool() { Step::Rst } else { Step::Close });
@@ -75,7 +82,7 @@ pub fn flooder(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     }
 }
 
-pub fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+pub fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     plan.http2 = true;
     plan.window = 8000;
     plan.stalled = vec![0];
@@ -84,6 +91,10 @@ pub fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
         let endpoint = if rng.bool() { slow(rng) } else { quick(rng) };
         plan.ask_whole(endpoint, rng);
         plan.then(Step::Pause(ms(rng.u64(0..1500))));
+    }
+    if rng.bool() {
+        let pause = settings.keep_alive.min(settings.write_timeout) / 4;
+        plan.dribble(Endpoint::Early(0), rng.u64(3..20), 500, pause);
     }
 }
 

@@ -165,7 +165,12 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
         return None;
     }
     let (since, due) = due_idle(view)?;
-    (ended.at < due).then(|| format!("idle since {since}, ended at {ended}"))
+    // A kernel that can be asked says when the client has got the last of it.
+    let ends = view.conn.seen.asks.iter().map(|ask| ask.answer.ends).max();
+    let taken = ends.and_then(|ends| reached(&view.conn.log.acknowledged, ends));
+    let taken = taken.filter(|_| view.conn.nature.asked).unwrap_or_default();
+    let early = ended.at < due || ended < taken;
+    early.then(|| format!("idle since {since}, ended at {ended}, answer taken at {taken}"))
 }
 
 /// R7. An idle HTTP/1 connection is held until its client has been told, as long as that is wanted.

@@ -83,6 +83,15 @@ pub fn tail(view: &View<'_>) -> Option<String> {
     early.then(|| format!("{held} bytes held, moved at {moved}, let go at {dropped}"))
 }
 
+/// R3. Behind an RST nothing is waited for, if the kernel tells of it.
+pub fn reset(view: &View<'_>) -> Option<String> {
+    let (log, settings) = (&view.conn.log, &view.facts.settings);
+    let (reset, fin, dropped) = (log.rst_arrived?, log.fin?, log.dropped?);
+    let latest = reset.at.max(fin.at) + settings.drain.idle_timeout + view.lag() + SLACK;
+    let late = view.conn.nature.asked && !view.has_tunnel() && dropped.at > latest;
+    late.then(|| format!("reset {reset}, let go at {dropped}"))
+}
+
 /// R3, R4. What comes after the client's close_notify, or the server's end, is read up to a bound.
 pub fn bytes(view: &View<'_>) -> Option<String> {
     // Half-closed, and then the drain; each may overshoot by a read.

@@ -5,7 +5,9 @@ use std::{ops::RangeInclusive, time::Duration};
 use graceful_tls::{Outcome, Phase};
 
 use super::{excuses, server::views, view::View};
-use crate::{client::seen::Ask, logged::Logged, run::Facts, trace::Stamp, world::Work};
+use crate::{
+    client::seen::Ask, endpoints::Endpoint, logged::Logged, run::Facts, trace::Stamp, world::Work,
+};
 
 /// The report counts every connection that ended after the shutdown began, and no other.
 ///
@@ -89,11 +91,25 @@ fn is_unseen(view: &View<'_>, number: usize, ask: &Ask) -> bool {
 /// What a client did not get whole is never logged as sent.
 pub fn honest(view: &View<'_>) -> Option<String> {
     let logged = view.logged().filter(|logged| logged.claims_all())?;
-    let cut = cut(view)?;
+    let cut = cut(view).or_else(|| cut_upload(view, logged))?;
     Some(format!(
         "request {cut} was cut short, logged {} for {}",
         logged.outcome, logged.cause
     ))
+}
+
+/// An upload that went on behind its answer when the deadline struck.
+fn cut_upload(view: &View<'_>, logged: &Logged) -> Option<usize> {
+    let ended = view.ended()?;
+    let forced = logged.cause == "Deadline" && view.conn.seen.own_notify.is_none();
+    let mut asks = view.asks();
+    let cut = asks.find(|(n, ask)| {
+        let early = matches!(ask.endpoint, Endpoint::Early(_)) && view.served(*n).is_some();
+        let answered = ask.answer.whole.is_some_and(|whole| whole < ended);
+        early && answered && view.complete(ask).is_none_or(|complete| complete > ended)
+    });
+    cut.filter(|_| forced && !is_unknowable(view))
+        .map(|(n, _)| n)
 }
 
 /// The same of the report, and of connections whose clients the log does not know.
