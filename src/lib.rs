@@ -128,6 +128,10 @@ pub use serve::axum_server;
 #[cfg(feature = "tonic")]
 pub use serve::tonic;
 
+#[cfg(feature = "_simulation")]
+#[doc(hidden)]
+pub use transport::simulated;
+
 pub use accept::Accept;
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;

@@ -288,6 +288,14 @@ impl Ledger {
         matches!(self, Self::Http2(http2) if http2.held() > 0)
     }
 
+    /// How many HTTP/2 streams are open, for their answers or their uploads.
+    pub(crate) fn open_streams(&self) -> usize {
+        match self {
+            Self::Http2(http2) => http2.open_streams(),
+            _ => 0,
+        }
+    }
+
     /// The HTTP/2 streams that have waited for the peer's windows for `timeout`.
     pub(crate) fn stalled(
         &mut self,

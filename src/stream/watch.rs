@@ -238,9 +238,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Windows::Patient(Some(now + self.limits().every()));
         }
         self.arrived = None;
-        // The end of another answer may be on its way still: then only the streams end.
-        let in_flight = self.ledger.requests().in_flight as usize;
-        if stalled.streams.len() >= in_flight && progress.flushed == progress.written {
+        // Another answer may be on its way still, or an upload: then only the streams end.
+        let open = self.ledger.open_streams();
+        if stalled.streams.len() >= open && progress.flushed == progress.written {
             return Windows::AllStalled;
         }
         let frames = self.frames.get_or_insert_default();

@@ -4,22 +4,39 @@
 //! has acknowledged, and whether something has come in that the runtime has yet to hear of, only
 //! the kernel can say. It is asked when a timer strikes and when a connection ends, never while
 //! bytes flow.
+//!
+//! With the feature `_simulation` a transport of this crate's own tests is asked first.
 
 use std::any::Any;
+
+#[cfg(feature = "_simulation")]
+use super::simulated;
 
 /// Bytes in the send queue that the peer has not acknowledged; 0 where that can't be known. Of a Unix
 /// socket the kernel tells the memory that they take, which is another number.
 pub(super) fn unacknowledged(io: &dyn Any) -> u64 {
+    #[cfg(feature = "_simulation")]
+    if let Some(known) = simulated::ask(io) {
+        return known.unacknowledged;
+    }
     sys::unacknowledged(io).unwrap_or(0)
 }
 
 /// Bytes that have arrived and were not read; `None` where that can't be known.
 pub(super) fn readable(io: &dyn Any) -> Option<u64> {
+    #[cfg(feature = "_simulation")]
+    if let Some(known) = simulated::ask(io) {
+        return Some(known.readable);
+    }
     sys::readable(io)
 }
 
 /// Whether the connection has been reset, which no read has told yet. It says so once.
 pub(super) fn has_failed(io: &dyn Any) -> bool {
+    #[cfg(feature = "_simulation")]
+    if let Some(known) = simulated::ask(io) {
+        return known.reset;
+    }
     let tcp = io.downcast_ref::<tokio::net::TcpStream>();
     tcp.is_some_and(|tcp| !matches!(tcp.take_error(), Ok(None)))
 }

@@ -8,6 +8,8 @@
 //! the only way to get the socket back out of a handshake that has not ended.
 
 mod kernel;
+#[cfg(feature = "_simulation")]
+pub mod simulated;
 
 use std::{
     any::Any,

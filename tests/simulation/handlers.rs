@@ -13,7 +13,6 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::{Request, Response, StatusCode, body::Incoming, header};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
     time::{Sleep, sleep},
 };
@@ -21,7 +20,8 @@ use tower::Service;
 
 use crate::{
     endpoints::Endpoint,
-    world::{Token, Work, World},
+    tunnels::Tunnel,
+    world::{Key, Token, Work, World},
 };
 
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -34,7 +34,11 @@ static XS: [u8; CHUNK as usize] = [b'x'; CHUNK as usize];
 
 /// The service under test's server.
 #[derive(Clone, Debug)]
-pub struct Handlers(pub World);
+pub struct Handlers {
+    pub world: World,
+    /// Handlers may sleep for longer than hyper itself would let them.
+    pub sleepy: bool,
+}
 
 impl Service<Request<Incoming>> for Handlers {
     type Response = Response<Answer>;
@@ -49,9 +53,14 @@ impl Service<Request<Incoming>> for Handlers {
         let Some((endpoint, key)) = read_path(&request) else {
             return Box::pin(async { Err("a path that nobody asked for".into()) });
         };
-        let token = self.0.called(key);
+        let endpoint = match endpoint {
+            Endpoint::Sleep(ms @ 10_000..) if !self.sleepy => Endpoint::Sleep(ms % 1000),
+            endpoint => endpoint,
+        };
+        let token = self.world.called(key);
+        let tunnel = Tunnel::new(self.world.clone(), key, &request);
         Box::pin(async move {
-            let result = answer(endpoint, request).await;
+            let result = answer(endpoint, request, tunnel).await;
             let Ok(mut response) = result else {
                 token.set(Work::Failed);
                 return Err("the request's body ended early".into());
@@ -66,7 +75,7 @@ impl Service<Request<Incoming>> for Handlers {
 }
 
 /// `/endpoint?connection.request`, or the authority of a CONNECT, `connection.request:1`.
-fn read_path(request: &Request<Incoming>) -> Option<(Endpoint, (usize, usize))> {
+fn read_path(request: &Request<Incoming>) -> Option<(Endpoint, Key)> {
     let uri = request.uri();
     let (endpoint, key) = match request.method() {
         &hyper::Method::CONNECT => (Endpoint::Connect, uri.host()?),
@@ -79,6 +88,7 @@ fn read_path(request: &Request<Incoming>) -> Option<(Endpoint, (usize, usize))> 
 async fn answer(
     endpoint: Endpoint,
     request: Request<Incoming>,
+    tunnel: Tunnel,
 ) -> Result<Response<Answer>, BoxError> {
     Ok(Response::new(match endpoint {
         Endpoint::Hello => Source::full(6).sized(),
@@ -109,9 +119,9 @@ async fn answer(
         Endpoint::Trailers(n) => Source::Trailers(n).unsized_(),
         Endpoint::Events(ms) => Source::slow(u64::MAX, ms).unsized_(),
         Endpoint::Status(code) => return Ok(status(code)),
-        Endpoint::Upgrade(websocket) => return Ok(upgrade(request, websocket)),
+        Endpoint::Upgrade(websocket) => return Ok(upgrade(request, websocket, tunnel)),
         Endpoint::Connect => {
-            tokio::spawn(tunnel(request));
+            tokio::spawn(tunnel.run(request));
             Source::Xs(0).sized()
         }
     }))
@@ -153,8 +163,8 @@ fn error_mid_body_len() -> Response<Answer> {
     response
 }
 
-fn upgrade(request: Request<Incoming>, websocket: bool) -> Response<Answer> {
-    tokio::spawn(tunnel(request));
+fn upgrade(request: Request<Incoming>, websocket: bool, tunnel: Tunnel) -> Response<Answer> {
+    tokio::spawn(tunnel.run(request));
     let mut response = status(101);
     let name = if websocket { "websocket" } else { "echo" };
     let headers = response.headers_mut();
@@ -164,24 +174,6 @@ fn upgrade(request: Request<Incoming>, websocket: bool) -> Response<Answer> {
         header::HeaderValue::from_static("upgrade"),
     );
     response
-}
-
-/// Echoes, and half-closes after the client has.
-async fn tunnel(request: Request<Incoming>) {
-    let Ok(upgraded) = hyper::upgrade::on(request).await else {
-        return;
-    };
-    let mut io = hyper_util::rt::TokioIo::new(upgraded);
-    let mut buf = [0; 4096];
-    while let Ok(n) = io.read(&mut buf).await {
-        if n == 0 {
-            let _ = io.shutdown().await;
-            return;
-        }
-        if io.write_all(&buf[..n]).await.is_err() || io.flush().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Where the frames of an answer come from.

@@ -2,15 +2,19 @@
 //! that misbehave, with random clients and random handlers; all of it follows from one number.
 //!
 //! ```sh
-//! cargo test --release --test simulation              # the seeds from 0 on
-//! SEEDS=100000 FIRST=5000 cargo test --release --test simulation
-//! SEED=4711 cargo test --test simulation -- --nocapture    # one, with its trace
+//! alias simulation='cargo test --release --features _simulation --test simulation'
+//! simulation                                  # the seeds from 0 on
+//! SEEDS=100000 FIRST=5000 simulation
+//! SEED=4711 simulation -- --nocapture         # one, with its trace
 //! ```
 //!
 //! `oracle` says what must hold, and is the place to begin reading. `run` is one run, `settings` its
-//! server's; `servers` drives hyper in each way that users do, `handlers` answers, and `world` notes
-//! what they do. `net` is the network, `tls` a TLS that is the same each time, `client` the clients,
-//! `trace` the order of events.
+//! server's; `servers` drives hyper in each way that users do, `handlers` and `tunnels` answer, and
+//! `world` notes what they do; `logged` is what the crate's log says of it. `net` is the network,
+//! `tls` a TLS that is the same each time, `client` the clients, `trace` the order of events.
+//!
+//! What the crate asks of a kernel it asks of the links here, which the feature `_simulation` lets
+//! answer: what was acknowledged, what is unread, whether there was an RST.
 //!
 //! A failure prints its seed. What a seed means changes whenever anything here draws differently:
 //! note a fault by what it was, and by the seed at a commit.
@@ -18,6 +22,7 @@
 mod client;
 mod endpoints;
 mod handlers;
+mod logged;
 mod net;
 mod oracle;
 mod run;
@@ -25,6 +30,7 @@ mod servers;
 mod settings;
 mod tls;
 mod trace;
+mod tunnels;
 mod world;
 
 use std::sync::{
@@ -46,7 +52,10 @@ fn number(name: &str) -> Option<u64> {
 
 fn prepare() {
     static PREPARE: Once = Once::new();
-    PREPARE.call_once(run::watch_panics);
+    PREPARE.call_once(|| {
+        run::watch_panics();
+        graceful_tls::simulated::set_kernel(net::kernel);
+    });
 }
 
 /// Runs one seed; what failed, a line each.

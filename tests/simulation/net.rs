@@ -5,7 +5,8 @@
 //! whose receive buffer holds unread bytes sends an RST, and so does any byte that comes in after;
 //! an RST destroys what its receiver has not read yet. Whatever the seed asks for comes on top:
 //! partial reads and writes, wakes in any order and for nothing, a socket that becomes writable
-//! only when a third of its buffer is free.
+//! only when a third of its buffer is free, a runtime that hears of what has come only later. Most
+//! links answer the crate as a kernel does; the others are as TLS over something else would be.
 //!
 //! `pump` carries the bytes, `ends` is what the two sides hold, `log` what the oracles ask for.
 
@@ -14,6 +15,7 @@ mod log;
 mod pump;
 
 use std::{
+    any::Any,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     task::Waker,
@@ -21,6 +23,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use graceful_tls::simulated::Known;
 use tokio::time::Instant;
 
 pub use self::{
@@ -57,6 +60,10 @@ pub struct Nature {
     pub spurious: u8,
     /// The server's socket becomes writable only when a third of its buffer is free.
     pub lazy: bool,
+    /// The server's runtime hears of what has arrived so long after.
+    pub late: Duration,
+    /// The server's kernel can be asked what it knows of the socket.
+    pub asked: bool,
 }
 
 impl Nature {
@@ -69,6 +76,8 @@ impl Nature {
             partial: *rng.choice(&[0, 0, 5, 50]).unwrap(),
             spurious: *rng.choice(&[0, 0, 10]).unwrap(),
             lazy: rng.u8(..4) == 0,
+            late: Duration::from_millis(*rng.choice(&[0, 0, 1, 5, 50]).unwrap()),
+            asked: rng.u8(..3) > 0,
         }
     }
 }
@@ -131,6 +140,8 @@ struct State {
     ways: [Way; 2],
     ends: [End; 2],
     pump: Option<Waker>,
+    /// When the server's reader hears of what has arrived.
+    hears: Option<Instant>,
     log: Log,
 }
 
@@ -168,6 +179,11 @@ impl State {
     }
 }
 
+/// What the server's kernel says of its sockets.
+pub fn kernel(io: &dyn Any) -> Option<Known> {
+    io.downcast_ref::<ServerEnd>()?.known()
+}
+
 /// A link, as the two ends, the pump and the oracles share it.
 #[derive(Clone, Debug)]
 pub struct Link(Arc<Mutex<State>>);
@@ -181,6 +197,7 @@ impl Link {
             ways: Default::default(),
             ends: Default::default(),
             pump: None,
+            hears: None,
             log: Log::default(),
         })))
     }

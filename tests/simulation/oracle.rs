@@ -5,22 +5,22 @@
 //! when. The server knows less. Where a rule depends on what it can't know, the oracle says so and
 //! keeps still. Bounds come from the settings; the slack on top is named.
 
+//!
+//! `ends`, `requests`, `streams`, `drain` and `bounds` judge one connection, `report` and `server` the
+//! whole; `excuses` is why a request may be lost, `view` how they look at what happened.
+
 mod bounds;
+mod drain;
+mod ends;
 mod excuses;
+mod report;
+mod requests;
 mod server;
+mod streams;
 mod view;
 
-use graceful_tls::Phase;
-
 use self::view::View;
-use crate::{
-    client::{
-        http2::stream,
-        seen::{Ask, Framing, Own},
-    },
-    run::Facts,
-    trace::Stamp,
-};
+use crate::run::Facts;
 
 /// A rule that was broken.
 #[derive(Clone, Debug)]
@@ -58,34 +58,49 @@ type OfServer = fn(&Facts) -> Option<String>;
 
 /// The rules for each connection, and their names.
 const OF_CONNECTION: &[(&str, OfConnection)] = &[
-    ("notify", notify),
-    ("silent after close_notify", silent_after_close_notify),
-    ("never lie", never_lie),
-    ("whole", whole),
-    ("drain", drain),
-    ("lost", lost),
-    ("newcomers", newcomers),
-    ("goaway", goaway),
-    ("exact goaway", exact_goaway),
-    ("once", once),
-    ("queue", queue),
-    ("plain HTTP", plain_http),
-    ("sense", sense),
+    ("notify", ends::notify),
+    ("silent after close_notify", ends::silent_after_close_notify),
+    ("silent after an alert", ends::silent_after_alert),
+    ("never lie", ends::never_lie),
+    ("whole", ends::whole),
+    ("tunnel", ends::tunnel),
+    ("TLS 1.2", ends::tls12_at_once),
+    ("drain", drain::drain),
+    ("silence", drain::silence),
+    ("places", drain::places),
+    ("tail", drain::tail),
+    ("reset", drain::reset),
+    ("bytes", drain::bytes),
+    ("lost", requests::lost),
+    ("upload", requests::upload),
+    ("half a head", requests::half_a_head),
+    ("newcomers", requests::newcomers),
+    ("says close", requests::says_close),
+    ("once", requests::once),
+    ("queue", requests::queue),
+    ("plain HTTP", requests::plain_http),
+    ("sense", requests::sense),
+    ("goaway", streams::goaway),
+    ("exact goaway", streams::exact_goaway),
+    ("stalled stream", streams::stalled_stream),
+    ("reset stream", streams::reset_stream),
     ("let go", bounds::let_go),
     ("idle", bounds::idle),
     ("too early", bounds::too_early),
     ("held", bounds::held),
+    ("prompt", bounds::prompt),
+    ("honest", report::honest),
+    ("cause", report::cause),
 ];
 
 /// The rules for the server as a whole.
 const OF_SERVER: &[(&str, OfServer)] = &[
     ("closed in time", bounds::closed_in_time),
-    ("report counts", server::report_counts),
-    ("report is honest", server::report_is_honest),
-    (
-        "report knows the deadline",
-        server::report_knows_the_deadline,
-    ),
+    ("report counts", report::counts),
+    ("report agrees", report::agrees),
+    ("report is honest", report::is_honest),
+    ("report knows the deadline", report::knows_the_deadline),
+    ("identity", server::identity),
     ("nothing left", server::nothing_left),
     ("no panic", server::no_panic),
 ];
@@ -111,259 +126,4 @@ pub fn judge(facts: &Facts) -> Vec<Failure> {
         }));
     }
     failures
-}
-
-/// R1. Every ended connection gets close_notify.
-///
-/// R2 takes back those with a close-delimited answer, or with an alert. It can't be sent to a peer
-/// that takes no bytes or has reset. Without a layer nobody knows how an HTTP/1 answer ends, so that
-/// it may be withheld once one has begun.
-fn notify(view: &View<'_>) -> Option<String> {
-    let seen = &view.conn.seen;
-    if !view.shook_hands() || seen.notify.is_some() || seen.tls_error.is_some() {
-        return None;
-    }
-    let settings = &view.facts.settings;
-    let patience = settings.write_timeout.min(settings.drain.flush_timeout) * 9 / 10;
-    let begun = view.asks().any(|(_, ask)| ask.answer.begun.is_some());
-    let unknown = !view.facts.kind.layer && !view.http2() && (begun || any_cut(view));
-    let took_nothing = view.blocked_for(patience) || view.flush_exhausted();
-    if view.left() || view.close_delimited() || took_nothing || unknown {
-        return None;
-    }
-    seen.fin.map(|fin| format!("a bare FIN at {fin}"))
-}
-
-fn any_cut(view: &View<'_>) -> bool {
-    view.asks()
-        .any(|(n, ask)| view.served(n).is_some() && !ask.answer.is_over())
-}
-
-/// R1. close_notify is the last thing that is said (RFC 8446 6.1).
-fn silent_after_close_notify(view: &View<'_>) -> Option<String> {
-    let n = view.conn.seen.after_notify;
-    (n > 0).then(|| format!("{n} bytes"))
-}
-
-/// R2. close_notify never makes a truncated answer look whole, nor a truncated tunnel.
-fn never_lie(view: &View<'_>) -> Option<String> {
-    view.asks().find_map(|(n, ask)| {
-        let answer = &ask.answer;
-        answer.whole?;
-        let (length, came) = (ask.length(), answer.bytes);
-        match answer.framing {
-            Framing::UntilClose if came < length => Some(format!(
-                "request {n} got {came} of {length} bytes and close_notify"
-            )),
-            Framing::Tunnel if ask.endpoint.is_unframed_tunnel() => {
-                let short = ask.complete.is_some() && came < length;
-                short.then(|| format!("the tunnel gave {came} of {length} bytes and close_notify"))
-            }
-            _ => None,
-        }
-    })
-}
-
-/// What shows its own end has the length that the handler gave it.
-fn whole(view: &View<'_>) -> Option<String> {
-    view.asks().find_map(|(n, ask)| {
-        ask.answer.whole?;
-        let (length, came) = (ask.length(), ask.answer.bytes);
-        let wrong =
-            ask.answer.framing == Framing::Framed && came != length && !ask.endpoint.is_tunnel();
-        // A failure that comes before the head is an answer of its own, which hyper gives.
-        (wrong && ask.answer.status < 400)
-            .then(|| format!("request {n} got {came} of {length} bytes"))
-    })
-}
-
-/// R3. No RST while the drain's bounds have not been reached.
-fn drain(view: &View<'_>) -> Option<String> {
-    let (log, settings) = (&view.conn.log, &view.facts.settings);
-    let (reset, dropped) = (log.reset_sent?, log.dropped?);
-    log.accepted?;
-    let flush = settings.drain.flush_timeout.min(settings.write_timeout) * 9 / 10;
-    if view.left() || view.blocked_for(flush) || view.flush_exhausted() {
-        return None;
-    }
-    if settings.drain.max_connections < view.facts.conns.len() {
-        // It may have given its place to a newer one.
-        return None;
-    }
-    let patience = settings
-        .drain
-        .idle_timeout
-        .min(settings.drain.total_timeout)
-        * 9
-        / 10;
-    let waited = log.fin.map(|fin| dropped.at - fin.at);
-    let early = waited.is_none_or(|waited| waited < patience);
-    early.then(|| format!("reset at {reset}, let go at {dropped}, drained for {waited:?}"))
-}
-
-/// R4, R6, R7. A request that was in the socket when the server began to end the connection is
-/// answered, whole, or there is a reason.
-fn lost(view: &View<'_>) -> Option<String> {
-    view.conn.log.accepted?;
-    let ended = view.ended()?;
-    view.asks().find_map(|(n, ask)| {
-        if ask.answer.whole.is_some() {
-            return None;
-        }
-        let begun = ask.answer.begun.is_some();
-        if ask.endpoint.is_tunnel() || !(view.in_time(ask) || begun) {
-            return None;
-        }
-        if excuses::excuse(view, n, ask, ended).is_some() {
-            return None;
-        }
-        Some(describe(view, n, ask))
-    })
-}
-
-fn describe(view: &View<'_>, number: usize, ask: &Ask) -> String {
-    let answer = &ask.answer;
-    let what = match (answer.begun, view.served(number)) {
-        (Some(_), _) => format!("cut after {} of {} bytes", answer.bytes, ask.length()),
-        (None, Some(_)) => "handled, and not answered".into(),
-        (None, None) => "discarded".into(),
-    };
-    let arrived = view.arrived(ask).unwrap_or_default();
-    let ended = view.ended().unwrap_or_default();
-    let half_closed = match view.notified() {
-        Some(notified) if notified < ended => ", half-closed",
-        _ => "",
-    };
-    let reset = answer
-        .reset
-        .map_or(String::new(), |code| format!(", RST_STREAM {code}"));
-    let draining = match view.phase(Phase::Draining) {
-        Some(draining) if draining.at <= ended.at => format!(", draining since {draining}"),
-        _ => String::new(),
-    };
-    format!(
-        "request {number} {:?} was {what}: arrived {arrived}, end {ended}{half_closed}{reset}{draining}",
-        ask.endpoint
-    )
-}
-
-/// R7. What has been accepted may finish its handshake and its first request.
-fn newcomers(view: &View<'_>) -> Option<String> {
-    let (log, seen) = (&view.conn.log, &view.conn.seen);
-    let (accepted, ended) = (log.accepted?, view.ended()?);
-    let first = seen.asks.first()?;
-    let asked = view.arrived(first).is_some_and(|arrived| arrived < ended);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
-    // A loop that accepts by itself, and once more when it has been told.
-    let draining = view.phase(Phase::Draining);
-    let late = draining.is_some_and(|draining| accepted.at >= draining.at);
-    let given_up = view.facts.kind.accepts && late
-        || view.cancelled()
-        || view.conn.plan.plain
-        || view.conn.plan.handshake_cut.is_some()
-        || view.peer_gone()
-        || view.left();
-    if asked || over || given_up || seen.own(Own::Notify).is_some() {
-        return None;
-    }
-    // Who has been ready for as long as it took to become so has had the time for a request.
-    let ready = view
-        .conn
-        .log
-        .arrived(seen.shaken)
-        .filter(|_| seen.handshake.is_some());
-    let (since, patience) = match ready {
-        None => (accepted, view.facts.settings.handshake_timeout),
-        Some(ready) => (ready, ready.at.saturating_sub(accepted.at)),
-    };
-    let waited = ended.at.saturating_sub(since.at);
-    let early = waited < patience * 9 / 10;
-    early.then(|| format!("accepted at {accepted}, ended at {ended}, before its first request"))
-}
-
-/// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
-///
-/// In the middle of a frame there is no place for it.
-fn goaway(view: &View<'_>) -> Option<String> {
-    let seen = &view.conn.seen;
-    let (ended, _) = (view.ended()?, seen.notify?);
-    if !view.http2()
-        || !seen.settings
-        || seen.mid_frame
-        || view.peer_gone()
-        || seen.own_notify.is_some()
-    {
-        return None;
-    }
-    let second = std::time::Duration::from_secs(1);
-    // Who was at work when draining began has been told in two steps.
-    let settings = &view.facts.settings;
-    let from = match settings.handover || settings.lame_duck_goaway {
-        true => Phase::LameDuck,
-        false => Phase::Draining,
-    };
-    let told = view
-        .phase(from)
-        .map_or(ended.at, |told| told.at.min(ended.at));
-    let idle = view.asks().all(|(_, ask)| {
-        let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
-        let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));
-        ask.head.is_none() || before(ask.answer.whole) && uploaded
-    });
-    match seen.goaways.len() {
-        0 => Some(format!("none before close_notify at {ended}")),
-        1 => None,
-        n if idle => Some(format!("{n} of them to an idle client")),
-        _ => None,
-    }
-}
-
-/// R7. What GOAWAY says was not processed, no handler has seen (RFC 9113 6.8).
-fn exact_goaway(view: &View<'_>) -> Option<String> {
-    let (last, _) = view.conn.seen.goaways.last()?;
-    let beyond = |n: &usize| stream(*n) > *last && view.served(*n).is_some();
-    let asked = (0..view.conn.seen.asks.len()).find(beyond)?;
-    Some(format!(
-        "GOAWAY names stream {last}, and request {asked} was handled"
-    ))
-}
-
-/// No request is handed to a handler twice.
-fn once(view: &View<'_>) -> Option<String> {
-    let twice = |(n, _): &(usize, &Ask)| view.served(*n).is_some_and(|served| served.times > 1);
-    view.asks()
-        .find(twice)
-        .map(|(n, _)| format!("request {n} was handled twice"))
-}
-
-/// R7. What is in the listener's queue when accepting ends is accepted.
-fn queue(view: &View<'_>) -> Option<String> {
-    let log = &view.conn.log;
-    // A loop that does not sweep leaves what is there to the kernel.
-    let reset = !view.facts.kind.accepts && log.accepted.is_none() && !view.conn.seen.refused;
-    (reset && log.dropped.is_some()).then(|| "reset in the listener's queue".into())
-}
-
-/// R5. Plain HTTP is answered in plain HTTP.
-fn plain_http(view: &View<'_>) -> Option<String> {
-    let (log, seen) = (&view.conn.log, &view.conn.seen);
-    let (accepted, ended) = (log.accepted?, view.ended()?);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
-    let arrived = log.arrived(1).is_some_and(|arrived| arrived < ended);
-    if !view.conn.plan.plain || over || !arrived || seen.plain.starts_with("HTTP/1.1 400 ") {
-        return None;
-    }
-    Some(format!(
-        "accepted at {accepted}, ended at {ended}, answered {:?}",
-        seen.plain
-    ))
-}
-
-/// The server speaks HTTP.
-fn sense(view: &View<'_>) -> Option<String> {
-    view.conn.seen.confused.clone()
 }

@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::{Client, plan::Plan, roles, seen::Seen},
     handlers::{Handlers, PANIC},
+    logged::{self, Logged},
     net::{Link, Log, Nature, ServerEnd},
-    servers::{Kind, Listener},
+    servers::{Driver, Kind, Listener},
     settings::Settings,
     tls,
     trace::{self, Stamp},
@@ -44,6 +45,7 @@ pub struct Facts {
     pub tasks_left: usize,
     /// Panics that nobody asked for.
     pub panics: Vec<String>,
+    pub logged: Vec<Logged>,
     pub hash: u64,
 }
 
@@ -72,6 +74,8 @@ pub fn watch_panics() {
 pub fn run(seed: u64, printed: bool) -> Facts {
     tls::seed(seed);
     PANICS.with(|panics| panics.borrow_mut().clear());
+    logged::take();
+    let keeping = tracing::subscriber::set_default(logged::Keeper);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -82,6 +86,8 @@ pub fn run(seed: u64, printed: bool) -> Facts {
         scene(Rng::with_seed(seed)).await
     });
     drop(runtime);
+    drop(keeping);
+    facts.logged = logged::take();
     facts.hash = trace::hash();
     trace::end();
     facts.panics = PANICS.with(RefCell::take);
@@ -96,9 +102,13 @@ async fn scene(mut rng: Rng) -> Facts {
     let tls = settings.apply(builder).build().unwrap();
     let world = World::default();
     let (listener, queue) = mpsc::unbounded_channel();
-    let handlers = Handlers(world.clone());
+    let handlers = Handlers {
+        world: world.clone(),
+        sleepy: kind.driver == Driver::Serve,
+    };
     let draining = CancellationToken::new();
-    let serving = kind.run(tls.clone(), Listener(queue), handlers, draining.clone());
+    let listener_end = Listener::new(queue, &mut rng);
+    let serving = kind.run(tls.clone(), listener_end, handlers, draining.clone());
     let server = tokio::spawn(serving);
 
     let over = CancellationToken::new();
@@ -166,6 +176,7 @@ async fn scene(mut rng: Rng) -> Facts {
             .metrics()
             .num_alive_tasks(),
         panics: Vec::new(),
+        logged: Vec::new(),
         hash: 0,
     }
 }

@@ -1,11 +1,11 @@
 //! The servers: `serve`, and loops of one's own, as users write them.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::pin,
-    task::{Context, Poll},
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -16,7 +16,10 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Sleep, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service, ServiceExt};
 
@@ -27,7 +30,35 @@ use crate::{
 
 /// The queue that the kernel keeps for a listener.
 #[derive(Debug)]
-pub struct Listener(pub mpsc::UnboundedReceiver<ServerEnd>);
+pub struct Listener {
+    queue: mpsc::UnboundedReceiver<ServerEnd>,
+    /// The runtime hears of a client so long after it has come.
+    late: Duration,
+    hears: Option<Pin<Box<Sleep>>>,
+}
+
+impl Listener {
+    pub fn new(queue: mpsc::UnboundedReceiver<ServerEnd>, rng: &mut fastrand::Rng) -> Self {
+        let late = Duration::from_millis(*rng.choice(&[0, 0, 1, 20]).unwrap());
+        let hears = None;
+        Self { queue, late, hears }
+    }
+
+    /// Whether the runtime has heard of a client.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.late.is_zero() {
+            return Poll::Ready(());
+        }
+        if self.queue.is_empty() {
+            self.hears = None;
+            // Takes nothing, and is woken by the next.
+            return self.queue.poll_recv(cx).map(drop);
+        }
+        let late = self.late;
+        let hears = self.hears.get_or_insert_with(|| Box::pin(sleep(late)));
+        hears.as_mut().poll(cx)
+    }
+}
 
 impl Accept for Listener {
     type Io = ServerEnd;
@@ -36,19 +67,15 @@ impl Accept for Listener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(ServerEnd, Option<SocketAddr>)>> {
-        match std::task::ready!(self.0.poll_recv(cx)) {
-            Some(mut end) => {
-                end.accepted();
-                Poll::Ready(Ok((end, None)))
-            }
+        ready!(self.poll_heard(cx));
+        match ready!(self.queue.poll_recv(cx)) {
+            Some(end) => Poll::Ready(Ok(end.accepted())),
             None => Poll::Pending,
         }
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(ServerEnd, Option<SocketAddr>)>> {
-        let mut end = self.0.try_recv().ok()?;
-        end.accepted();
-        Some(Ok((end, None)))
+        Some(Ok(self.queue.try_recv().ok()?.accepted()))
     }
 }
 

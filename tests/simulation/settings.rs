@@ -24,6 +24,10 @@ pub struct Settings {
     pub shutdown_at: Duration,
     /// A second trigger, so long after the first.
     pub hurried: Option<Duration>,
+    /// hyper writes no answer while a request is in its buffer.
+    pub pipeline_flush: bool,
+    /// The HTTP/2 server's PINGs, and how long it waits for their answers.
+    pub pings: Option<(Duration, Duration)>,
 }
 
 fn ms(rng: &mut fastrand::Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
@@ -44,6 +48,7 @@ impl Settings {
         drain.total_timeout = ms(rng, 500..=5000);
         drain.idle_timeout = ms(rng, 200..=2000);
         drain.flush_timeout = ms(rng, 500..=5000);
+        drain.max_bytes = *rng.choice(&[20_000, 100_000, 64 << 20]).unwrap();
         if rng.u8(..8) == 0 {
             drain.max_connections = rng.usize(1..3);
         }
@@ -72,6 +77,8 @@ impl Settings {
             undone,
             shutdown_at,
             hurried: (rng.u8(..10) == 0).then(|| ms(rng, 0..=5000)),
+            pipeline_flush: rng.u8(..3) == 0,
+            pings: (rng.u8(..3) == 0).then(|| (ms(rng, 200..=1000), ms(rng, 3000..=4000))),
         }
     }
 
@@ -103,9 +110,13 @@ impl Settings {
             // The real time is of different length each second, in HPACK.
             .http1(|http1| {
                 http1.auto_date_header(false);
+                http1.pipeline_flush(self.pipeline_flush);
             })
             .http2(|http2| {
                 http2.auto_date_header(false);
+                if let Some((every, timeout)) = self.pings {
+                    http2.keep_alive_interval(every).keep_alive_timeout(timeout);
+                }
             })
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::trace::{Stamp, event};
+use crate::trace::{Stamp, event, now};
 
 /// A request: the connection's number, and the request's on it.
 pub type Key = (usize, usize);
@@ -35,6 +35,21 @@ pub struct Served {
     pub before: Work,
     /// How often it was handed to a handler.
     pub times: u32,
+    pub begun: Stamp,
+    /// When the handler, or its answer's body, was let go.
+    pub dropped: Option<Stamp>,
+    /// What the reader of a tunnel saw of its end.
+    pub tunnel: Option<TunnelEnd>,
+}
+
+/// How the server's side of a tunnel ended.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelEnd {
+    /// By an EOF, and not an error.
+    pub eof: bool,
+    /// What was read before.
+    pub bytes: u64,
+    pub at: Stamp,
 }
 
 /// All requests of one run.
@@ -50,12 +65,22 @@ impl World {
             work: Work::Busy,
             before: Work::Busy,
             times: 0,
+            begun: stamp,
+            dropped: None,
+            tunnel: None,
         });
         served.times += 1;
         drop(all);
         Token {
             world: self.clone(),
             key,
+        }
+    }
+
+    pub fn tunnel_ended(&self, key: Key, mut end: TunnelEnd) {
+        end.at = event(key.0, "tunnel's reader ends", end.bytes);
+        if let Some(served) = self.0.lock().unwrap().get_mut(&key) {
+            served.tunnel = Some(end);
         }
     }
 
@@ -100,5 +125,9 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         self.set(Work::Dropped);
+        let stamp = now();
+        if let Some(served) = self.world.0.lock().unwrap().get_mut(&self.key) {
+            served.dropped = Some(stamp);
+        }
     }
 }

@@ -33,7 +33,7 @@ pub(super) const END_HEADERS: u8 = 0x4;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 
 // Error codes (RFC 9113 7).
-pub(super) const NO_ERROR: u32 = 0;
+const NO_ERROR: u32 = 0;
 pub(super) const REFUSED_STREAM: u32 = 7;
 
 /// A GOAWAY frame with NO_ERROR, on behalf of a server that has seen streams up to `last_stream`.

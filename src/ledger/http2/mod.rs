@@ -19,8 +19,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, NO_ERROR, PING, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Side, Step, WINDOW_UPDATE,
+    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, PING, REFUSED_STREAM, RST_STREAM, Reader,
+    SETTINGS, Side, Step, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
@@ -143,6 +143,11 @@ impl Http2 {
         self.tally.uploads
     }
 
+    /// Streams of which something is to come still, the answer or the rest of the request.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// Of those in flight, the ones whose request is fully in. A client that has half-closed is
     /// still owed these.
     pub(crate) fn complete(&self) -> u32 {
@@ -195,7 +200,8 @@ impl Http2 {
     }
 
     /// Whether an answer was broken off: a stream in flight was [`reset`](Self::reset), or the
-    /// server did that, for another reason than NO_ERROR and REFUSED_STREAM.
+    /// server did that, for another reason than REFUSED_STREAM. NO_ERROR is none (RFC 9113 8.1) where
+    /// the answer is complete; hyper says it too when a PING was not answered in time.
     pub(crate) fn was_cut(&self) -> bool {
         self.cut
     }
@@ -296,7 +302,7 @@ impl Http2 {
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
             (HEADERS, _) => self.answer(head.id),
-            (RST_STREAM, Some(NO_ERROR | REFUSED_STREAM)) => self.close(head.id),
+            (RST_STREAM, Some(REFUSED_STREAM)) => self.close(head.id),
             (RST_STREAM, _) => self.reset(head.id),
             (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
             (PING, _) if !head.has(ACK) => self.pings = [self.pings[1], Some(self.outbound.ping())],

@@ -478,7 +478,8 @@ fn goaways() {
 fn what_is_a_cut() {
     let ask = || headers(Client, END_HEADERS, 1);
     for (what, frames, want) in [
-        ("NO_ERROR", vec![ask(), rst(Server, 1, 0)], false),
+        ("NO_ERROR", vec![ask(), headers(Server, END_HEADERS, 1), rst(Server, 1, 0)], true),
+        ("NO_ERROR after the answer", vec![ask(), headers(Server, BOTH, 1), rst(Server, 1, 0)], false),
         ("REFUSED_STREAM", vec![ask(), rst(Server, 1, 7)], false),
         ("PROTOCOL_ERROR", vec![ask(), rst(Server, 1, 1)], true),
         ("CANCEL", vec![ask(), headers(Server, END_HEADERS, 1), rst(Server, 1, 8)], true),

@@ -36,7 +36,9 @@ impl Client {
     fn take_step(&mut self, step: &Step) -> Taken {
         match *step {
             Step::Head(n) => self.ask(n),
+            Step::HalfHead(n) => self.begin_to_ask(n),
             Step::Raw(ref bytes) => self.say(bytes),
+            Step::Junk(n) => self.babble(n),
             Step::Body(n, bytes) => self.upload(n, bytes),
             Step::Pause(pause) => return self.pause(Instant::now() + pause),
             Step::Edge(after) => return self.pause(self.last + after),
@@ -119,22 +121,59 @@ impl Client {
         self.plan.chunked && !ask.http10 && !ask.endpoint.is_tunnel()
     }
 
-    /// Writes a request's head, unless the server has said that it takes no more.
+    /// Writes what is no TLS.
+    fn babble(&mut self, n: usize) {
+        self.encrypt();
+        self.out.extend(std::iter::repeat_n(23, n));
+        self.produced += n as u64;
+    }
+
+    /// Whether the request carries something behind its head.
+    fn goes_on(&self, number: usize) -> bool {
+        let endpoint = self.seen.asks[number].endpoint;
+        endpoint.takes_upload() || endpoint.is_tunnel()
+    }
+
+    fn head(&self, number: usize) -> Vec<u8> {
+        let ask = &self.seen.asks[number];
+        let chunked = self.chunked(number);
+        match self.plan.http2 {
+            true => http2::head(self.conn, number, ask.endpoint, !self.goes_on(number)),
+            false => http1::head(self.conn, number, ask, chunked).into_bytes(),
+        }
+    }
+
+    /// Whether the client may write a request: the server has not said that it takes no more.
+    fn may_ask(&self, number: usize) -> bool {
+        let begun = self.seen.asks[number].begun.is_some();
+        self.seen.own(Own::Notify).is_none() && (begun || !self.seen.closing())
+    }
+
+    /// Writes half of a request's head.
+    fn begin_to_ask(&mut self, number: usize) {
+        if self.may_ask(number) {
+            let head = self.head(number);
+            self.say(&head[..head.len() / 2]);
+            self.seen.asks[number].begun = Some(self.produced);
+        }
+    }
+
+    /// Writes a request's head, or what is missing of it.
     fn ask(&mut self, number: usize) {
-        if self.seen.closing() || self.seen.own(Own::Notify).is_some() {
+        if !self.may_ask(number) {
             return;
         }
-        let ask = self.seen.asks[number].clone();
-        let ends = !ask.endpoint.takes_upload() && !ask.endpoint.is_tunnel();
-        let head = match self.plan.http2 {
-            true => http2::head(self.conn, number, ask.endpoint, ends),
-            false => http1::head(self.conn, number, &ask, self.chunked(number)).into_bytes(),
+        let head = self.head(number);
+        let written = match self.seen.asks[number].begun {
+            Some(_) => head.len() / 2,
+            None => 0,
         };
-        self.say(&head);
+        self.say(&head[written..]);
+        let complete = !self.goes_on(number);
         let ask = &mut self.seen.asks[number];
         ask.asked = Some(event(self.conn, "client asks", number as u64));
         ask.head = Some(self.produced);
-        if ends {
+        if complete {
             ask.complete = Some(self.produced);
         }
         self.seen.useful = self.produced;

@@ -134,6 +134,9 @@ impl Reader {
         }
         self.buf = rest.to_vec();
         seen.mid_frame = !self.buf.is_empty();
+        if self.buf.get(3) == Some(&DATA) {
+            check_data(self.buf.get(9..).unwrap_or_default(), seen);
+        }
     }
 
     fn frame(
@@ -169,6 +172,10 @@ impl Reader {
                     RST_STREAM => {
                         let answer = &mut seen.asks[number(stream)].answer;
                         (answer.reset, answer.reset_at) = (Some(word(0)), Some(now));
+                    }
+                    DATA => {
+                        check_data(payload, seen);
+                        self.answer(kind, flags, stream, payload, now, seen, out);
                     }
                     _ => self.answer(kind, flags, stream, payload, now, seen, out),
                 }
@@ -215,6 +222,13 @@ impl Reader {
                 answer.opened.open(n, now);
             }
         }
+    }
+}
+
+/// The server's answers are of `x`, or of what was uploaded: a frame put into one shows.
+fn check_data(payload: &[u8], seen: &mut Seen) {
+    if payload.iter().any(|byte| !matches!(byte, b'x' | b'u')) {
+        seen.confuse("DATA that no handler gave");
     }
 }
 

@@ -1,14 +1,17 @@
 //! One client, driven by hand: rustls on raw bytes, HTTP on top, and a script that says what to do.
 //!
 //! It knows at any time what was asked, what came whole, what in part, and how the connection ended
-//! (`seen`). `plan` is its script, `roles` makes one up, `act` goes through it, `http1` and `http2` speak the protocols.
+//! (`seen`). `plan` is its script, `roles` and `rude` make one up, `act` goes through it, `receive` takes
+//! in what comes, `http1` and `http2` speak the protocols.
 
 mod act;
 mod choice;
 pub mod http1;
 pub mod http2;
 pub mod plan;
+mod receive;
 pub mod roles;
+mod rude;
 pub mod seen;
 
 use std::{
@@ -28,11 +31,7 @@ use self::{
     plan::{Plan, Reading},
     seen::{Own, Seen},
 };
-use crate::{
-    net::{ClientEnd, Received},
-    tls,
-    trace::event,
-};
+use crate::{net::ClientEnd, tls, trace::event};
 
 enum Protocol {
     Http1(http1::Reader),
@@ -241,83 +240,6 @@ impl Client {
         }
     }
 
-    /// Reads what there is, as far as the script lets it.
-    fn receive(&mut self) {
-        let mut buf = [0; 16 << 10];
-        while !self.seen.is_over() {
-            let most = match self.reading {
-                Reading::Eager => buf.len(),
-                Reading::Rate(..) => self.allowance.min(buf.len()),
-                Reading::Never => 0,
-            };
-            if most == 0 {
-                return;
-            }
-            match self.end.read(&mut buf[..most]) {
-                Received::Bytes(n) => {
-                    event(self.conn, "client reads", n as u64);
-                    self.allowance = self.allowance.saturating_sub(n);
-                    self.raw.extend_from_slice(&buf[..n]);
-                    self.decrypt();
-                }
-                Received::Nothing => return,
-                Received::Fin => self.seen.fin = Some(event(self.conn, "client sees FIN", 0)),
-                Received::Reset => self.seen.rst = Some(event(self.conn, "client sees RST", 0)),
-            }
-        }
-    }
-
-    /// Takes whole records, one at a time: what follows close_notify has to be noticed.
-    fn decrypt(&mut self) {
-        if self.plan.plain {
-            return;
-        }
-        let raw = mem::take(&mut self.raw);
-        let mut rest = &raw[..];
-        while rest.len() >= 5 && self.seen.tls_error.is_none() {
-            let length = 5 + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
-            if rest.len() < length {
-                break;
-            }
-            self.record(&rest[..length]);
-            rest = &rest[length..];
-        }
-        if self.seen.notify.is_some() && !rest.is_empty() {
-            self.seen.after_notify += rest.len() as u64;
-            rest = &[];
-        }
-        self.raw = rest.to_vec();
-    }
-
-    fn record(&mut self, mut record: &[u8]) {
-        if self.seen.notify.is_some() {
-            self.seen.after_notify += record.len() as u64;
-            return;
-        }
-        let begins = self.seen.read;
-        self.seen.read += record.len() as u64;
-        let mut state = Ok(None);
-        while !record.is_empty() && matches!(state, Ok(None)) {
-            let taken = self.tls.read_tls(&mut record);
-            state = match taken {
-                Ok(0) | Err(_) => return,
-                Ok(_) => self
-                    .tls
-                    .process_new_packets()
-                    .map(|s| s.peer_has_closed().then_some(())),
-            };
-            self.plaintext();
-        }
-        if !self.tls.is_handshaking() && self.seen.handshake.is_none() && state.is_ok() {
-            self.shaken();
-        }
-        match state {
-            Ok(None) => {}
-            Ok(Some(())) => self.notified(begins),
-            Err(error) => self.seen.tls_error = Some(error.to_string()),
-        }
-    }
-
     fn shaken(&mut self) {
         self.seen.handshake = Some(event(self.conn, "client's handshake is over", 0));
         self.last = Instant::now();
@@ -327,6 +249,15 @@ impl Client {
         self.window_tick = self.plan.window_tick.map(|(every, _)| Tick::new(every));
         if self.plan.http2 {
             self.say(&http2::preface(self.plan.window));
+            self.widen();
+        }
+    }
+
+    /// Opens the connection's window beyond all that will come.
+    fn widen(&mut self) {
+        if self.plan.wide {
+            self.say(&http2::window_update(0, 1 << 20));
+            self.seen.opened.open(1 << 20, crate::trace::now());
         }
     }
 

@@ -21,6 +21,8 @@ pub enum Control {
     Pings,
     Settings,
     Updates,
+    /// Of the window of the first stream.
+    StreamUpdates,
 }
 
 impl Control {
@@ -29,6 +31,7 @@ impl Control {
             Self::Pings => http2::ping(),
             Self::Settings => http2::settings(),
             Self::Updates => http2::window_update(0, 1),
+            Self::StreamUpdates => http2::window_update(1, 1),
         }
         .repeat(n)
     }
@@ -39,8 +42,12 @@ impl Control {
 pub enum Step {
     /// Writes the head of a request.
     Head(usize),
+    /// Writes half of the head of a request, which `Head` completes.
+    HalfHead(usize),
     /// Writes what is no request yet.
     Raw(Vec<u8>),
+    /// Writes so many bytes that are no TLS.
+    Junk(usize),
     /// Writes so many bytes of its upload, or of its tunnel.
     Body(usize, u64),
     Pause(Duration),
@@ -82,6 +89,8 @@ pub struct Plan {
     /// The windows are opened by so much, and how often, in place of what was read.
     pub window_tick: Option<(Duration, u32)>,
     pub never_opens: bool,
+    /// The connection's window is as good as none.
+    pub wide: bool,
     /// Requests whose windows are never opened.
     pub stalled: Vec<usize>,
     /// So many control frames, and how often.
@@ -103,6 +112,19 @@ impl Plan {
         let slow = |step: &Step| matches!(step, Step::Read(_));
         !self.steps.iter().any(slow) && self.window_tick.is_none() && !self.never_opens
     }
+
+    /// Whether some of what it sends is no TLS.
+    pub fn babbles(&self) -> bool {
+        let junk = |step: &Step| matches!(step, Step::Junk(_));
+        self.steps.iter().any(junk)
+    }
+
+    /// Whether it leaves the server with half of something, for a while.
+    pub fn dawdles(&self) -> bool {
+        let half = |step: &Step| matches!(step, Step::Raw(_) | Step::HalfHead(_));
+        self.steps.iter().any(half)
+    }
+
     /// Whether the steps before `step` have written raw bytes, and others will go on with them.
     pub fn is_within_raw(&self, step: usize) -> bool {
         let raw = |step: &Step| matches!(step, Step::Raw(_));

@@ -1,4 +1,5 @@
-//! Makes clients up: each plays a role, with everything else left to chance.
+//! Makes clients up: each plays a role, with everything else left to chance. Those that do not behave
+//! are in `rude`.
 
 use std::time::Duration;
 
@@ -6,8 +7,9 @@ use fastrand::Rng;
 use tokio::time::Instant;
 
 use super::{
-    choice::{any, large, quick, slow},
-    plan::{Control, Plan, Reading, Step},
+    choice::{any, large, quick},
+    plan::{Plan, Reading, Step},
+    rude,
     seen::Ask,
 };
 use crate::{endpoints::Endpoint, settings::Settings};
@@ -20,25 +22,28 @@ const ROLES: &[(&str, Role)] = &[
     ("pipelining", pipelining),
     ("half-closing", half_closing),
     ("slow reader", slow_reader),
-    ("stuck reader", stuck_reader),
+    ("stuck reader", rude::stuck_reader),
     ("HTTP/1.0", http10),
-    ("half an upload", half_upload),
+    ("half an upload", rude::half_upload),
     ("dribbled upload", dribbled_upload),
-    ("resetter", resetter),
-    ("silent", silent),
-    ("aborted handshake", aborted_handshake),
-    ("dribbled head", dribbled_head),
-    ("plain HTTP", plain),
-    ("flooder", flooder),
+    ("resetter", rude::resetter),
+    ("silent", rude::silent),
+    ("aborted handshake", rude::aborted_handshake),
+    ("dribbled head", rude::dribbled_head),
+    ("plain HTTP", rude::plain),
+    ("flooder", rude::flooder),
     ("small window", small_window),
-    ("stalled beside live", stalled_beside_live),
+    ("stalled beside live", rude::stalled_beside_live),
     ("at the keep-alive edge", keep_alive_edge),
     ("at the shutdown", at_the_shutdown),
-    ("bare FIN", bare_fin),
+    ("bare FIN", rude::bare_fin),
     ("tunnel", tunnel),
+    ("babbler", rude::babbler),
+    ("half a head", rude::half_a_head),
+    ("stream updates", rude::stream_updates),
 ];
 
-fn ms(ms: u64) -> Duration {
+pub(super) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
@@ -62,6 +67,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         window: 65_535,
         window_tick: None,
         never_opens: false,
+        wide: false,
         stalled: Vec::new(),
         flood: None,
         deaf_to_pings: false,
@@ -76,14 +82,14 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
 
 impl Plan {
     /// Adds a request; its number.
-    fn ask(&mut self, endpoint: Endpoint, upload: u64) -> usize {
+    pub(super) fn ask(&mut self, endpoint: Endpoint, upload: u64) -> usize {
         let upload = if endpoint.takes_upload() { upload } else { 0 };
         self.asks.push(Ask::new(endpoint, upload, false));
         self.asks.len() - 1
     }
 
     /// Adds a request that is written whole, at once.
-    fn ask_whole(&mut self, endpoint: Endpoint, rng: &mut Rng) -> usize {
+    pub(super) fn ask_whole(&mut self, endpoint: Endpoint, rng: &mut Rng) -> usize {
         // All uploads of one connection together fit into the windows of HTTP/2.
         let n = self.ask(endpoint, rng.u64(0..8000));
         self.steps.push(Step::Head(n));
@@ -91,12 +97,22 @@ impl Plan {
         n
     }
 
-    fn then(&mut self, step: Step) {
+    /// Adds a request whose upload comes in pieces.
+    pub(super) fn dribble(&mut self, endpoint: Endpoint, pieces: u64, size: u64, pause: Duration) {
+        let n = self.ask(endpoint, pieces * size);
+        self.then(Step::Head(n));
+        for _ in 0..pieces {
+            self.then(Step::Pause(pause));
+            self.then(Step::Body(n, size));
+        }
+    }
+
+    pub(super) fn then(&mut self, step: Step) {
         self.steps.push(step);
     }
 
     /// Says goodbye, or waits for the server to.
-    fn leave(&mut self, rng: &mut Rng) {
+    pub(super) fn leave(&mut self, rng: &mut Rng) {
         if rng.bool() {
             self.then(Step::Notify);
             self.then(Step::Fin);
@@ -119,7 +135,10 @@ fn polite(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
 fn pipelining(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     for _ in 0..rng.usize(1..3) {
         for _ in 0..rng.usize(2..5) {
-            let endpoint = any(rng);
+            let endpoint = match rng.u8(..20) {
+                0 => Endpoint::Sleep(100_000),
+                _ => any(rng),
+            };
             plan.ask_whole(endpoint, rng);
         }
         if rng.bool() {
@@ -141,7 +160,7 @@ fn half_closing(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
     plan.then(Step::Notify);
 }
 
-fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
+pub(super) fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
     // Something moves at least each quarter of the write time-out, and 2 KiB each second.
     let every = rng.u64(20..=settings.write_timeout.as_millis() as u64 / 5);
     let bytes = (2048 * every / 1000).max(64) + rng.u64(0..4096);
@@ -150,27 +169,13 @@ fn rate(rng: &mut Rng, settings: &Settings) -> Reading {
 
 fn slow_reader(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     plan.then(Step::Read(rate(rng, settings)));
+    if plan.http2 && rng.bool() {
+        plan.wide = true;
+        plan.window = 1 << 20;
+    }
     let endpoint = large(rng);
     plan.ask_whole(endpoint, rng);
     plan.then(Step::Answers);
-}
-
-fn stuck_reader(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
-    plan.holds = true;
-    if plan.http2 && rng.bool() {
-        plan.window = rng.u32(0..20_000);
-        plan.never_opens = true;
-    } else if rng.bool() {
-        plan.then(Step::Read(Reading::Never));
-    }
-    let endpoint = large(rng);
-    plan.ask_whole(endpoint, rng);
-    plan.then(Step::Pause(ms(
-        rng.u64(0..2 * settings.write_timeout.as_millis() as u64)
-    )));
-    if !plan.never_opens {
-        plan.then(Step::Read(Reading::Never));
-    }
 }
 
 fn http10(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
@@ -180,18 +185,6 @@ fn http10(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
         let n = plan.ask_whole(endpoint, rng);
         plan.asks[n].http10 = true;
     }
-    if rng.u8(..4) == 0 {
-        plan.then(Step::Notify);
-    }
-}
-
-fn half_upload(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    let endpoint = *rng
-        .choice(&[Endpoint::Echo, Endpoint::EchoLen, Endpoint::Unread(10)])
-        .unwrap();
-    let n = plan.ask(endpoint, 20_000);
-    plan.then(Step::Head(n));
-    plan.then(Step::Body(n, rng.u64(0..20_000)));
     if rng.u8(..4) == 0 {
         plan.then(Step::Notify);
     }
@@ -208,49 +201,10 @@ fn dribbled_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
         .unwrap();
     let pieces = rng.u64(3..12);
     let size = rng.u64(1000..4000);
-    let n = plan.ask(endpoint, pieces * size);
     let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 4);
-    plan.then(Step::Head(n));
-    for _ in 0..pieces {
-        plan.then(Step::Pause(ms(pause)));
-        plan.then(Step::Body(n, size));
-    }
+    plan.dribble(endpoint, pieces, size, ms(pause));
     plan.then(Step::Answers);
     plan.leave(rng);
-}
-
-fn resetter(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    for _ in 0..rng.usize(0..3) {
-        let endpoint = any(rng);
-        plan.ask_whole(endpoint, rng);
-    }
-    plan.then(Step::Pause(ms(rng.u64(0..500))));
-    plan.then(if rng.bool() { Step::Rst } else { Step::Close });
-}
-
-/// Shakes hands, and that is all.
-fn silent(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    if rng.bool() {
-        plan.then(Step::Pause(ms(rng.u64(0..9000))));
-        plan.leave(rng);
-    }
-}
-
-fn aborted_handshake(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    plan.handshake_cut = Some(rng.usize(0..180));
-}
-
-/// Idle but for frames that ask for nothing.
-fn flooder(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    plan.http2 = true;
-    let what = *rng
-        .choice(&[Control::Pings, Control::Settings, Control::Updates])
-        .unwrap();
-    plan.flood = Some((ms(rng.u64(100..900)), rng.usize(1..30), what));
-    if rng.bool() {
-        let endpoint = quick(rng);
-        plan.ask_whole(endpoint, rng);
-    }
 }
 
 fn small_window(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
@@ -265,18 +219,6 @@ fn small_window(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     }
     plan.then(Step::Answers);
     plan.leave(rng);
-}
-
-fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    plan.http2 = true;
-    plan.window = 8000;
-    plan.stalled = vec![0];
-    plan.ask_whole(Endpoint::Bytes(100_000), rng);
-    for _ in 0..rng.usize(1..6) {
-        let endpoint = if rng.bool() { slow(rng) } else { quick(rng) };
-        plan.ask_whole(endpoint, rng);
-        plan.then(Step::Pause(ms(rng.u64(0..1500))));
-    }
 }
 
 fn keep_alive_edge(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
@@ -310,15 +252,6 @@ fn at_the_shutdown(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     plan.then(Step::Answers);
 }
 
-fn bare_fin(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
-    let endpoint = any(rng);
-    plan.ask_whole(endpoint, rng);
-    if rng.bool() {
-        plan.then(Step::Answers);
-    }
-    plan.then(Step::Fin);
-}
-
 fn tunnel(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     let endpoint = match plan.http2 {
         true => Endpoint::Connect,
@@ -344,27 +277,4 @@ fn tunnel(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     if rng.u8(..4) > 0 {
         plan.then(Step::Notify);
     }
-}
-
-/// A head that never comes to its end, in pieces that come soon enough.
-fn dribbled_head(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
-    if rng.bool() {
-        let endpoint = quick(rng);
-        plan.ask_whole(endpoint, rng);
-        plan.then(Step::Answers);
-    }
-    let head = match plan.http2 {
-        // A frame of 100 bytes that takes its time, of a type that nobody knows.
-        true => [&[0, 0, 100, 99, 0, 0, 0, 0, 0][..], &[0; 90]].concat(),
-        false => b"GET / HTTP/1.1\r\nhost: s\r\nx-long: ................................".to_vec(),
-    };
-    let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 2);
-    for piece in head.chunks(rng.usize(1..9)) {
-        plan.then(Step::Raw(piece.to_vec()));
-        plan.then(Step::Pause(ms(pause)));
-    }
-}
-
-fn plain(plan: &mut Plan, _: &mut Rng, _: &Settings) {
-    plan.plain = true;
 }

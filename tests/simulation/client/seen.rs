@@ -24,6 +24,8 @@ pub struct Ask {
     pub http10: bool,
     /// Where its head ends among the bytes the client has put on the wire; `None` if not asked.
     pub head: Option<u64>,
+    /// Where the half of its head ends, if that came first.
+    pub begun: Option<u64>,
     /// Where its upload ends.
     pub complete: Option<u64>,
     pub asked: Option<Stamp>,
@@ -37,6 +39,7 @@ impl Ask {
             upload,
             http10,
             head: None,
+            begun: None,
             complete: None,
             asked: None,
             answer: Answer::default(),
@@ -58,7 +61,7 @@ impl Opened {
     }
 
     fn until(&self, end: Duration) -> impl Iterator<Item = &(Stamp, u32)> {
-        self.0.iter().take_while(move |(stamp, _)| stamp.at < end)
+        self.0.iter().take_while(move |(stamp, _)| stamp.at <= end)
     }
 
     pub fn by(&self, end: Duration) -> u64 {
@@ -130,6 +133,8 @@ pub struct Seen {
     /// close_notify, and where its record begins among the server's bytes.
     pub notify: Option<(Stamp, u64)>,
     pub after_notify: u64,
+    /// Bytes behind a fatal alert, or what is no TLS.
+    pub after_alert: u64,
     pub fin: Option<Stamp>,
     pub rst: Option<Stamp>,
     /// A fatal alert, or a TLS error.

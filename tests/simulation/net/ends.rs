@@ -2,11 +2,13 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Buf;
+use graceful_tls::simulated::Known;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
@@ -139,10 +141,24 @@ impl ServerEnd {
         Self { link, budget }
     }
 
-    /// It was taken from the listener's queue.
-    pub fn accepted(&mut self) {
+    /// What the kernel knows of this socket, where it can be asked.
+    pub(super) fn known(&self) -> Option<Known> {
+        let state = self.link.lock();
+        let known = Known {
+            unacknowledged: state.ways[Server as usize].unacknowledged() as u64,
+            readable: state.ways[Client as usize].unread as u64,
+            reset: state.ends[Server as usize].reset,
+        };
+        state.nature.asked.then_some(known)
+    }
+
+    /// It was taken from the listener's queue. The port is the number of its client.
+    pub fn accepted(self) -> (Self, Option<SocketAddr>) {
         let mut state = self.link.lock();
         state.log.accepted = Some(event(state.conn, "server accepts", 0));
+        let port = u16::try_from(state.conn).unwrap();
+        drop(state);
+        (self, Some(([127, 0, 0, 1], port).into()))
     }
 }
 

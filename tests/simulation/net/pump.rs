@@ -41,13 +41,16 @@ impl Link {
         state.pump = Some(cx.waker().clone());
         let mut wakers = Vec::new();
         while state.step(Client, &mut wakers) | state.step(Server, &mut wakers) {}
+        if state.hears.take_if(|at| *at <= Instant::now()).is_some() {
+            wakers.extend(state.ends[Server as usize].reader.take());
+        }
         let over = state.ends.iter().all(|end| end.dropped)
             && state
                 .ways
                 .iter()
                 .all(|way| way.flight.is_empty() && way.queued.is_empty());
         let arrivals = state.ways.iter().filter_map(|way| way.flight.front());
-        let next = arrivals.map(|(at, _)| *at).min();
+        let next = arrivals.map(|(at, _)| *at).chain(state.hears).min();
         state.rng.shuffle(&mut wakers);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -106,7 +109,12 @@ impl State {
             Parcel::Fin => self.fin_arrives(from),
             Parcel::Rst => self.rst_arrives(from, wakers),
         }
-        wakers.extend(self.ends[from.other() as usize].reader.take());
+        if from == Client && !self.nature.late.is_zero() {
+            let hears = Instant::now() + self.nature.late;
+            self.hears.get_or_insert(hears);
+        } else {
+            wakers.extend(self.ends[from.other() as usize].reader.take());
+        }
         true
     }
 

@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use graceful_tls::Phase;
 
-use super::view::View;
-use crate::{net::reached, run::Facts, trace::Stamp, world::Work};
-
-/// For what follows from what: tasks that wake one another, timers of a millisecond.
-const SLACK: Duration = Duration::from_millis(500);
+use super::{
+    excuses,
+    view::{SLACK, View},
+};
+use crate::{
+    client::{plan::Step, seen::Ask},
+    endpoints::Endpoint,
+    net::reached,
+    run::Facts,
+    trace::Stamp,
+    world::Work,
+};
 
 /// A stall may be noticed a quarter of the write time-out late.
 fn stall(view: &View<'_>) -> Duration {
@@ -22,11 +29,6 @@ fn teardown(facts: &Facts) -> Duration {
     drain.flush_timeout.max(facts.settings.write_timeout) + drain.total_timeout
 }
 
-/// There and back, twice.
-fn travel(view: &View<'_>) -> Duration {
-    view.conn.nature.delay * 4
-}
-
 /// What the answers to a flood may hold up: rustls holds 64 KiB for a link that is full, hyper reads
 /// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection.
 fn backlog(view: &View<'_>) -> Duration {
@@ -36,6 +38,14 @@ fn backlog(view: &View<'_>) -> Duration {
     match view.conn.plan.flood {
         Some(_) => nature.delay * rounds,
         None => Duration::ZERO,
+    }
+}
+
+/// Who has begun something when the time is over may end it.
+fn last_words(view: &View<'_>) -> Duration {
+    match view.conn.plan.dawdles() {
+        true => view.facts.settings.handshake_timeout,
+        false => Duration::ZERO,
     }
 }
 
@@ -98,9 +108,13 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
     let settings = &view.facts.settings;
     let patience = match view.conn.seen.handshake {
         None => settings.handshake_timeout,
+        // The kernel is first asked when the keep-alive time is over.
+        Some(_) if view.conn.nature.asked => settings.keep_alive + stall(view),
         Some(_) => settings.keep_alive.max(stall(view)),
     };
-    let held_up = travel(view) + backlog(view) + SLACK;
+    let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);
+    let used = used.max(taken.map_or(used, |(_, stamp)| *stamp));
+    let held_up = view.lag() + backlog(view) + last_words(view) + SLACK;
     let latest = used.at + patience + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
@@ -117,7 +131,9 @@ fn waits_for_an_upload(view: &View<'_>) -> bool {
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();
             served.before == Work::Busy || served.work == Work::Busy || by_the_end
         });
-        waited && ask.endpoint.needs_upload() && view.complete(ask).is_none()
+        let in_time = |notified: Stamp| view.ended().is_none_or(|ended| notified < ended);
+        let given_up = view.notified().is_some_and(in_time);
+        waited && ask.endpoint.needs_upload() && view.complete(ask).is_none() && !given_up
     })
 }
 
@@ -136,31 +152,32 @@ pub fn idle(view: &View<'_>) -> Option<String> {
         return None;
     }
     let used = last_use(view)?.max(handshake);
-    let held_up = travel(view) + backlog(view) + SLACK;
-    let latest = used.at + view.facts.settings.keep_alive + held_up;
+    let settings = &view.facts.settings;
+    let held_up = view.lag() + backlog(view) + last_words(view) + SLACK;
+    let latest = used.at + settings.keep_alive + held_up;
     (ended.at > latest).then(|| format!("idle since {used}, ended at {ended}"))
 }
 
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let ended = view.ended()?;
-    let leaving = view
-        .phase(Phase::LameDuck)
-        .is_some_and(|lame| lame.at <= ended.at);
-    if leaving || view.cancelled() {
+    if view.is_past(Phase::LameDuck, ended) || view.cancelled() {
         return None;
     }
     let (since, due) = due_idle(view)?;
-    (ended.at < due).then(|| format!("idle since {since}, ended at {ended}"))
+    // A kernel that can be asked says when the client has got the last of it.
+    let ends = view.conn.seen.asks.iter().map(|ask| ask.answer.ends).max();
+    let taken = ends.and_then(|ends| reached(&view.conn.log.acknowledged, ends));
+    let taken = taken.filter(|_| view.conn.nature.asked).unwrap_or_default();
+    let early = ended.at < due || ended < taken;
+    early.then(|| format!("idle since {since}, ended at {ended}, answer taken at {taken}"))
 }
 
 /// R7. An idle HTTP/1 connection is held until its client has been told, as long as that is wanted.
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
-    let over = view
-        .phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at);
-    if view.http2() || ended.at < begun.at || over || view.cancelled() {
+    let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
+    if view.http2() || ended.at < begun.at || over {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -174,32 +191,60 @@ pub fn held(view: &View<'_>) -> Option<String> {
 fn due_idle(view: &View<'_>) -> Option<(Stamp, Duration)> {
     let seen = &view.conn.seen;
     let handshake = seen.handshake?;
-    let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
-    let closes = seen
-        .asks
-        .iter()
-        .any(|ask| ask.answer.closes || ask.endpoint.fails());
-    let unread = seen
-        .asks
-        .iter()
-        .any(|ask| ask.endpoint.takes_upload() || ask.endpoint.is_tunnel());
-    let refused = seen.tls_error.is_some() || seen.goaways.iter().any(|(_, code)| *code != 0);
-    if own || closes || unread || refused || !view.conn.plan.reads_eagerly() {
-        return None;
-    }
     let asked = || seen.asks.iter().filter(|ask| ask.head.is_some());
-    if asked().any(|ask| ask.answer.whole.is_none()) || asked_at_the_edge(view) {
+    let unanswered = asked().any(|ask| ask.answer.whole.is_none());
+    if unanswered || ends_otherwise(view) || asked_at_the_edge(view) {
         return None;
     }
     let shaken = view.conn.log.arrived(seen.shaken).unwrap_or(handshake);
     let written = asked().filter_map(|ask| reached(&view.conn.log.written, ask.answer.ends));
     let since = written.max().unwrap_or(shaken).max(shaken);
-    let least = view
-        .facts
-        .settings
-        .keep_alive
-        .saturating_sub(Duration::from_millis(2));
+    let tick = Duration::from_millis(2);
+    let least = view.facts.settings.keep_alive.saturating_sub(tick);
     Some((since, since.at + least))
+}
+
+/// Something but idleness may end the connection.
+fn ends_otherwise(view: &View<'_>) -> bool {
+    let (seen, plan) = (&view.conn.seen, &view.conn.plan);
+    let own = view.peer_gone() || seen.own_notify.is_some() || view.left();
+    let endpoints = || seen.asks.iter().map(|ask| ask.endpoint);
+    let closes = endpoints().any(Endpoint::fails) || seen.asks.iter().any(|ask| ask.answer.closes);
+    let unread = endpoints().any(|endpoint| endpoint.takes_upload() || endpoint.is_tunnel());
+    let error = seen.goaways.iter().any(|(_, code)| *code != 0) || seen.tls_error.is_some();
+    let refused = error || plan.babbles() || excuses::pinged(view);
+    own || closes || unread || refused || !plan.reads_eagerly()
+}
+
+/// R7. A connection on which everything is answered ends as soon as it has to go.
+pub fn prompt(view: &View<'_>) -> Option<String> {
+    let (ended, plan) = (view.ended()?, &view.conn.plan);
+    let asks = &view.conn.seen.asks;
+    let answered = |ask: &Ask| {
+        let unasked = ask.head.is_none() && ask.begun.is_none();
+        let done = ask.answer.whole.is_some() && !ask.endpoint.is_tunnel();
+        unasked || done && !ask.endpoint.takes_upload()
+    };
+    let raw = |step: &Step| matches!(step, Step::Raw(_));
+    if !asks.iter().all(answered) || !plan.reads_eagerly() || plan.steps.iter().any(raw) {
+        return None;
+    }
+    let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
+    let goes = departure(view)?;
+    let latest = used.at.max(goes) + view.lag() + SLACK;
+    (ended.at > latest).then(|| format!("has to go at {goes:?}, answered {used}, ended {ended}"))
+}
+
+/// When the shutdown wants an idle connection to be gone at the latest.
+fn departure(view: &View<'_>) -> Option<Duration> {
+    let settings = &view.facts.settings;
+    let (lame, draining) = (view.phase(Phase::LameDuck)?, view.phase(Phase::Draining)?);
+    let told = view.conn.seen.asks.iter().any(|ask| ask.answer.closes);
+    Some(match view.http2() {
+        true => draining.at + settings.close_spread,
+        false if told => draining.at,
+        false => lame.at + settings.held_for() + settings.close_spread,
+    })
 }
 
 /// R7. A shutdown takes the lame duck, its time-out, a flush, a drain and two seconds at most.

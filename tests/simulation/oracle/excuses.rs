@@ -62,13 +62,18 @@ const EXCUSES: &[(&str, Excuse)] = &[
         unread,
     ),
     (
-        "some of it was on its way still, which no in-memory link can be asked",
+        "some of it was on its way still, which this link can't be asked",
         in_transit,
     ),
     (
         "its loop told hyper to stop, which throws away what is pipelined",
         thrown_away,
     ),
+    (
+        "it sent more behind its close_notify than a drain takes",
+        |v, _, _, _| v.flooded(),
+    ),
+    ("it took too long to answer a PING", |v, _, _, _| pinged(v)),
     ("its upload will never be complete", upload_given_up),
     ("its upload did not move for its time (R6)", upload_stalled),
 ];
@@ -77,6 +82,27 @@ const EXCUSES: &[(&str, Excuse)] = &[
 pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option<&'static str> {
     let holds = |(_, excuse): &&(&str, Excuse)| excuse(view, number, ask, ended);
     EXCUSES.iter().find(holds).map(|(name, _)| *name)
+}
+
+/// The server's PINGs may have waited behind what the client was slow to take, or to say.
+pub fn pinged(view: &View<'_>) -> bool {
+    let plan = &view.conn.plan;
+    let far = view.conn.nature.delay >= Duration::from_millis(300);
+    let slow = far || plan.dawdles() || !plan.reads_eagerly();
+    view.http2() && view.facts.settings.pings.is_some() && slow
+}
+
+/// Why an upload may be cut that goes on behind its answer.
+pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    let excuses: [Excuse; 6] = [
+        |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
+        |v, _, _, ended| v.is_excused(ended),
+        tls12,
+        stuck,
+        upload_given_up,
+        upload_stalled,
+    ];
+    excuses.iter().any(|holds| holds(view, number, ask, ended))
 }
 
 fn tls12(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
@@ -132,8 +158,7 @@ fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
-    view.phase(Phase::Deadline)
-        .is_some_and(|deadline| deadline.at <= ended.at)
+    view.is_past(Phase::Deadline, ended)
 }
 
 fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
@@ -162,8 +187,8 @@ fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
 /// last opened.
 fn used_up(view: &View<'_>, ask: &Ask, by: Duration) -> [Option<Option<Stamp>>; 2] {
     let (plan, seen) = (&view.conn.plan, &view.conn.seen);
-    let lengths = seen.asks.iter().map(Ask::length);
-    let lengths = lengths.fold(0, u64::saturating_add);
+    let given = |ask: &Ask| ask.endpoint.given_length(ask.upload);
+    let lengths = seen.asks.iter().map(given).fold(0, u64::saturating_add);
     let opened = &ask.answer.opened;
     let own = ask.length() > u64::from(plan.window) + opened.by(by);
     let shared = lengths > 65_535 + seen.opened.by(by);
@@ -207,8 +232,13 @@ fn unread(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     given && !held_back && !reset && log.fin.is_some() && seen.read < written
 }
 
+/// The server can't know that the client has not looked at all of it.
+pub fn is_unseen(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+    looks_away(view, number, ask, ended) || unread(view, number, ask, ended)
+}
+
 /// The crate asks the kernel, of sockets. To other transports what is written has arrived.
-fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
+pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     let log = &view.conn.log;
     let by = |log: &[(u64, Stamp)]| {
         let before = log.iter().take_while(|(_, stamp)| *stamp < ended);
@@ -218,7 +248,8 @@ fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
         .served(number)
         .is_some_and(|served| served.work == Work::Given);
     let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
-    (all_written || held_back) && by(&log.acknowledged) < by(&log.written)
+    let moves = by(&log.acknowledged) < by(&log.written);
+    !view.conn.nature.asked && (all_written || held_back) && moves
 }
 
 fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
@@ -231,7 +262,7 @@ fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
-    ask.complete.is_none() && view.conn.seen.own_notify.is_some()
+    ask.complete.is_none() && view.conn.seen.own_notify.is_some() && counts(view, ask)
 }
 
 fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
@@ -241,5 +272,11 @@ fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         .min(settings.write_timeout)
         .saturating_sub(TICK);
     let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
-    ask.complete.is_none() && ended.at.saturating_sub(moved) >= shortest
+    let waited = ended.at.saturating_sub(moved) >= shortest;
+    ask.complete.is_none() && waited && counts(view, ask)
+}
+
+/// The answer depends on the upload: in HTTP/2 only where the handler reads it.
+fn counts(view: &View<'_>, ask: &Ask) -> bool {
+    ask.endpoint.needs_upload() || !view.http2()
 }

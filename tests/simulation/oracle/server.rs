@@ -1,46 +1,16 @@
-//! R2, R7 for the server as a whole: the report says what the clients saw, and nothing is left.
+//! R7 for the server as a whole: nothing is left, and each connection is one.
 
 use std::time::Duration;
 
 use graceful_tls::Phase;
 
 use super::view::View;
-use crate::{client::seen::Ask, run::Facts, world::Work};
-
-/// The report counts every connection that ended after the shutdown began, and no other.
-///
-/// In the very moment of the beginning it may see it either way.
-pub fn report_counts(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let begun = facts.phases.get(&Phase::LameDuck)?.at;
-    let at_once = |view: &View<'_>| {
-        view.conn
-            .log
-            .dropped
-            .is_some_and(|dropped| dropped.at == begun)
-    };
-    let sure = ended_in_shutdown(facts).count() as u64;
-    let least = sure - ended_in_shutdown(facts).filter(at_once).count() as u64;
-    let late = facts
-        .conns
-        .iter()
-        .filter(|conn| conn.log.accepted.is_some())
-        .count() as u64
-        - views(facts).count() as u64;
-    let most = sure + late;
-    let counted = report.connections();
-    (!(least..=most).contains(&counted)).then(|| format!("{counted} counted, {most} ended"))
-}
-
-fn ended_in_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
-    let begun = facts.phases.get(&Phase::LameDuck).map(|begun| begun.at);
-    views(facts).filter(move |view| view.conn.log.dropped.is_some_and(|d| Some(d.at) >= begun))
-}
+use crate::run::Facts;
 
 /// The connections that the server has taken on.
 ///
 /// A loop that accepts by itself may hand one over when the shutdown is over: that is left out.
-fn views(facts: &Facts) -> impl Iterator<Item = View<'_>> {
+pub fn views(facts: &Facts) -> impl Iterator<Item = View<'_>> {
     let draining = facts
         .phases
         .get(&Phase::Draining)
@@ -53,55 +23,19 @@ fn views(facts: &Facts) -> impl Iterator<Item = View<'_>> {
     })
 }
 
-/// R2. What a client did not get whole is never counted clean.
-///
-/// A client that left, and one whose tail an RST destroyed after everything had been handed to the
-/// kernel, can't be known of.
-pub fn report_is_honest(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let cut = |view: &View<'_>| {
-        let unknowable = view.left() || view.conn.log.reset_sent.is_some();
-        !unknowable && view.asks().any(|(n, ask)| is_cut(view, n, ask))
-    };
-    let ended = report.connections();
-    let cut: Vec<usize> = ended_in_shutdown(facts)
-        .filter(cut)
-        .map(|view| view.number)
-        .collect();
-    let most = ended.saturating_sub(cut.len() as u64);
-    let lies = report.clean > most && !cut.is_empty();
-    lies.then(|| {
-        format!(
-            "{} clean of {ended}, and {cut:?} were cut short",
-            report.clean
-        )
-    })
-}
-
-/// A handler had the request, or its answer had begun, and the client did not get it whole. Over
-/// HTTP/2 a handler that fails ends its stream alone.
-fn is_cut(view: &View<'_>, number: usize, ask: &Ask) -> bool {
-    let served = view.served(number);
-    let failed = served.is_some_and(|served| served.work == Work::Failed);
-    let known = served.is_some() && !(view.http2() && (failed || ask.endpoint.fails()));
-    let tunnel = ask.endpoint.is_tunnel();
-    known && !tunnel && ask.answer.whole.is_none()
-}
-
-/// The deadline counts as reached if it came before the last connection had ended.
-pub fn report_knows_the_deadline(facts: &Facts) -> Option<String> {
-    let report = facts.report.as_ref()?;
-    let deadline = *facts.phases.get(&Phase::Deadline)?;
-    let left = ended_in_shutdown(facts)
-        .filter(|view| {
-            view.conn
-                .log
-                .dropped
-                .is_some_and(|dropped| dropped.at > deadline.at)
-        })
-        .count();
-    let wrong = !report.deadline_reached && left > 0;
-    wrong.then(|| format!("{left} connections ended after it"))
+/// Each connection is logged once, and has a number of its own.
+pub fn identity(facts: &Facts) -> Option<String> {
+    let mut ids: Vec<u64> = facts.logged.iter().map(|logged| logged.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let (logged, ids) = (facts.logged.len(), ids.len());
+    let known = facts
+        .conns
+        .iter()
+        .filter(|conn| conn.log.accepted.is_some());
+    let conns = known.filter(|conn| conn.log.dropped.is_some()).count();
+    (logged != ids || logged != conns)
+        .then(|| format!("{conns} connections ended, {logged} were logged, with {ids} numbers"))
 }
 
 /// When a shutdown is over, every descriptor is closed, and soon after every task has ended.

@@ -9,10 +9,18 @@ use crate::{
         plan::{Reading, Step},
         seen::{Ask, Framing, Own},
     },
+    logged::Logged,
     run::{Conn, Facts},
     trace::Stamp,
     world::Served,
 };
+
+/// For what follows from what: tasks that wake one another, timers of a millisecond.
+pub const SLACK: Duration = Duration::from_millis(500);
+
+/// What TLS and HTTP/2 add at the end at most, which nobody has to get: close_notify, or besides it
+/// GOAWAY, PING and RST_STREAM.
+const GOODBYE: [u64; 2] = [32, 200];
 
 pub struct View<'a> {
     pub facts: &'a Facts,
@@ -31,6 +39,38 @@ impl<'a> View<'a> {
 
     pub fn phase(&self, phase: Phase) -> Option<Stamp> {
         self.facts.phases.get(&phase).copied()
+    }
+
+    /// The server had come to `phase` by then.
+    pub fn is_past(&self, phase: Phase, then: Stamp) -> bool {
+        self.phase(phase).is_some_and(|phase| phase.at <= then.at)
+    }
+
+    /// Since when idle connections of this protocol have to go.
+    pub fn leaves(&self) -> Option<Stamp> {
+        let settings = &self.facts.settings;
+        let early = settings.handover || settings.lame_duck_goaway;
+        self.phase(match self.http2() && early {
+            true => Phase::LameDuck,
+            false => Phase::Draining,
+        })
+    }
+
+    /// What is not the server's fault when the end begins then.
+    pub fn is_excused(&self, ended: Stamp) -> bool {
+        let gone = self.left() || self.peer_gone();
+        gone || self.cancelled() || self.is_past(Phase::Deadline, ended)
+    }
+
+    /// What the log says of it.
+    pub fn logged(&self) -> Option<&'a Logged> {
+        let mut logged = self.facts.logged.iter();
+        logged.find(|logged| logged.conn == Some(self.number))
+    }
+
+    /// There and back, twice, until the runtimes hear of it.
+    pub fn lag(&self) -> Duration {
+        self.conn.nature.delay * 4 + self.conn.nature.late * 2
     }
 
     /// When the server began to end the connection.
@@ -111,6 +151,25 @@ impl<'a> View<'a> {
         log.fin.is_none() && log.blocked.is_some() && exhausted
     }
 
+    /// More came after the client's close_notify, or the server's end, than a drain takes.
+    pub fn flooded(&self) -> bool {
+        self.discarded() >= self.facts.settings.drain.max_bytes
+    }
+
+    /// How much of what was read came after the client's close_notify, or the server's end.
+    pub fn discarded(&self) -> u64 {
+        let log = &self.conn.log;
+        let Some((all, _)) = log.read.last() else {
+            return 0;
+        };
+        let at_end = log.fin.map(|fin| {
+            let before = log.read.iter().rev().find(|(_, stamp)| *stamp < fin);
+            before.map_or(0, |(total, _)| *total)
+        });
+        let from = at_end.into_iter().chain(self.conn.seen.own_notify).min();
+        from.map_or(0, |from| all.saturating_sub(from))
+    }
+
     /// The client does not look at what its kernel holds.
     pub fn looks_away(&self) -> bool {
         let never = |step: &Step| matches!(step, Step::Read(Reading::Never));
@@ -149,7 +208,10 @@ impl<'a> View<'a> {
         let before = |(_, stamp): &&(u64, Stamp)| *stamp < dropped;
         let last = log.acknowledged.iter().rev().find(before);
         let last = last.map_or(Duration::ZERO, |(_, stamp)| stamp.at);
-        let waited = dropped.at - since.at.min(last);
+        let waited = match self.conn.nature.asked {
+            true => dropped.at - last,
+            false => dropped.at - since.at.min(last),
+        };
         // What is acknowledged is known a while later.
         waited + self.conn.nature.delay * 2 >= bound
     }
@@ -170,6 +232,33 @@ impl<'a> View<'a> {
             }
         }
         last.filter(|_| useful > 0)
+    }
+
+    /// How much of the answers the server's kernel held when the server let go, if any, and when the
+    /// client last got some.
+    pub fn held_at_the_close(&self) -> Option<(u64, Stamp)> {
+        let log = &self.conn.log;
+        let dropped = log.dropped?;
+        let before = |marks: &[(u64, Stamp)]| {
+            let before = marks.iter().rev().find(|(_, stamp)| *stamp < dropped);
+            before.copied().unwrap_or_default()
+        };
+        let (written, _) = before(&log.written);
+        let (taken, moved) = before(&log.acknowledged);
+        let held = self.answers_end(written).saturating_sub(taken);
+        (held > 0).then_some((held, moved))
+    }
+
+    /// Where the last answer ends, of what was written: exactly where all came whole.
+    fn answers_end(&self, written: u64) -> u64 {
+        let known =
+            |(n, ask): &(usize, &Ask)| self.served(*n).is_some() || ask.answer.begun.is_some();
+        let mut asked = self.asks().filter(known);
+        let most = written.saturating_sub(GOODBYE[usize::from(self.http2())]);
+        let end = asked.try_fold(0, |end, (_, ask)| {
+            ask.answer.whole.map(|_| ask.answer.ends.max(end))
+        });
+        end.map_or(most, |end| end.min(written))
     }
 
     pub fn has_tunnel(&self) -> bool {

@@ -1,0 +1,86 @@
+//! R6, R7 in HTTP/2: what GOAWAY says, and what becomes of streams that their clients hold up.
+
+use std::time::Duration;
+
+use super::view::{SLACK, View};
+use crate::{client::http2::stream, trace::Stamp};
+
+/// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
+///
+/// In the middle of a frame there is no place for it.
+pub fn goaway(view: &View<'_>) -> Option<String> {
+    let seen = &view.conn.seen;
+    let (ended, _) = (view.ended()?, seen.notify?);
+    if !view.http2()
+        || !seen.settings
+        || seen.mid_frame
+        || view.peer_gone()
+        || seen.own_notify.is_some()
+    {
+        return None;
+    }
+    let second = Duration::from_secs(1);
+    // Who was at work when draining began has been told in two steps.
+    let told = view
+        .leaves()
+        .map_or(ended.at, |leaves| leaves.at.min(ended.at));
+    let idle = view.asks().all(|(_, ask)| {
+        let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
+        let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));
+        ask.head.is_none() || before(ask.answer.whole) && uploaded
+    });
+    match seen.goaways.len() {
+        0 => Some(format!("none before close_notify at {ended}")),
+        1 => None,
+        n if idle => Some(format!("{n} of them to an idle client")),
+        _ => None,
+    }
+}
+
+/// R7. What GOAWAY says was not processed, no handler has seen (RFC 9113 6.8).
+pub fn exact_goaway(view: &View<'_>) -> Option<String> {
+    let (last, _) = view.conn.seen.goaways.last()?;
+    let ended = view.ended()?;
+    let asks = view
+        .asks()
+        .filter(|(_, ask)| view.arrived(ask).is_some_and(|at| at <= ended));
+    let highest = asks.map(|(n, _)| stream(n)).max().unwrap_or(0);
+    if *last > highest && *last != u32::MAX >> 1 {
+        return Some(format!(
+            "GOAWAY names stream {last}, and {highest} was the last to come"
+        ));
+    }
+    let beyond = |n: &usize| stream(*n) > *last && view.served(*n).is_some();
+    let asked = (0..view.conn.seen.asks.len()).find(beyond)?;
+    Some(format!(
+        "GOAWAY names stream {last}, and request {asked} was handled"
+    ))
+}
+
+/// R6. A stream that its client holds up is reset, though others live.
+pub fn stalled_stream(view: &View<'_>) -> Option<String> {
+    let log = &view.conn.log;
+    let ended = view.ended()?;
+    let blocked = log.blocked.is_some() || view.conn.nature.send_buffer < 8192;
+    if blocked || view.peer_gone() || view.left() || view.conn.seen.own_notify.is_some() {
+        return None;
+    }
+    view.conn.plan.stalled.iter().find_map(|n| {
+        let answer = &view.conn.seen.asks.get(*n)?.answer;
+        let since = answer.last?;
+        let patience = view.facts.settings.write_timeout * 5 / 4;
+        let latest = since.at + patience + view.lag() + SLACK;
+        let held = !answer.is_over() && ended.at > latest;
+        held.then(|| format!("request {n}: held up since {since}, ended {ended}"))
+    })
+}
+
+/// R6. What was reset the server has let go of.
+pub fn reset_stream(view: &View<'_>) -> Option<String> {
+    view.asks().find_map(|(n, ask)| {
+        let reset = ask.answer.reset_at?;
+        let dropped = view.served(n)?.dropped.map(|dropped| dropped.at);
+        let lived = dropped.is_none_or(|dropped| dropped > reset.at + SLACK);
+        lived.then(|| format!("request {n}: reset {reset}, its handler lived until {dropped:?}"))
+    })
+}
