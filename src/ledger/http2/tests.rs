@@ -685,7 +685,7 @@ impl Model {
             }
             (HEADERS, Some(stream)) => stream.answered |= end,
             (RST_STREAM, Some(stream)) => {
-                self.cut |= !stream.answered && ![0, 7].contains(&frame.word());
+                self.cut |= !stream.answered && frame.word() != 7;
                 (stream.received, stream.answered) = (true, true);
             }
             (GOAWAY, _) => {
