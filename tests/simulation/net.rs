@@ -105,14 +105,17 @@ struct Way {
     fin_sent: bool,
     fin_arrived: bool,
     rst_sent: bool,
+    /// What an RST destroyed before it arrived: it is never acknowledged.
+    lost: usize,
 }
 
 impl Way {
     fn unacknowledged(&self) -> usize {
-        self.queued.len() + self.in_flight
+        self.queued.len() + self.in_flight + self.lost
     }
 
     fn clear(&mut self) {
+        self.lost = self.unacknowledged();
         self.queued.clear();
         self.flight.clear();
         self.in_flight = 0;
