@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Report, Shutdown};
@@ -39,7 +39,7 @@ pub(super) async fn run(
 
     // Those that are to go in the lame duck already.
     shutdown.register.wake_all();
-    let lame_duck = called_off.run_until_cancelled(sleep(settings.lame_duck));
+    let lame_duck = timeout(settings.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
     if !shutdown.commit(&called_off) {
         tracing::info!("the shutdown was called off, serving again");
