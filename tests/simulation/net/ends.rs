@@ -144,8 +144,11 @@ impl ServerEnd {
     /// What the kernel knows of this socket, where it can be asked.
     pub(super) fn known(&self) -> Option<Known> {
         let state = self.link.lock();
+        let out = &state.ways[Server as usize];
+        // The FIN is a byte of its own.
+        let fin = u64::from(out.closing && !out.fin_arrived);
         let known = Known {
-            unacknowledged: state.ways[Server as usize].unacknowledged() as u64,
+            unacknowledged: out.unacknowledged() as u64 + fin,
             readable: state.ways[Client as usize].unread as u64,
             reset: state.ends[Server as usize].reset,
         };

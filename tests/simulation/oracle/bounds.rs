@@ -267,12 +267,14 @@ fn asked_at_the_edge(view: &View<'_>) -> bool {
     let Some((last, ask)) = view.asks().filter(|(_, ask)| ask.head.is_some()).last() else {
         return false;
     };
+    let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
+    // Of those that it was asked together with, the first is at the edge.
     let before = view
         .asks()
         .take(last)
         .filter_map(|(_, ask)| ask.answer.whole)
+        .filter(|whole| whole.at < asked)
         .max();
-    let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     before
         .or(view.conn.seen.handshake)
         .is_some_and(|before| asked.saturating_sub(before.at) > soon)

@@ -94,9 +94,10 @@ pub fn pinged(view: &View<'_>) -> bool {
 
 /// Why an upload may be cut that goes on behind its answer.
 pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let excuses: [Excuse; 6] = [
+    let excuses: [Excuse; 7] = [
         |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
         |v, _, _, ended| v.is_excused(ended),
+        |v, _, _, _| pinged(v),
         tls12,
         stuck,
         upload_given_up,

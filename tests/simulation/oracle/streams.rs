@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use graceful_tls::Phase;
+
 use super::view::{SLACK, View};
 use crate::{client::http2::stream, trace::Stamp};
 
@@ -10,7 +12,7 @@ use crate::{client::http2::stream, trace::Stamp};
 /// In the middle of a frame there is no place for it.
 pub fn goaway(view: &View<'_>) -> Option<String> {
     let seen = &view.conn.seen;
-    let (ended, _) = (view.ended()?, seen.notify?);
+    let (accepted, ended, _) = (view.conn.log.accepted?, view.ended()?, seen.notify?);
     if !view.http2()
         || !seen.settings
         || seen.mid_frame
@@ -32,6 +34,8 @@ pub fn goaway(view: &View<'_>) -> Option<String> {
     match seen.goaways.len() {
         0 => Some(format!("none before close_notify at {ended}")),
         1 => None,
+        // A loop that accepts once more when it has been told tells what it accepts.
+        _ if view.facts.kind.accepts && view.is_past(Phase::Draining, accepted) => None,
         n if idle => Some(format!("{n} of them to an idle client")),
         _ => None,
     }
