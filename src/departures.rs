@@ -3,15 +3,16 @@
 //! A client that has an idle connection may be writing a request to it at any moment, so that
 //! ending one can lose a request. HTTP/1 has one way to end without that: an answer that says
 //! `Connection: close` (RFC 9112 9.6). HTTP/2 has GOAWAY (RFC 9113 6.8), which names what was not
-//! processed; but some clients give up every open stream at it. So each kind has a time until which
-//! it may be *held*, in the hope of a better moment:
+//! processed; but some clients give up every open stream at it, or the request that crosses it. So
+//! each kind has a time until which it may be *held*, in the hope of a better moment: the answer to
+//! one more request, which tells an HTTP/1 client itself, and an HTTP/2 client by the GOAWAY behind it.
 //!
 //! ```text
 //!  lame duck                 draining                                          deadline
 //!  ├─────────────────────────┼───────────────────────────────────────────────────┤
 //!                            ├── idle_grace ──▶ HTTP/1 ends, told or not
-//!                            (handover: ───────────────────────────────▶ )
 //!                            ▶ HTTP/2 gets its GOAWAY
+//!                            (handover: both ───────────────────────────▶ )
 //!  ▶ (lame_duck_goaway)      ├── patient_goaway, if at work: at most half ──▶
 //!                               each of these + its share of close_spread
 //! ```
@@ -38,7 +39,7 @@ pub(crate) enum Occasion {
 pub(crate) struct Departures {
     /// Idle HTTP/1 connections that were not told end.
     untold: Instant,
-    /// HTTP/2 connections get their GOAWAY.
+    /// Idle HTTP/2 connections get their GOAWAY.
     goaway: Instant,
     /// Those that are at work all the time get it all the same.
     goaway_at_work: Instant,
@@ -59,17 +60,17 @@ impl Departures {
         let last =
             (deadline - settings.drain.idle_timeout.min(settings.shutdown_timeout)).max(draining);
         let in_lame_duck = settings.lame_duck_goaway || handover;
-        let goaway = if in_lame_duck { now } else { draining };
+        let told = if in_lame_duck { now } else { draining };
         let patient = settings.patient_goaway || handover;
         Self {
             untold: match handover {
                 true => last,
                 false => draining + settings.idle_grace,
             },
-            goaway,
+            goaway: if handover { last } else { told },
             goaway_at_work: match patient {
-                true => goaway + (deadline - goaway) / 2,
-                false => goaway,
+                true => told + (deadline - told) / 2,
+                false => told,
             },
             in_lame_duck,
             spread: settings.close_spread,
@@ -164,8 +165,14 @@ mod tests {
             ("spread", spread.clone(), Stop, 0.5, [20.0, 20.0, 20.0]),
             ("early", early, Stop, 0.0, [10.0, 0.0, 0.0]),
             ("patient", patient, Stop, 0.0, [10.0, 10.0, 60.0]),
-            ("handed over", settings(), Handover, 0.0, [108.0, 0.0, 55.0]),
-            ("and spread", spread, Handover, 0.5, [108.0, 10.0, 65.0]),
+            (
+                "handed over",
+                settings(),
+                Handover,
+                0.0,
+                [108.0, 108.0, 55.0],
+            ),
+            ("and spread", spread, Handover, 0.5, [108.0, 108.0, 65.0]),
             ("no time to hold", short, Stop, 0.9, [10.0, 10.0, 10.0]),
         ] {
             let moments = moments(&settings, occasion, share);

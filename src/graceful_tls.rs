@@ -72,13 +72,13 @@ impl GracefulTls {
     /// connections: new clients reach the other process meanwhile, so all that it costs is this
     /// process's memory.
     ///
-    /// * Idle HTTP/1 connections are *held* until one more answer has told the client that it was
-    ///   the last (RFC 9112 9.6), until their keep-alive time-out, or until just before the deadline:
-    ///   [`Builder::idle_grace`](crate::Builder::idle_grace) without an end.
-    /// * HTTP/2 connections get their GOAWAY (RFC 9113 6.8) at once
-    ///   ([`Builder::lame_duck_goaway`](crate::Builder::lame_duck_goaway)), those at work when their
-    ///   last stream has ended
-    ///   ([`Builder::patient_goaway`](crate::Builder::patient_goaway)).
+    /// * Idle connections are *held* until one more answer has told the client that it was the last,
+    ///   by `Connection: close` (RFC 9112 9.6) or by the GOAWAY behind it (RFC 9113 6.8), until their
+    ///   keep-alive time-out, or until just before the deadline:
+    ///   [`Builder::idle_grace`](crate::Builder::idle_grace) without an end, and for HTTP/2 too.
+    /// * HTTP/2 connections at work get their GOAWAY when their last stream has ended
+    ///   ([`Builder::patient_goaway`](crate::Builder::patient_goaway)), in the lame duck already
+    ///   ([`Builder::lame_duck_goaway`](crate::Builder::lame_duck_goaway)).
     ///
     /// So its end comes after the longest idle time of a client, and no later than the deadline. Give
     /// it the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than

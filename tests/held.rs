@@ -128,14 +128,20 @@ fn at_a_handover_everything_is_held() {
     alone(&options, &[("", ())], |bed, version, ()| {
         let mut asks = kept_alive(&bed, version);
         let mut silent = kept_alive(&bed, version);
+        let mut h2 = kept_alive_h2(&bed, version);
         let since = Instant::now();
         bed.terminate();
         is_open_for(&mut asks, ms(3000));
         is_told(&mut asks);
+        assert!(h2.goaways().is_empty(), "{h2:?}");
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        ends_properly_h2(&mut h2, Then::Closes);
+        assert_eq!(h2.goaways(), [(3, 0)], "{h2:?}");
+        is_after(since, ms(3000));
         ends_properly(&mut silent, Then::Closes);
         is_after(since, ms(6000));
         let exit = bed.wait(LONG);
-        assert_eq!(exit.count("clean"), 2, "{exit:?}");
+        assert_eq!(exit.count("clean"), 3, "{exit:?}");
     });
 }
 

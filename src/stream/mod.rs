@@ -78,6 +78,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     published: Requests,
     /// Since when it is to end, with a request on its way.
     leaving: Option<Instant>,
+    /// How many requests it had answered when it was first to end.
+    left_with: Option<u32>,
     /// How far what had arrived when the connection's time was over goes.
     arrived: Option<u64>,
     /// How far the transport had come when a flush last finished, and when the end of an answer was
@@ -129,6 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             wakers: [None, None],
             published: Requests::default(),
             leaving: None,
+            left_with: None,
             arrived: None,
             flushed,
             answered: 0,

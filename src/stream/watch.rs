@@ -11,6 +11,7 @@ use tokio::{
 
 use super::{GracefulStream, State};
 use crate::{
+    connection::Requests,
     ledger::{Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
 };
@@ -178,7 +179,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// Until when a request that is on its way may come although the connection is to end.
     fn awaited(&mut self, now: Instant) -> Option<Instant> {
-        let held = self.connection.departs(false);
+        let held = self.held();
         if self.ledger.head_begun() {
             let since = *self.leaving.get_or_insert(now);
             let until = since + self.connection.context().settings.handshake_timeout;
@@ -187,6 +188,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let none_yet = self.published.begun == 0;
         let first = self.connection.first_request_by().filter(|_| none_yet);
         first.max(held)
+    }
+
+    /// How long it may stay although nothing is in use. An HTTP/2 client that has been answered once
+    /// more is told by the GOAWAY behind that answer, which no request of its next crosses.
+    fn held(&mut self) -> Option<Instant> {
+        let Requests { begun, in_flight } = self.published;
+        let left_with = *self.left_with.get_or_insert(begun.wrapping_sub(in_flight));
+        let told = self.connection.is_http2() && begun != left_with;
+        self.connection.departs(false).filter(|_| !told)
     }
 
     /// Whether something waits for the peer to take it.
