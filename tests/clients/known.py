@@ -1,0 +1,15 @@
+"""Losses that are proven bugs of a client: nothing that a server does can avoid them all.
+
+Client, HTTP version, what the error says, where the bug is reported.
+"""
+
+import re
+
+BUGS = []
+
+
+def issue(client, http, error):
+    for name, version, pattern, where in BUGS:
+        if name == client and version == http and re.search(pattern, error):
+            return where
+    return None

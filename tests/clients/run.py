@@ -1,0 +1,168 @@
+#!/usr/bin/env python3
+"""Real clients against restarts: see README.md."""
+
+import argparse, json, os, subprocess, sys, tempfile, time
+
+import clients, known, plot, servers, table, wire
+
+# Name: round trip in ms, the longest idle time in ms, pools of each client, workers of each pool.
+RUNS = {
+    "near": (20, 300, 2, 2),
+    "idle": (20, 3000, 9, 4),
+    "far": (600, 300, 5, 4),
+}
+LEAD = 4  # until the slowest client has started
+SLOWEST = 60  # a client that has not ended this long after its time hangs
+
+
+def measure(server, run, http, options, folder):
+    """One server, one run, one version of HTTP: all the clients at once."""
+    servers.make_certificates(folder)
+    round_trip, idle, pools, per_pool = RUNS[run]
+    names = [name for name in clients.names(http) if name in options.clients]
+    behind = servers.free_ports(1)
+    first = servers.free_ports(len(names) * pools + 2) + 1
+    if first == behind + 1:
+        first += 1
+    start, _ = servers.SERVERS[server]
+    running = start(folder, behind)
+    log = os.path.join(folder, "link.log")
+    link = subprocess.Popen(
+        [clients.rust("link"), str(first), f"127.0.0.1:{behind}", str(round_trip // 2), log,
+         str(len(names) * pools)])
+    try:
+        servers.await_port(first)
+        seconds = LEAD + options.restarts * options.every + 2
+        ports = {name: first + number * pools for number, name in enumerate(names)}
+        started = {name: begin(name, port, http, seconds, run, folder) for name, port in ports.items()}
+        try:
+            time.sleep(LEAD)
+            restarts = restart_all(running, options)
+            seen = {name: finish(client, seconds) for name, client in started.items()}
+        finally:
+            for client in started.values():
+                if client.poll() is None:
+                    client.kill()
+        time.sleep(1)
+    finally:
+        link.kill()
+        link.wait()
+        running.stop()
+    return {"server": server, "version": running.version, "run": run, "http": http,
+            "restarts": restarts, "clients": seen,
+            "wire": wire.explain(seen, ports, pools, log, os.path.join(folder, "server.log"))}
+
+
+def begin(name, port, http, seconds, run, folder):
+    _, idle, pools, per_pool = RUNS[run]
+    ca = os.path.join(folder, "ca.pem")
+    settings = {"URL": f"https://127.0.0.1:{port}", "CA": ca, "NODE_EXTRA_CA_CERTS": ca,
+                "REQUESTS_CA_BUNDLE": ca,  # set elsewhere, it would beat the session's
+               
+                "HTTP": http, "SECONDS": int(seconds), "IDLE_MS": idle, "POOLS": pools,
+                "PER_POOL": per_pool}
+    env = os.environ | {name: str(value) for name, value in settings.items()}
+    output = open(os.path.join(folder, f"{name}.err"), "wb")
+    return subprocess.Popen(["nice", *clients.command(name)], env=env, stdout=subprocess.PIPE,
+                            stderr=output, text=True)
+
+
+def restart_all(running, options):
+    times = []
+    due = time.monotonic()
+    for _ in range(options.restarts):
+        due += options.every
+        times.append(time.time())
+        running.restart()
+        time.sleep(max(0, due - time.monotonic()))
+    return times
+
+
+def finish(client, seconds):
+    try:
+        output, _ = client.communicate(timeout=SLOWEST)
+        return json.loads(output)
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        client.kill()
+        failure = {"begun": 0, "at": 0, "method": "all", "error": f"the client failed: {error}"}
+        return {"version": "?", "requests": 0, "failed": [failure]}
+
+
+def main():
+    options = parse()
+    programs = [servers.SERVERS[name][1] for name in options.servers]
+    clients.build([program for program in programs if program])
+    os.makedirs(options.results, exist_ok=True)
+    path = os.path.join(options.results, "clients.json")
+    results = json.load(open(path)) if options.add and os.path.exists(path) else []
+    bad = 0
+    for http in options.http:
+        for run in options.runs:
+            for server in options.servers:
+                with tempfile.TemporaryDirectory() as folder:
+                    result = measure(server, run, http, options, folder)
+                    keep(folder, options)
+                same = (server, run, http)
+                results = [r for r in results if (r["server"], r["run"], r["http"]) != same]
+                results.append(result)
+                bad += tell(result)
+                with open(path, "w") as file:
+                    json.dump(results, file, indent=1)
+    with open(os.path.join(options.results, "clients.md"), "w") as file:
+        file.write(table.markdown(results))
+    plot.draw(results, os.path.join(options.results, "clients.svg"))
+    print(table.markdown(results))
+    sys.exit(1 if bad else 0)
+
+
+def tell(result):
+    """Says what came of it; how many losses of ours are not known bugs of the client."""
+    ours = result["server"] == "graceful-tls"
+    unknown = 0
+    total = sum(seen["requests"] for seen in result["clients"].values())
+    lost = sum(len(seen["failed"]) for seen in result["clients"].values())
+    print(f"{result['server']}, {result['run']}, HTTP/{result['http']}: {lost} of {total} failed, "
+          f"{len(result['restarts'])} restarts", flush=True)
+    for name, seen in result["clients"].items():
+        for failure in seen["failed"] if ours else []:
+            issue = known.issue(name, result["http"], failure["error"])
+            unknown += issue is None
+            print(f"  {name}: {failure['method']}: {failure['error'][:300]}"
+                  f" [{issue or 'NOT A KNOWN BUG'}]")
+    for name in [name for name, seen in result["clients"].items() if not seen["requests"]]:
+        print(f"  {name} has not made a request")
+        unknown += ours
+    if unknown:
+        print(result["wire"])
+    return unknown
+
+
+def keep(folder, options):
+    if options.keep:
+        os.makedirs(options.keep, exist_ok=True)
+        for name in os.listdir(folder):
+            if name.endswith((".log", ".err")):
+                os.replace(os.path.join(folder, name), os.path.join(options.keep, name))
+
+
+def parse():
+    every = [name for name, _, _ in clients.CLIENTS]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="this crate alone, 4 restarts: for CI")
+    parser.add_argument("--servers", nargs="+", choices=servers.SERVERS, default=[*servers.SERVERS])
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=[*RUNS])
+    parser.add_argument("--http", nargs="+", choices=["1", "2"], default=["1", "2"])
+    parser.add_argument("--clients", nargs="+", choices=every, default=every)
+    parser.add_argument("--restarts", type=int, default=65)
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between two restarts")
+    parser.add_argument("--results", default=os.path.join(clients.BUILT, "results"))
+    parser.add_argument("--add", action="store_true", help="to the results that are there")
+    parser.add_argument("--keep", help="a folder for the logs of the last run")
+    options = parser.parse_args()
+    if options.short:
+        options.servers, options.restarts = ["graceful-tls"], 4
+    return options
+
+
+if __name__ == "__main__":
+    main()
