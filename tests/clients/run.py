@@ -21,9 +21,7 @@ def measure(server, run, http, options, folder):
     round_trip, idle, pools, per_pool = RUNS[run]
     names = [name for name in clients.names(http) if name in options.clients]
     behind = servers.free_ports(1)
-    first = servers.free_ports(len(names) * pools + 2) + 1
-    if first == behind + 1:
-        first += 1
+    first = servers.free_ports(len(names) * pools)
     start, _ = servers.SERVERS[server]
     running = start(folder, behind)
     log = os.path.join(folder, "link.log")
@@ -58,7 +56,6 @@ def begin(name, port, http, seconds, run, folder):
     ca = os.path.join(folder, "ca.pem")
     settings = {"URL": f"https://127.0.0.1:{port}", "CA": ca, "NODE_EXTRA_CA_CERTS": ca,
                 "REQUESTS_CA_BUNDLE": ca,  # set elsewhere, it would beat the session's
-               
                 "HTTP": http, "SECONDS": int(seconds), "IDLE_MS": idle, "POOLS": pools,
                 "PER_POOL": per_pool}
     env = os.environ | {name: str(value) for name, value in settings.items()}
@@ -133,7 +130,7 @@ def tell(result):
         print(f"  {name} has not made a request")
         unknown += ours
     if unknown:
-        print(result["wire"])
+        print(result["wire"][:20000])
     return unknown
 
 

@@ -10,19 +10,29 @@ PATIENCE = 60
 LOG = "info,ecdysis=error,graceful_tls=debug"
 
 
+_next_port = 20000 + os.getpid() % 97 * 100
+
+
 def free_ports(count):
     """Ports in a row that nobody listens on, below those that the kernel gives to clients."""
-    first = 20000 + os.getpid() % 97 * 100
-    while first + count < 32000:
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", port))
+    global _next_port
+    for _ in range(400):
+        first, _next_port = _next_port, _next_port + count
+        if _next_port > 32000:
+            _next_port = 20000
+        elif all(is_free(port) for port in range(first, first + count)):
             return first
-        except OSError:
-            first += 50
     raise OSError("no free ports")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def await_port(port):
@@ -102,6 +112,8 @@ class Master:
         self.master = subprocess.Popen(
             self.command(port), stdout=self.output, stderr=self.output, start_new_session=True)
         await_port(port)
+        if self.master.poll() is not None:
+            raise OSError(f"{self.master.args[0]} does not run: see {self.output.name}")
 
     def write(self, name, text):
         path = os.path.join(self.folder, name)
