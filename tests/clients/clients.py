@@ -8,7 +8,6 @@ BUILT = os.path.join(ROOT, "target", "clients")
 VENV = os.path.join(BUILT, "venv", "bin", "python")
 JARS = ["httpclient5", "httpcore5", "httpcore5-h2", "slf4j-api", "slf4j-nop"]
 CLASSES = ":".join([os.path.join(BUILT, "java")] + [f"/usr/share/java/{jar}.jar" for jar in JARS])
-PYTHON_PACKAGES = ["requests", "httpx[http2]", "aiohttp", "pycurl"]
 
 
 def here(*path):
@@ -61,7 +60,7 @@ def build(servers):
     run("javac", "-d", classes, "-cp", CLASSES, *sources)
     if not os.path.exists(VENV):
         run(sys.executable, "-m", "venv", os.path.join(BUILT, "venv"))
-    run(VENV, "-m", "pip", "install", "--quiet", *PYTHON_PACKAGES)
+    run(VENV, "-m", "pip", "install", "--quiet", "-r", here("python", "requirements.txt"))
     needed = ["node", "java", "chromium", *(name for name in servers if shutil.which(name) is None)]
     missing = [name for name in needed if shutil.which(name) is None]
     if missing:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real clients against restarts: see README.md."""
 
-import argparse, json, os, subprocess, sys, tempfile, time
+import argparse, json, os, shutil, subprocess, sys, tempfile, time
 
 import clients, known, plot, servers, table, wire
 
@@ -98,7 +98,7 @@ def main():
             for server in options.servers:
                 with tempfile.TemporaryDirectory() as folder:
                     result = measure(server, run, http, options, folder)
-                    keep(folder, options)
+                    keep(folder, os.path.join(options.keep, f"{server} {run} {http}") if options.keep else None)
                 same = (server, run, http)
                 results = [r for r in results if (r["server"], r["run"], r["http"]) != same]
                 results.append(result)
@@ -134,12 +134,12 @@ def tell(result):
     return unknown
 
 
-def keep(folder, options):
-    if options.keep:
-        os.makedirs(options.keep, exist_ok=True)
+def keep(folder, where):
+    if where:
+        os.makedirs(where, exist_ok=True)
         for name in os.listdir(folder):
             if name.endswith((".log", ".err")):
-                os.replace(os.path.join(folder, name), os.path.join(options.keep, name))
+                shutil.move(os.path.join(folder, name), os.path.join(where, name))
 
 
 def parse():
@@ -154,7 +154,7 @@ def parse():
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two restarts")
     parser.add_argument("--results", default=os.path.join(clients.BUILT, "results"))
     parser.add_argument("--add", action="store_true", help="to the results that are there")
-    parser.add_argument("--keep", help="a folder for the logs of the last run")
+    parser.add_argument("--keep", help="a folder for the logs")
     options = parser.parse_args()
     if options.short:
         options.servers, options.restarts = ["graceful-tls"], 4

@@ -175,7 +175,8 @@ impl<'a> Way<'a> {
             Ok(length) => (length.to_string(), Cargo::Bytes(buffer[..length].to_vec())),
             Err(error) => (format!("RST ({error})"), Cargo::Rst),
         };
-        self.log.say(self.number, &format!("{} sent {what}", self.sender));
+        self.log
+            .say(self.number, &format!("{} sent {what}", self.sender));
         cargo
     }
 
