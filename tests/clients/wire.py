@@ -29,6 +29,12 @@ def explain(seen, ports, pools, link_log, server_log, most=12):
     return "\n".join(lines)
 
 
+def cut(server_log):
+    """What this crate's log says of connections that did not end in order."""
+    return [line.strip() for line in open(server_log, errors="replace")
+            if " outcome=" in line and " outcome=Clean" not in line]
+
+
 def is_concerned(events, failure):
     """A connection on which something was sent when the request was, and that ended about then."""
     begun, failed = failure["begun"], failure["at"]
