@@ -18,6 +18,7 @@ def rust(name):
     return os.path.join(BUILT, "cargo", "release", name)
 
 
+# What a start of it costs is no business of ours: two cores have to start eleven clients.
 JAVA = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", CLASSES]
 
 # Name, HTTP versions, command.

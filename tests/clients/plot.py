@@ -15,7 +15,7 @@ def rate(result):
     """Failed of 10,000."""
     clients = result["clients"].values()
     requests = sum(client["requests"] for client in clients)
-    return 10_000 * sum(len(client["failed"]) for client in clients) / max(requests, 1)
+    return 10_000 * sum(client["failed"] for client in clients) / max(requests, 1)
 
 
 def text(x, y, words, size=13, anchor="start", colour=INK, weight="normal"):

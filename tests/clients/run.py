@@ -109,6 +109,7 @@ def main():
                 results = [r for r in results if (r["server"], r["run"], r["http"]) != same]
                 results.append(result)
                 bad += tell(result)
+                results[-1] = table.compact(result)
                 with open(path, "w") as file:
                     json.dump(results, file, indent=1)
     with open(os.path.join(options.results, "clients.md"), "w") as file:
@@ -161,12 +162,13 @@ def parse():
     parser.add_argument("--clients", nargs="+", choices=every, default=every)
     parser.add_argument("--restarts", type=int, default=65)
     parser.add_argument("--every", type=float, default=1.0, help="seconds between two restarts")
-    parser.add_argument("--results", default=os.path.join(clients.BUILT, "results"))
+    parser.add_argument("--results", default=clients.here("results"))
     parser.add_argument("--add", action="store_true", help="to the results that are there")
     parser.add_argument("--keep", help="a folder for the logs")
     options = parser.parse_args()
     if options.short:
         options.servers, options.restarts = ["graceful-tls"], 4
+        options.results = os.path.join(clients.BUILT, "results")
     return options
 
 

@@ -1,10 +1,24 @@
-"""The results as Markdown."""
+"""The results in short, and as Markdown."""
+
+import collections, re
 
 TITLES = {
     "near": "20 ms away, idle up to 0.3 s",
     "idle": "20 ms away, idle up to 3 s",
     "far": "600 ms away, idle up to 0.3 s",
 }
+
+
+def compact(result):
+    """What is kept: of each client how many of its requests failed, and how most of them did."""
+    clients = {}
+    for name, seen in result["clients"].items():
+        errors = collections.Counter(re.sub(r"\d{4,}", "N", failure["error"])[:160]
+                                     for failure in seen["failed"])
+        clients[name] = {"version": seen["version"], "requests": seen["requests"],
+                         "failed": len(seen["failed"]), "errors": dict(errors.most_common(4))}
+    kept = {name: result[name] for name in ("server", "version", "run", "http")}
+    return kept | {"restarts": len(result["restarts"]), "clients": clients}
 
 
 def markdown(results):
@@ -26,7 +40,7 @@ def one(results):
         versions = [r["clients"][name]["version"] for r in results if name in r["clients"]]
         rows.append([versions[0], *(cell(r, [name]) for r in results)])
     rows.append(["**all**", *(f"**{cell(r, names)}**" for r in results)])
-    rows.append(["restarts", *(str(len(r["restarts"])) for r in results)])
+    rows.append(["restarts", *(str(r["restarts"]) for r in results)])
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
@@ -34,5 +48,5 @@ def cell(result, names):
     seen = [result["clients"][name] for name in names if name in result["clients"]]
     if not seen:
         return ""
-    failed = sum(len(client["failed"]) for client in seen)
+    failed = sum(client["failed"] for client in seen)
     return f"{failed} of {sum(client['requests'] for client in seen)}"
