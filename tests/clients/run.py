@@ -44,8 +44,7 @@ def measure(server, run, http, options, folder):
             seen = {name: finish(client, seconds) for name, client in started.items()}
         finally:
             for client in started.values():
-                if client.poll() is None:
-                    client.kill()
+                end(client)
         time.sleep(1)
     finally:
         link.kill()
@@ -85,9 +84,18 @@ def finish(client, seconds):
         output, _ = client.communicate(timeout=SLOWEST)
         return json.loads(output)
     except (subprocess.TimeoutExpired, ValueError) as error:
-        client.kill()
+        end(client)
         failure = {"begun": 0, "at": 0, "method": "all", "error": f"the client failed: {error}"}
         return {"version": "?", "requests": 0, "failed": [failure]}
+
+
+def end(client):
+    """One that hangs: the browser's has a browser to end first."""
+    client.terminate()
+    try:
+        client.wait(5)
+    except subprocess.TimeoutExpired:
+        client.kill()
 
 
 def main():

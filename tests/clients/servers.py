@@ -91,10 +91,10 @@ class Restart:
             time.sleep(0.02)
 
     def stop(self):
-        """Each process is one that this server has said it is, and still runs the example."""
+        """Kills those that it said it is, where they still are what they were."""
         for pid in self.pids():
             try:
-                if os.path.samefile(f"/proc/{pid}/exe", RESTART):
+                if self.pid_file.encode() in open(f"/proc/{pid}/cmdline", "rb").read():
                     os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass

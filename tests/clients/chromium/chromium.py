@@ -1,6 +1,6 @@
 """Headless Chromium with a page that fetches. Prints what the page has counted."""
 
-import http.server, json, os, shutil, subprocess, sys, tempfile, threading, urllib.parse
+import http.server, json, os, shutil, signal, subprocess, sys, tempfile, threading, urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 done = threading.Event()
@@ -56,10 +56,13 @@ profile = tempfile.mkdtemp()
 browser = subprocess.Popen(
     arguments(server.server_port, profile), stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL, start_new_session=True)
-arrived = done.wait(float(os.environ["SECONDS"]) + 60)
-os.killpg(browser.pid, 9)
-browser.wait()
-shutil.rmtree(profile, ignore_errors=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
+try:
+    arrived = done.wait(float(os.environ["SECONDS"]) + 60)
+finally:
+    os.killpg(browser.pid, signal.SIGKILL)
+    browser.wait()
+    shutil.rmtree(profile, ignore_errors=True)
 if not arrived:
     sys.exit("the page has not said what it saw")
 print(json.dumps({"version": "Chromium " + version[1], **seen}))

@@ -3,12 +3,12 @@
 use std::{
     env,
     sync::{Arc, Mutex},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 #[derive(Default)]
 struct Seen {
