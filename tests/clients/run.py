@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real clients against restarts: see README.md."""
 
-import argparse, json, os, shutil, signal, subprocess, sys, tempfile, time
+import argparse, collections, json, os, re, shutil, signal, subprocess, sys, tempfile, time
 
 import clients, known, plot, servers, table, wire
 
@@ -135,12 +135,13 @@ def tell(result):
     lost = sum(len(seen["failed"]) for seen in result["clients"].values())
     print(f"{result['server']}, {result['run']}, HTTP/{result['http']}: {lost} of {total} failed, "
           f"{len(result['restarts'])} restarts", flush=True)
-    for name, seen in result["clients"].items():
-        for failure in seen["failed"] if ours else []:
-            issue = known.issue(name, result["http"], failure["error"])
-            unknown += issue is None
-            print(f"  {name}: {failure['method']}: {failure['error'][:300]}"
-                  f" [{issue or 'NOT A KNOWN BUG'}]")
+    for name, seen in result["clients"].items() if ours else []:
+        errors = collections.Counter(
+            (re.sub(r"\d{4,}", "N", failure["error"])[:300],
+             known.issue(name, result["http"], failure["error"])) for failure in seen["failed"])
+        for (error, issue), times in errors.items():
+            unknown += times * (issue is None)
+            print(f"  {name}: {times} times {error} [{issue or 'NOT A KNOWN BUG'}]")
     for name in [name for name, seen in result["clients"].items() if not seen["requests"]]:
         print(f"  {name} has not made a request")
         unknown += ours
