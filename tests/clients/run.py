@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Real clients against restarts: see README.md."""
 
-import argparse, collections, json, os, re, shutil, signal, subprocess, sys, tempfile, time
+import argparse, collections, json, os, random, re, shutil, signal, subprocess, sys, tempfile, time
 
 import clients, known, plot, servers, table, wire
 
@@ -69,10 +69,12 @@ def begin(name, port, http, seconds, run, folder):
 
 
 def restart_all(running, number, every):
+    """Not in step with the clients, which all begin anew after each."""
+    pauses = [random.uniform(0.5, 1.5) for _ in range(number)]
     times = []
     due = time.monotonic()
-    for _ in range(number):
-        due += every
+    for pause in pauses:
+        due += pause * every * number / sum(pauses)
         times.append(time.time())
         running.restart()
         time.sleep(max(0, due - time.monotonic()))
@@ -170,7 +172,7 @@ def parse():
     parser.add_argument("--http", nargs="+", choices=["1", "2"], default=["1", "2"])
     parser.add_argument("--clients", nargs="+", choices=every, default=every)
     parser.add_argument("--restarts", type=int, default=65)
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between two restarts")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between two restarts, on average")
     parser.add_argument("--results", default=clients.here("results"))
     parser.add_argument("--add", action="store_true", help="to the results that are there")
     parser.add_argument("--keep", help="a folder for the logs")

@@ -58,7 +58,11 @@ final class Common {
             }
         }
         for (Thread worker : workers) {
-            worker.join();
+            long left = UNTIL + 30_000_000_000L - System.nanoTime();
+            worker.join(Math.max(1, left / 1_000_000));
+            if (worker.isAlive()) {
+                count("a worker", now(), "hangs, and has no answer after 30 s");
+            }
         }
         System.out.println("{\"version\": " + quoted(version) + ", \"requests\": " + requests
                 + ", \"failed\": [" + String.join(", ", failed) + "]}");
@@ -77,16 +81,16 @@ final class Common {
             } catch (Exception exception) {
                 error = shown(exception);
             }
-            count(post, begun, error);
+            count(post ? "POST" : "GET", begun, error);
             post = !post;
         } while (System.nanoTime() < UNTIL);
     }
 
-    private static synchronized void count(boolean post, double begun, String error) {
+    private static synchronized void count(String method, double begun, String error) {
         requests++;
         if (error != null) {
             failed.add("{\"begun\": " + begun + ", \"at\": " + now() + ", \"method\": "
-                    + (post ? "\"POST\"" : "\"GET\"") + ", \"error\": " + quoted(error) + "}");
+                    + quoted(method) + ", \"error\": " + quoted(error) + "}");
         }
     }
 
