@@ -36,11 +36,10 @@ def draw(results, path):
     parts += legend(width)
     parts += [text(LEFT - 14, TOP + row * GROUP + 27, name, 12, "end")
               if len(name) < 24 else two_lines(name, row) for row, name in enumerate(servers)]
-    longest = max([rate(r) for r in results], default=0) or 1
     for column, run in enumerate(runs):
-        parts += panel(column, run, servers, results, longest)
+        parts += panel(column, run, servers, [r for r in results if r["run"] == run])
     parts.append(text(16, height - 12, "Each bar: all clients of that version of HTTP together. "
-                      "The same scale everywhere.", 11, colour=QUIET))
+                      "Each run has a scale of its own.", 11, colour=QUIET))
     with open(path, "w") as file:
         file.write("\n".join([*parts, "</svg>\n"]))
 
@@ -60,15 +59,15 @@ def legend(width):
     return parts
 
 
-def panel(column, run, servers, results, longest):
+def panel(column, run, servers, results):
+    longest = max(map(rate, results)) or 1
     left = LEFT + column * (PANEL + GAP)
     bottom = TOP + len(servers) * GROUP
     parts = [text(left, TOP - 12, TITLES[run], 12, colour=QUIET),
              f'<line x1="{left}" y1="{TOP}" x2="{left}" y2="{bottom}" stroke="{LINE}"/>']
     for row, server in enumerate(servers):
         for place, http in enumerate(COLOURS):
-            same = (server, run, http)
-            these = [r for r in results if (r["server"], r["run"], r["http"]) == same]
+            these = [r for r in results if (r["server"], r["http"]) == (server, http)]
             y = TOP + row * GROUP + 7 + place * (BAR + 2)
             for result in these:
                 parts += bar(left, y, rate(result), longest, COLOURS[http])

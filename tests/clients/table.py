@@ -8,6 +8,13 @@ TITLES = {
     "far": "600 ms away, idle up to 0.3 s",
 }
 
+HEAD = """# Real clients against restarts
+
+Made by `tests/clients/run.py`; [what it does](../README.md).
+
+![failed of 10,000 requests](clients.svg)
+"""
+
 
 def compact(result):
     """What is kept: of each client how many of its requests failed, and how most of them did."""
@@ -22,7 +29,7 @@ def compact(result):
 
 
 def markdown(results):
-    parts = []
+    parts = [HEAD]
     for http in ("1", "2"):
         for run, title in TITLES.items():
             these = [r for r in results if (r["http"], r["run"]) == (http, run)]
