@@ -1,0 +1,89 @@
+//! reqwest, as it is: one client for each pool.
+
+use std::{
+    env,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use reqwest::{Certificate, Client};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+#[derive(Default)]
+struct Seen {
+    requests: u64,
+    failed: Vec<Value>,
+}
+
+fn setting(name: &str) -> String {
+    env::var(name).unwrap()
+}
+
+fn number(name: &str) -> u64 {
+    setting(name).parse().unwrap()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let ca = Certificate::from_pem(&std::fs::read(setting("CA")).unwrap()).unwrap();
+    let mut workers = Vec::new();
+    for _ in 0..number("POOLS") {
+        let mut client = Client::builder().add_root_certificate(ca.clone());
+        if setting("HTTP") == "1" {
+            client = client.http1_only();
+        }
+        let client = client.build().unwrap();
+        for _ in 0..number("PER_POOL") {
+            workers.push(tokio::spawn(work(client.clone(), seen.clone())));
+        }
+    }
+    for worker in workers {
+        worker.await.unwrap();
+    }
+    let seen = seen.lock().unwrap();
+    let version = format!("reqwest {}", env!("REQWEST"));
+    println!(
+        "{}",
+        json!({"version": version, "requests": seen.requests, "failed": seen.failed})
+    );
+}
+
+async fn work(client: Client, seen: Arc<Mutex<Seen>>) {
+    let until = Instant::now() + Duration::from_secs(number("SECONDS"));
+    let idle = number("IDLE_MS");
+    let mut post = fastrand::bool();
+    while Instant::now() < until {
+        sleep(Duration::from_millis(fastrand::u64(0..=idle))).await;
+        let begun = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        let result = exchange(&client, post).await;
+        let mut seen = seen.lock().unwrap();
+        seen.requests += 1;
+        if let Err(error) = result {
+            let at = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+            let method = if post { "POST" } else { "GET" };
+            seen.failed
+                .push(json!({"begun": begun, "at": at, "method": method, "error": error}));
+        }
+        post = !post;
+    }
+}
+
+async fn exchange(client: &Client, post: bool) -> Result<(), String> {
+    let url = setting("URL");
+    let body = vec![b'b'; 1000];
+    let request = match post {
+        true => client.post(format!("{url}/echo")).body(body.clone()),
+        false => client.get(format!("{url}/bytes/2000")),
+    };
+    let shown = |error: reqwest::Error| format!("{error:?}");
+    let answer = request.send().await.map_err(shown)?;
+    let status = answer.status();
+    let got = answer.bytes().await.map_err(shown)?;
+    let wanted = if post { body } else { vec![b'x'; 2000] };
+    match status.as_u16() == 200 && got == wanted {
+        true => Ok(()),
+        false => Err(format!("{status}, {} bytes", got.len())),
+    }
+}
