@@ -173,11 +173,13 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
     early.then(|| format!("idle since {since}, ended at {ended}, answer taken at {taken}"))
 }
 
-/// R7. An idle HTTP/1 connection is held until its client has been told, as long as that is wanted.
+/// R7. An idle connection is held until its client has been told, as long as that is wanted: of HTTP/2
+/// at a handover alone.
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
     let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
-    if view.http2() || ended.at < begun.at || over {
+    let told = view.http2() && !(view.facts.settings.handover && is_untold(view, begun.at));
+    if told || ended.at < begun.at || over {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -231,8 +233,18 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
     let goes = departure(view)?;
-    let latest = used.at.max(goes) + view.lag() + SLACK;
+    let latest = used.at.max(goes) + view.lag() + backlog(view) + SLACK;
     (ended.at > latest).then(|| format!("has to go at {goes:?}, answered {used}, ended {ended}"))
+}
+
+/// Nothing was answered since then, behind which a GOAWAY could have come.
+fn is_untold(view: &View<'_>, by: Duration) -> bool {
+    let answered = |ask: &Ask| match ask.answer.whole {
+        Some(_) => reached(&view.conn.log.written, ask.answer.ends),
+        None => None,
+    };
+    let before = |ask: &Ask| answered(ask).is_none_or(|answered| answered.at < by);
+    view.conn.seen.asks.iter().all(before)
 }
 
 /// When the shutdown wants an idle connection to be gone at the latest.
@@ -240,10 +252,12 @@ fn departure(view: &View<'_>) -> Option<Duration> {
     let settings = &view.facts.settings;
     let (lame, draining) = (view.phase(Phase::LameDuck)?, view.phase(Phase::Draining)?);
     let told = view.conn.seen.asks.iter().any(|ask| ask.answer.closes);
+    let held = lame.at + settings.held_for() + settings.close_spread;
     Some(match view.http2() {
+        true if settings.handover && is_untold(view, lame.at + view.lag() + SLACK) => held,
         true => draining.at + settings.close_spread,
         false if told => draining.at,
-        false => lame.at + settings.held_for() + settings.close_spread,
+        false => held,
     })
 }
 
