@@ -194,7 +194,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// more is told by the GOAWAY behind that answer, which no request of its next crosses.
     fn held(&mut self) -> Option<Instant> {
         let Requests { begun, in_flight } = self.published;
-        let left_with = *self.left_with.get_or_insert(begun.wrapping_sub(in_flight));
+        let at_work = in_flight > 0 || self.tail.is_some();
+        let answered = begun.wrapping_sub(u32::from(at_work));
+        let left_with = *self.left_with.get_or_insert(answered);
         let told = self.connection.is_http2() && begun != left_with;
         self.connection.departs(false).filter(|_| !told)
     }

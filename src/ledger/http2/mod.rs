@@ -233,17 +233,20 @@ impl Http2 {
             return found;
         }
         for stream in &mut self.streams {
-            let held = match self.window <= 0 {
-                true => !stream.answered,
-                false => stream.is_held(self.initial),
+            // The window of the connection is everybody's: while DATA goes out on any stream the
+            // client opens it, and one that has nothing to send is not held up by it.
+            let moved = match (stream.is_held(self.initial), self.window <= 0) {
+                (true, _) => stream.sent,
+                #[expect(clippy::cast_possible_wrap, reason = "only compared")]
+                (false, true) if !stream.answered => self.sent_body as i64,
+                _ => {
+                    stream.mark = None;
+                    continue;
+                }
             };
-            if !held {
-                stream.mark = None;
-                continue;
-            }
             // Before its head is out an answer waits for the handler: no window holds that up.
             let (since, before) = match stream.answering {
-                true => stream.held_since(now, progress),
+                true => stream.held_since(now, moved, progress),
                 false => (now, false),
             };
             if before && now.saturating_duration_since(since) >= timeout {

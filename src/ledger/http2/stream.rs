@@ -24,8 +24,9 @@ pub(super) struct Stream {
 /// What was so when a stream was first seen held.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    /// The stream's bytes that were out.
-    sent: i64,
+    /// What was sent, on this stream or on all, when it was first held by its own window or the
+    /// connection's.
+    moved: i64,
     /// The connection's bytes that the transport had taken.
     written: u64,
     /// Where the last of the stream's bytes is at most, once that is known.
@@ -84,12 +85,17 @@ impl Stream {
     }
 
     /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked,
-    /// and whether anybody saw that before.
-    pub(super) fn held_since(&mut self, now: Instant, progress: &Progress) -> (Instant, bool) {
+    /// and whether anybody saw that before. It is held anew whenever `moved` has changed.
+    pub(super) fn held_since(
+        &mut self,
+        now: Instant,
+        moved: i64,
+        progress: &Progress,
+    ) -> (Instant, bool) {
         let mark = match &mut self.mark {
-            Some(mark) if mark.sent == self.sent => mark,
+            Some(mark) if mark.moved == moved => mark,
             mark => mark.insert(Mark {
-                sent: self.sent,
+                moved,
                 written: progress.written,
                 end: (progress.flushed == progress.written).then_some(progress.written),
                 since: None,

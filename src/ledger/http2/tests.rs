@@ -543,6 +543,39 @@ fn stalls() {
     }
 }
 
+/// An answer that is made slowly beside one that takes all of the connection's window, as often as the
+/// client opens it.
+#[test]
+fn a_connection_s_window_that_moves_stalls_nobody() {
+    let (start, timeout) = (Instant::now(), Duration::from_secs(10));
+    let mut http2 = after(&[
+        initial(2 * WHOLE),
+        headers(Client, BOTH, 1),
+        headers(Client, BOTH, 3),
+        headers(Server, END_HEADERS, 1),
+        headers(Server, END_HEADERS, 3),
+        data(Server, 0, 3, WHOLE),
+    ]);
+    let mut stalled = |seconds| {
+        let now = start + Duration::from_secs(seconds);
+        let stalled = http2.stalled(now, timeout, &Progress::default()).streams;
+        say(&mut http2, &update(0, 5));
+        say(&mut http2, &data(Server, 0, 3, 5));
+        stalled
+    };
+    for seconds in (0..50).step_by(5) {
+        assert_eq!(stalled(seconds), [0; 0], "{seconds}");
+    }
+    stalled(50);
+    // From now on nothing moves.
+    let mut stalled = |seconds| {
+        let now = start + Duration::from_secs(seconds);
+        http2.stalled(now, timeout, &Progress::default()).streams
+    };
+    assert_eq!(stalled(51), [0; 0]);
+    assert_eq!(stalled(61), [1, 3]);
+}
+
 #[test]
 fn the_connection_s_window_stalls_all() {
     let (now, timeout) = (Instant::now(), Duration::from_secs(1));

@@ -73,7 +73,7 @@ pub fn tail(view: &View<'_>) -> Option<String> {
     let log = &view.conn.log;
     let (dropped, fin) = (log.dropped?, log.fin?);
     let reset = log.rst_arrived.is_some() || log.reset_sent.is_some_and(|at| at < dropped);
-    let over = view.is_past(Phase::Deadline, dropped);
+    let over = view.is_past(Phase::Deadline, dropped) || view.flooded();
     if !view.conn.nature.asked || over || crowded(view) || reset || view.left() {
         return None;
     }
