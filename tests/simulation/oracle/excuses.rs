@@ -159,7 +159,14 @@ fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
 }
 
 fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
-    view.is_past(Phase::Deadline, ended)
+    // What its kernel holds is waited for a flush longer.
+    let cut = view
+        .conn
+        .log
+        .dropped
+        .filter(|_| view.conn.log.reset_sent.is_some());
+    let passed = |at| view.is_past(Phase::Deadline, at);
+    passed(ended) || cut.is_some_and(passed)
 }
 
 fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
