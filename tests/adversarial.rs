@@ -371,3 +371,37 @@ async fn draining_ends_what_is_idle_under_a_server_that_only_reads() {
     assert!(!report.deadline_reached);
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }
+
+/// A tunnel whose own direction is closed, after that had to wait: what the peer sends is still read,
+/// however late it comes.
+#[tokio::test(start_paused = true)]
+async fn a_half_close_that_had_to_wait_stalls_nothing_behind_it() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .write_timeout(Duration::from_secs(9))
+        .build()
+        .unwrap();
+    let (io, client, handle) = double(CAPACITY);
+    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    client
+        .write_all(b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut buf = [0; 100];
+    assert!(server.read(&mut buf).await.unwrap() > 0);
+    server.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    server.flush().await.unwrap();
+
+    handle.set(Vice::Deaf);
+    let waits = timeout(Duration::from_secs(1), server.shutdown()).await;
+    assert!(waits.is_err(), "{waits:?}");
+    handle.set(Vice::None);
+    server.shutdown().await.unwrap();
+    let late = tokio::spawn(async move {
+        sleep(Duration::from_secs(60)).await;
+        client.write_all(b"late").await.unwrap();
+        client
+    });
+    assert_eq!(server.read(&mut buf).await.unwrap(), 4);
+    drop(late.await.unwrap());
+}

@@ -349,13 +349,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         let written = Pin::new(tls).poll_write_vectored(cx, bufs);
-        match &written {
-            Poll::Ready(Ok(n)) => {
-                this.is_blocked = false;
-                this.sent(first(bufs, *n));
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => this.blocked(),
+        this.note(&written);
+        if let Poll::Ready(Ok(n)) = &written {
+            this.sent(first(bufs, *n));
         }
         written
     }
@@ -375,19 +371,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
             return Poll::Ready(Ok(()));
         };
         let flushed = Pin::new(tls).poll_flush(cx);
-        match &flushed {
-            Poll::Ready(Ok(())) => {
-                this.is_blocked = false;
-                this.flushed = this.written();
-                this.taken = 0;
-                if this.tail.take().is_some() {
-                    this.answered = this.flushed;
-                    this.moved = true;
-                }
-                this.settled();
+        this.note(&flushed);
+        if let Poll::Ready(Ok(())) = &flushed {
+            this.flushed = this.written();
+            this.taken = 0;
+            if this.tail.take().is_some() {
+                this.answered = this.flushed;
+                this.moved = true;
             }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => this.blocked(),
+            this.settled();
         }
         flushed
     }
@@ -422,10 +414,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Poll::Ready(Ok(()));
         };
         let closed = Pin::new(tls).poll_shutdown(cx);
-        match &closed {
-            Poll::Ready(done) => self.half_closed = done.is_ok(),
-            Poll::Pending => self.blocked(),
-        }
+        self.note(&closed);
+        self.half_closed = matches!(closed, Poll::Ready(Ok(())));
         closed
     }
 }

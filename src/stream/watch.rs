@@ -4,6 +4,8 @@
 //! phase has changed, somebody has said something), and whether the connection has just become idle.
 //! The rest is looked at when the timer strikes.
 
+use std::{io, task::Poll};
+
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -264,9 +266,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Windows::Patient(next)
     }
 
-    /// A write or a flush is blocked.
-    pub(super) fn blocked(&mut self) {
-        self.is_blocked = true;
+    /// What came of a write, a flush or a half-close: whether it waits for the transport.
+    #[inline]
+    pub(super) fn note<T>(&mut self, poll: &Poll<io::Result<T>>) {
+        self.is_blocked = poll.is_pending();
+        if self.is_blocked {
+            self.blocked();
+        }
+    }
+
+    fn blocked(&mut self) {
         if self.lifetime.is_owed() {
             return;
         }
