@@ -18,6 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Acceptor, Arrival, Turn};
 use crate::{
     accept::Accept,
+    shutdown::SWEEP,
     transport::{self, Addresses},
 };
 
@@ -27,9 +28,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long what is on its way to the queue gets before the last look at it.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
-
-/// How long the queue is emptied at most: where clients come faster than that, it never is empty.
-const LONGEST_SWEEP: Duration = Duration::from_millis(500);
 
 /// One connection that has been accepted and got its turn for the handshake.
 #[derive(Debug)]
@@ -166,7 +164,7 @@ impl<A: Accept> AcceptLoop<A> {
     /// One look at the queue, and where it is the last, not a moment passes before the close.
     fn look(&mut self, cx: &mut Context<'_>) -> Option<io::Result<(A::Io, Option<SocketAddr>)>> {
         let now = Instant::now();
-        let is_late = now >= *self.swept_by.get_or_insert(now + LONGEST_SWEEP);
+        let is_late = now >= *self.swept_by.get_or_insert(now + SWEEP);
         let accepted = match Open::poll_accept(&mut self.open, cx) {
             Poll::Ready(accepted) => Some(accepted),
             Poll::Pending => self.open.as_mut()?.listener.accept_now(),

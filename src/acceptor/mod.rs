@@ -270,18 +270,23 @@ impl Acceptor {
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
         match error {
             HandshakeError::PlainHttp => plain_http::answer(transport, head, registration),
-            _ => end(transport, registration),
+            _ => end(transport, registration, 0),
         }
         error
     }
 }
 
-/// Flushes, half-closes and drains a transport that has no TLS session.
-fn end<IO>(transport: Transport<IO>, registration: Registration)
+/// Flushes, half-closes and drains a transport that has no TLS session, of whose bytes the peer has to
+/// get so many.
+fn end<IO>(transport: Transport<IO>, registration: Registration, answers: u64)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    Teardown::new(transport, None, registration, Start::new(Cause::Handshake)).finish_elsewhere();
+    let start = Start {
+        answers,
+        ..Start::new(Cause::Handshake)
+    };
+    Teardown::new(transport, None, registration, start).finish_elsewhere();
 }
 
 fn classify(error: io::Error, phase: Phase) -> HandshakeError {

@@ -11,14 +11,8 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    ending::Cause,
-    phase::Phase,
-    register::Registration,
-    settings::PlainHttp,
-    teardown::{Start, Teardown},
-    transport::Transport,
-};
+use super::end;
+use crate::{phase::Phase, register::Registration, settings::PlainHttp, transport::Transport};
 
 /// How much of a request is looked at.
 const MAX_HEAD: usize = 16 * 1024;
@@ -45,11 +39,8 @@ where
         if !answered {
             tracing::debug!("the answer to plain HTTP could not be written");
         }
-        let start = Start {
-            answers: transport.written(),
-            ..Start::new(Cause::Handshake)
-        };
-        Teardown::new(transport, None, registration, start).finish_elsewhere();
+        let answers = transport.written();
+        end(transport, registration, answers);
     };
     if let Some(runtime) = runtime {
         runtime.spawn(task);

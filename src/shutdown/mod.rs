@@ -11,6 +11,7 @@ mod walk;
 use std::{
     future::Future,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +26,10 @@ use crate::{
 
 pub use report::Report;
 use walk::ClosesAnyway;
+
+/// How long accept loops may take to empty their queues. One that is not polled must not hold the
+/// shutdown up, and where clients come faster than they are accepted, the queue never is empty.
+pub(crate) const SWEEP: Duration = Duration::from_millis(500);
 
 /// What starts a shutdown, and what hurries it.
 ///

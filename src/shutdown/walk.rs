@@ -5,12 +5,8 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Report, Shutdown};
+use super::{Report, SWEEP, Shutdown};
 use crate::{departures::Occasion, phase::Phase, register::Counts};
-
-/// How long accept loops may take to empty their queues: one that is not polled must not hold
-/// the shutdown up.
-const SWEEP: Duration = Duration::from_millis(500);
 
 /// How long gRPC answers may take to end with a status when the deadline has come.
 const LAST_CALL: Duration = Duration::from_millis(100);
@@ -38,7 +34,13 @@ pub(super) async fn run(
     );
 
     // Those that are to go in the lame duck already.
-    shutdown.register.wake_all();
+    if shutdown
+        .context
+        .departures()
+        .is_some_and(|d| d.in_lame_duck)
+    {
+        shutdown.register.wake_all();
+    }
     let lame_duck = timeout(settings.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
     if !shutdown.commit(&called_off) {
