@@ -75,36 +75,34 @@ impl GracefulTls {
     }
 }
 
-/// A hyper service for one connection: every request carries it, and has passed the layer.
+/// The service of one connection: every request carries it, and has passed the layer.
+#[derive(Clone)]
 struct Layered<S> {
-    inner: TowerToHyperService<S>,
+    inner: S,
     connection: TlsConnection,
 }
 
-impl<S, B> hyper::service::Service<Request<RequestBody>> for Layered<S>
+impl<S, B> Service<Request<RequestBody>> for Layered<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
     B: Body,
 {
     type Response = Response<GracefulTlsBody<B>>;
     type Error = S::Error;
-    type Future = GracefulTlsFuture<
-        <TowerToHyperService<S> as hyper::service::Service<Request<RequestBody>>>::Future,
-    >;
+    type Future = GracefulTlsFuture<S::Future>;
 
     #[inline]
-    fn call(&self, mut request: Request<RequestBody>) -> Self::Future {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(never)] // or the request is moved twice more
+    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let version = request.version();
-        let connection = Some(hand_over(&self.connection, &mut request));
+        request.extensions_mut().insert(self.connection.clone());
+        let connection = Some(self.connection.clone());
         GracefulTlsFuture::new(self.inner.call(request), version, connection)
     }
-}
-
-/// Not inline, so that `call` is small enough to be: the request is moved once less then.
-#[inline(never)]
-fn hand_over(connection: &TlsConnection, request: &mut Request<RequestBody>) -> TlsConnection {
-    request.extensions_mut().insert(connection.clone());
-    connection.clone()
 }
 
 /// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.
@@ -121,10 +119,10 @@ where
     let connection = stream.connection().clone();
     let mut seen = connection.clone();
     seen.see_layer();
-    let service = Layered {
-        inner: TowerToHyperService::new(service),
+    let service = TowerToHyperService::new(Layered {
+        inner: service,
         connection: seen,
-    };
+    });
     let io = TokioIo::new(stream);
     match connection.is_http2() {
         true => {

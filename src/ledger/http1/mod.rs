@@ -40,6 +40,7 @@ impl Http1 {
     }
 
     /// Plaintext from the client that has been handed to the server.
+    #[inline]
     pub(crate) fn received(&mut self, bytes: &[u8]) {
         // Nothing is taken from the queue any more, so nothing may be put into it.
         if !self.responses.is_lost() {
@@ -48,6 +49,7 @@ impl Http1 {
     }
 
     /// Plaintext of the server that TLS has accepted.
+    #[inline]
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         self.responses.read(bytes, &mut self.unanswered);
         if self.responses.tunnel().is_some() {
