@@ -14,14 +14,11 @@ mod common;
 
 use std::{convert::Infallible, time::Duration};
 
-use graceful_tls::{Acceptor, GracefulTls, GracefulTlsLayer, TlsConnection};
+use graceful_tls::{Acceptor, GracefulTls, GracefulTlsLayer, Phase, TlsConnection};
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpStream, time::sleep};
@@ -34,8 +31,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = common::listen().await?;
     println!("Try:  curl -k https://{}/", listener.local_addr()?);
 
-    let connections = GracefulShutdown::new();
-    let mut draining = Box::pin(tls.draining());
+    let mut draining = Box::pin(tls.reached(Phase::Draining));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -43,11 +39,7 @@ async fn main() -> anyhow::Result<()> {
         };
         match accepted {
             // A task each, or a client that is slow to shake hands holds up all others.
-            Ok((tcp, _)) => drop(tokio::spawn(serve(
-                tls.acceptor(),
-                tcp,
-                connections.watcher(),
-            ))),
+            Ok((tcp, _)) => drop(tokio::spawn(serve(tls.acceptor(), tcp))),
             Err(error) => {
                 eprintln!("no connection could be accepted, trying again: {error}");
                 sleep(Duration::from_millis(100)).await;
@@ -56,13 +48,12 @@ async fn main() -> anyhow::Result<()> {
     }
     drop(listener);
 
-    // hyper's own part is to tell idle clients. Ours ends what is left at the deadline.
-    let ((), report) = tokio::join!(connections.shutdown(), tls.closed());
-    println!("{report}");
+    // The layer and the streams tell the clients, and end what is left at the deadline.
+    println!("{}", tls.closed().await);
     Ok(())
 }
 
-async fn serve(acceptor: Acceptor, tcp: TcpStream, watcher: Watcher) {
+async fn serve(acceptor: Acceptor, tcp: TcpStream) {
     // What went wrong is in the log, and the client has been told.
     let Ok(stream) = acceptor.accept(tcp).await else {
         return;
@@ -77,7 +68,7 @@ async fn serve(acceptor: Acceptor, tcp: TcpStream, watcher: Watcher) {
     let http = auto::Builder::new(TokioExecutor::new());
     let service = TowerToHyperService::new(service);
     let serving = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(serving).await {
+    if let Err(error) = serving.await {
         eprintln!("connection failed: {error}");
     }
 }

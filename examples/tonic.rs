@@ -63,7 +63,7 @@ async fn goodbye(tls: GracefulTls, mut reporter: HealthReporter) {
     tls.reached(Phase::LameDuck).await;
     let status = ServingStatus::NotServing;
     reporter.set_service_status("", status).await;
-    tls.draining().await;
+    tls.reached(Phase::Draining).await;
     reporter.clear_service_status("").await;
 }
 

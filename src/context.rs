@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     /// What `Keep-Alive` says, where it is announced.
     pub(crate) keep_alive_header: Option<HeaderValue>,
+    /// How much plaintext goes into a record (RFC 9846 5.1).
+    pub(crate) record: u64,
     pub(crate) phases: Phases,
     /// Whether it has been said that close_notify was withheld for want of knowledge.
     pub(crate) warned: Once,
@@ -34,9 +36,10 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings, record: u64) -> Self {
         Self {
             keep_alive_header: settings.keep_alive_header.and_then(keep_alive),
+            record,
             settings,
             phases: Phases::default(),
             warned: Once::new(),

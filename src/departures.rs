@@ -37,14 +37,17 @@ pub(crate) enum Occasion {
 /// The moments of one shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Departures {
-    /// Idle HTTP/1 connections that were not told end.
+    /// When the shutdown began, which tells it from one that was called off.
+    pub(crate) begun: Instant,
+    /// Idle HTTP/1 connections that were not told end from here on.
     untold: Instant,
-    /// Idle HTTP/2 connections get their GOAWAY.
+    /// Idle HTTP/2 connections get their GOAWAY from here on.
     goaway: Instant,
     /// Those that are at work all the time get it all the same.
     goaway_at_work: Instant,
     /// HTTP/2 connections go in the lame duck already.
     pub(crate) in_lame_duck: bool,
+    /// Over so long they go, one after the other.
     spread: Duration,
     /// Whoever goes later would not have gone in order when the deadline comes.
     last: Instant,
@@ -62,16 +65,25 @@ impl Departures {
         let in_lame_duck = settings.lame_duck_goaway || handover;
         let told = if in_lame_duck { now } else { draining };
         let patient = settings.patient_goaway || handover;
+        let untold = match handover {
+            true => last,
+            false => draining + settings.idle_grace,
+        };
+        let goaway = if handover { last } else { told };
+        let goaway_at_work = match patient {
+            true => told + (deadline - told) / 2,
+            false => told,
+        };
+        // The spread begins earlier where it would not be over in time, but not before anybody goes.
+        let in_time = |due: Instant, earliest: Instant| {
+            let latest = last.checked_sub(settings.close_spread);
+            due.min(latest.map_or(earliest, |latest| latest.max(earliest)))
+        };
         Self {
-            untold: match handover {
-                true => last,
-                false => draining + settings.idle_grace,
-            },
-            goaway: if handover { last } else { told },
-            goaway_at_work: match patient {
-                true => told + (deadline - told) / 2,
-                false => told,
-            },
+            begun: now,
+            untold: in_time(untold, draining),
+            goaway: in_time(goaway, told),
+            goaway_at_work: in_time(goaway_at_work, told),
             in_lame_duck,
             spread: settings.close_spread,
             last,
@@ -85,10 +97,11 @@ impl Departures {
             (true, false) => self.goaway,
             (true, true) => self.goaway_at_work,
         };
-        (due + self.spread.mul_f32(share)).min(self.last)
+        let spread = self.spread.min(self.last.saturating_duration_since(due));
+        due + spread.mul_f32(share)
     }
 
-    /// When the last of them has gone, or been told to.
+    /// When the last connection has ended, or its client has been told.
     pub(crate) fn last(&self) -> Instant {
         self.last
     }
@@ -146,6 +159,10 @@ mod tests {
             patient_goaway: true,
             ..settings()
         };
+        let all = Settings {
+            close_spread: s(1000),
+            ..settings()
+        };
         let short = Settings {
             shutdown_timeout: s(1),
             idle_grace: s(30),
@@ -172,7 +189,15 @@ mod tests {
                 0.0,
                 [108.0, 108.0, 55.0],
             ),
-            ("and spread", spread, Handover, 0.5, [108.0, 108.0, 65.0]),
+            (
+                "and spread",
+                spread.clone(),
+                Handover,
+                0.5,
+                [98.0, 98.0, 65.0],
+            ),
+            ("to its end", spread, Handover, 1.0, [108.0, 108.0, 75.0]),
+            ("over all there is", all, Stop, 0.5, [59.0, 59.0, 59.0]),
             ("no time to hold", short, Stop, 0.9, [10.0, 10.0, 10.0]),
         ] {
             let moments = moments(&settings, occasion, share);

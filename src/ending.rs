@@ -18,7 +18,8 @@ pub enum Cause {
     Idle,
     /// Nothing was in flight when, or any more once, the server drained.
     Draining,
-    /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close).
+    /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close), or
+    /// after a last request that had arrived by the keep-alive time-out.
     Retired,
     /// The peer took nothing of what waits for it for the write time-out.
     Stalled,

@@ -41,15 +41,17 @@ impl GracefulTls {
     pub fn shutdown_on(&self, trigger: impl Trigger) {
         self.server.context.remember_runtime();
         let tls = self.clone();
-        let mut fired = false;
-        // One that was called off begins anew.
-        let wait =
-            trigger.run(
-                move || match std::mem::replace(&mut fired, true) && !tls.is_ready() {
-                    false => tls.shutdown(),
-                    true => tls.shutdown_now(),
-                },
-            );
+        let mut fired_for = None;
+        let wait = trigger.run(move || {
+            // One that was called off is another.
+            let going_on = tls.server.context.departures().map(|of| of.begun);
+            if going_on.is_some() && going_on == fired_for {
+                tls.shutdown_now();
+            } else {
+                tls.shutdown();
+                fired_for = tls.server.context.departures().map(|of| of.begun);
+            }
+        });
         match self.server.context.runtime() {
             Some(runtime) => drop(runtime.spawn(wait)),
             None => tracing::error!("shutdown_on was called outside a tokio runtime: not waiting"),
@@ -80,8 +82,9 @@ impl GracefulTls {
     ///   ([`Builder::patient_goaway`](crate::Builder::patient_goaway)), in the lame duck already
     ///   ([`Builder::lame_duck_goaway`](crate::Builder::lame_duck_goaway)).
     ///
-    /// So its end comes after the longest idle time of a client, and no later than the deadline. Give
-    /// it the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
+    /// So its end comes after the longest idle time of a client, and before the deadline by as much as a
+    /// silent client may take to close
+    /// ([`Drain::idle_timeout`](crate::Drain::idle_timeout)). Give it the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
     /// [`Builder::keep_alive_timeout`](crate::Builder::keep_alive_timeout).
     pub fn handover(&self) {
         self.server.shutdown.begin(Occasion::Handover);
@@ -126,10 +129,13 @@ impl GracefulTls {
 
     /// Resolves when a server that runs on these connections should stop. Cancel safe.
     ///
-    /// Give it to `with_graceful_shutdown` and its like. That is when [`Phase::Draining`] has
-    /// begun, and the server has got every connection that was accepted before: handshakes that
-    /// were under way then are finished first, for at most the handshake time-out. Idle
-    /// connections have been ended by then. [`reached`](Self::reached) tells of the phase at once.
+    /// Give it to `with_graceful_shutdown` and its like. That is when [`Phase::Draining`] has begun, the
+    /// server has got every connection that was accepted before, and every connection has seen that it
+    /// is to leave. Handshakes that were under way are finished first, for at most the handshake
+    /// time-out, and their first request has as long again. Connections that are held
+    /// ([`Builder::idle_grace`](crate::Builder::idle_grace),
+    /// [`Builder::patient_goaway`](crate::Builder::patient_goaway), [`handover`](Self::handover)) are
+    /// waited for as long as they are. [`reached`](Self::reached) tells of the phase at once.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.server.clone();
         async move { server.shutdown.handed_over().await }

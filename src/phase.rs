@@ -58,6 +58,18 @@ impl Phase {
     }
 }
 
+/// Phases that have been reached.
+pub(crate) struct Turned(Vec<CancellationToken>);
+
+impl Turned {
+    /// Resolves what waits for them.
+    pub(crate) fn tell(self) {
+        for token in self.0 {
+            token.cancel();
+        }
+    }
+}
+
 /// The phase of one server, and what hangs on it.
 #[derive(Debug)]
 pub(crate) struct Phases {
@@ -72,10 +84,6 @@ pub(crate) struct Phases {
     pub(crate) last_call: CancellationToken,
     /// Held by every accept loop.
     pub(crate) listeners: TaskTracker,
-    /// Held by every connection from its arrival until it has a stream, or failed.
-    pub(crate) arrivals: TaskTracker,
-    /// Held by every stream until it has seen that draining has begun, and no request is awaited.
-    pub(crate) unaware: TaskTracker,
     /// Held by every gRPC answer.
     pub(crate) calls: TaskTracker,
     /// Held by every handshake and connection until its descriptor is closed.
@@ -91,8 +99,6 @@ impl Default for Phases {
             hurry: CancellationToken::new(),
             last_call: CancellationToken::new(),
             listeners: TaskTracker::new(),
-            arrivals: TaskTracker::new(),
-            unaware: TaskTracker::new(),
             calls: TaskTracker::new(),
             connections: TaskTracker::new(),
         }
@@ -111,17 +117,19 @@ impl Phases {
         self.phase.load(Ordering::Acquire) >= phase as u8
     }
 
-    /// Moves on to `phase`; `false` where it has been reached already.
-    pub(crate) fn enter(&self, phase: Phase) -> bool {
-        let entered = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;
-        // Whoever is woken may come back here, so not under the lock.
-        let tokens = self.tokens().clone();
-        for (of, token) in Phase::REACHED.iter().zip(&tokens) {
-            if *of <= phase {
-                token.cancel();
-            }
-        }
-        entered
+    /// Moves on to `phase`.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.turn(phase).tell();
+    }
+
+    /// Moves on to `phase`, of which whoever waits for it is yet to be told: they may come back, so
+    /// not under a lock.
+    #[must_use]
+    pub(crate) fn turn(&self, phase: Phase) -> Turned {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        let mut turned = Turned(self.tokens().to_vec());
+        turned.0.truncate(phase as usize);
+        turned
     }
 
     /// Back from the lame duck. Only whoever walks through the phases knows that it is not over.

@@ -29,7 +29,7 @@ impl Server {
     ) -> Self {
         let handshakes = settings.max_handshakes.min(Semaphore::MAX_PERMITS);
         let register = Arc::new(Register::new(settings.drain.max_connections));
-        let context = Arc::new(Context::new(settings));
+        let context = Arc::new(Context::new(settings, record(&tls)));
         Self {
             tls: tls.into(),
             http1,
@@ -40,4 +40,12 @@ impl Server {
             register,
         }
     }
+}
+
+/// How much plaintext goes into a record: `max_fragment_size` is what it comes to with its head.
+fn record(tls: &ServerConfig) -> u64 {
+    const LONGEST: usize = 1 << 14;
+    const HEAD: usize = 5;
+    let record = tls.max_fragment_size.map(|size| size.saturating_sub(HEAD));
+    record.unwrap_or(LONGEST).clamp(1, LONGEST) as u64
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use graceful_tls::{GracefulTls, GracefulTlsLayer, Report};
+use graceful_tls::{GracefulTls, GracefulTlsLayer, Phase, Report};
 use hyper_util::rt::TokioIo;
 use support::{VERSIONS, pair};
 use tokio::{
@@ -100,7 +100,7 @@ async fn a_stream_in_flight_finishes() {
     let mut stream = bed.client.watch(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
     bed.tls.shutdown();
-    bed.tls.draining().await;
+    bed.tls.reached(Phase::Draining).await;
 
     bed.reporter
         .set_service_status("", ServingStatus::NotServing)

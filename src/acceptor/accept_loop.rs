@@ -29,12 +29,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How long what is on its way to the queue gets before the last look at it.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 
-/// One connection that has been accepted and got its turn for the handshake.
+/// One connection that has been accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
-    pub(crate) turn: Turn,
+    /// Its turn for the handshake, where it has got that already.
+    pub(crate) turn: Option<Turn>,
     pub(crate) arrival: Arrival,
 }
 
@@ -133,24 +134,20 @@ impl<A: Accept> AcceptLoop<A> {
         match accepted {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                let turn = turn.take().unwrap_or_default();
-                Ok(Some(self.accepted(accepted, turn, self.acceptor.arrival())))
+                Ok(Some(self.accepted(accepted, turn.take())))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
     }
 
     /// What is in the queue; `None` where it is empty, and after the second time closed.
+    ///
+    /// Nobody waits for a turn here: what is still in the queue when its time is up is reset.
     async fn sweep(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                let arrival = self.acceptor.arrival();
-                let turn = match turn.take() {
-                    Some(turn) => turn,
-                    None => self.acceptor.turn().await,
-                };
-                Ok(Some(self.accepted(accepted, turn, arrival)))
+                Ok(Some(self.accepted(accepted, turn.take())))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
             None => {
@@ -178,14 +175,13 @@ impl<A: Accept> AcceptLoop<A> {
     fn accepted(
         &self,
         (io, remote): (A::Io, Option<SocketAddr>),
-        turn: Turn,
-        arrival: Arrival,
+        turn: Option<Turn>,
     ) -> Accepted<A::Io> {
         Accepted {
             addresses: transport::prepare(&io, remote),
             io,
             turn,
-            arrival,
+            arrival: self.acceptor.arrival(),
         }
     }
 

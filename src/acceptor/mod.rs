@@ -70,7 +70,7 @@ pub struct Acceptor {
 }
 
 /// The right to run one more handshake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -80,8 +80,6 @@ pub(crate) struct Turn {
 pub(crate) struct Arrival {
     /// Until its descriptor is closed.
     connection: TaskTrackerToken,
-    /// Until there is a stream.
-    handover: TaskTrackerToken,
     /// When the handshake has to be over.
     deadline: Instant,
     /// Whether it came after the shutdown had begun.
@@ -110,17 +108,13 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let arrival = self.arrival();
-        let addresses = transport::prepare(&io, None);
-        tokio::select! {
-            biased;
-            turn = self.turn() => self.handshake(io, addresses, turn, arrival).await,
-            () = self.out_of_time(arrival.deadline) => {
-                let transport = Transport::new(io, Arc::default());
-                let error = io::ErrorKind::TimedOut.into();
-                Err(self.fail(error, transport, addresses, arrival))
-            }
-        }
+        self.accept_arrived(Accepted {
+            addresses: transport::prepare(&io, None),
+            io,
+            turn: None,
+            arrival: self.arrival(),
+        })
+        .await
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -143,14 +137,13 @@ impl Acceptor {
         } = &*self.server.context;
         Arrival {
             connection: phases.connections.token(),
-            handover: phases.arrivals.token(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
         }
     }
 
-    /// The handshake of a connection that an accept loop has got its turn for.
-    pub(crate) async fn accept_in_turn<IO>(
+    /// The handshake of a connection, when its turn comes.
+    pub(crate) async fn accept_arrived<IO>(
         &self,
         accepted: Accepted<IO>,
     ) -> Result<GracefulStream<IO>, HandshakeError>
@@ -163,7 +156,21 @@ impl Acceptor {
             turn,
             arrival,
         } = accepted;
-        self.handshake(io, addresses, turn, arrival).await
+        let in_turn = async {
+            match turn {
+                Some(turn) => turn,
+                None => self.turn().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            turn = in_turn => self.handshake(io, addresses, turn, arrival).await,
+            () = self.out_of_time(arrival.deadline) => {
+                let transport = Transport::new(io, Arc::default());
+                let error = io::ErrorKind::TimedOut.into();
+                Err(self.fail(error, transport, addresses, arrival))
+            }
+        }
     }
 
     /// Resolves when a handshake has to be given up: at its time-out, and when the shutdown's
@@ -219,8 +226,6 @@ impl Acceptor {
         let facts = Facts::new(session, addresses);
         let first_request_by = Some(self.first_request_by(&arrival));
         let registration = self.enter(facts, first_request_by, arrival.connection);
-        // The stream is entered as unaware of the draining: from one to the other without a gap.
-        drop(arrival.handover);
         GracefulStream::new(tls, registration)
     }
 

@@ -6,8 +6,8 @@
 //!
 //! It knows its server's [`Context`] and nothing else of it.
 //!
-//! What polls look at are atomics. Two mutexes are taken seldom: that of the wakers when a stream
-//! moves to another task and when it is told something, that of `unaware` once, at draining.
+//! What polls look at are atomics. The wakers' mutex is taken when a stream moves to another task, and
+//! when it is told something.
 
 mod facts;
 
@@ -25,9 +25,12 @@ use std::{
 use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{context::Context, departures, phase::Phase};
+use crate::{
+    context::Context,
+    departures::{self, Departures},
+    phase::Phase,
+};
 
 pub(crate) use facts::Facts;
 
@@ -55,8 +58,6 @@ struct Shared {
     requests: AtomicU64,
     flags: AtomicU32,
     wakers: Mutex<Wakers>,
-    /// What tells the shutdown that this connection has yet to see the draining begin.
-    unaware: Mutex<Option<TaskTrackerToken>>,
     context: Arc<Context>,
 }
 
@@ -95,17 +96,40 @@ impl Requests {
     }
 }
 
+/// Why a connection is to end once nothing is in use, as of one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// That is wanted of this one, and at once.
+    pub(crate) retired: bool,
+    /// The shutdown wants it of all.
+    departures: Option<Departures>,
+    http2: bool,
+    share: f32,
+}
+
+impl Leaving {
+    /// When the shutdown began that it is because of.
+    pub(crate) fn shutdown(&self) -> Option<Instant> {
+        self.departures.map(|departures| departures.begun)
+    }
+
+    /// When it has to go although nothing has told its client: what an idle one is held for, or one
+    /// at work.
+    pub(crate) fn departs(&self, at_work: bool) -> Option<Instant> {
+        let departures = self.departures.filter(|_| !self.retired)?;
+        Some(departures.of(self.http2, at_work, self.share))
+    }
+}
+
 /// The connection is to end as soon as nothing is in flight, and its answers are to say so.
 const RETIRED: u32 = 1;
 /// Another connection needs the place among those that drain.
 const EVICTED: u32 = 1 << 1;
-/// It is in use, and its client is to be told that it leaves.
-const TOLD: u32 = 1 << 2;
 /// Something has happened that no poll tells: a timer, a phase, a word of somebody's. Whoever wakes
 /// the tasks sets it.
-const NEWS: u32 = 1 << 3;
+const NEWS: u32 = 1 << 2;
 /// A shutdown has begun, so that every poll has to look.
-const SHUTS_DOWN: u32 = 1 << 4;
+const SHUTS_DOWN: u32 = 1 << 3;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -116,7 +140,6 @@ impl TlsConnection {
         context: Arc<Context>,
         first_request_by: Option<Instant>,
     ) -> Self {
-        let unaware = context.phases.unaware.token();
         Self {
             shared: Arc::new(Shared {
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -128,7 +151,6 @@ impl TlsConnection {
                 // The first poll looks: the phase may have changed before anybody knew of it.
                 flags: AtomicU32::new(NEWS),
                 wakers: Mutex::default(),
-                unaware: Mutex::new(Some(unaware)),
                 context,
             }),
             layered: false,
@@ -205,8 +227,8 @@ impl TlsConnection {
     /// Ends the connection as soon as nothing is in flight.
     ///
     /// HTTP/1 answers that begin from now on carry `Connection: close` (RFC 9112 9.6). An HTTP/2
-    /// connection gets a GOAWAY (RFC 9113 6.8): one that names the last stream once it is idle,
-    /// and under [`GracefulTls::serve`](crate::GracefulTls::serve) at once.
+    /// connection gets a GOAWAY (RFC 9113 6.8) that names the last stream once it is idle, and one
+    /// that announces it at once.
     pub fn close(&self) {
         self.retire();
         self.wake();
@@ -291,26 +313,27 @@ impl TlsConnection {
 
     /// Whether it is to end when nothing is in use, at once or by and by.
     #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
-        let phases = &self.shared.context.phases;
-        phases.is_past(Phase::LameDuck) && self.is_told_to_leave() || self.is_retired()
+    pub(crate) fn leaving(&self) -> Option<Leaving> {
+        let retired = self.is_retired();
+        let shuts_down = self.shared.context.phases.is_past(Phase::LameDuck);
+        match retired || shuts_down {
+            true => self.why_leaving(retired),
+            false => None,
+        }
     }
 
     #[cold]
-    fn is_told_to_leave(&self) -> bool {
-        let in_lame_duck = || {
-            let departures = self.context().departures();
-            self.is_http2() && departures.is_some_and(|departures| departures.in_lame_duck)
-        };
-        self.is_draining() || in_lame_duck()
-    }
-
-    /// When it has to go although nothing has told its client: what an idle one is held for, or one
-    /// at work. At once where it was retired.
-    pub(crate) fn departs(&self, at_work: bool) -> Option<Instant> {
-        let departures = self.context().departures().filter(|_| !self.is_retired())?;
-        let share = departures::share(self.shared.number);
-        Some(departures.of(self.is_http2(), at_work, share))
+    fn why_leaving(&self, retired: bool) -> Option<Leaving> {
+        let (draining, http2) = (self.is_draining(), self.is_http2());
+        // Once read: a lame duck may be called off at any moment.
+        let departures = self.context().departures();
+        let departures = departures.filter(|of| draining || http2 && of.in_lame_duck);
+        (retired || departures.is_some()).then(|| Leaving {
+            retired,
+            departures,
+            http2,
+            share: departures::share(self.shared.number),
+        })
     }
 
     /// What an HTTP/1 answer says of how long the connection is kept, where that is announced.
@@ -331,21 +354,6 @@ impl TlsConnection {
 
     pub(crate) fn is_evicted(&self) -> bool {
         self.has(EVICTED)
-    }
-
-    /// Whether it is in use, and whoever drives it is to tell its client that it leaves.
-    pub(crate) fn is_told(&self) -> bool {
-        self.has(TOLD)
-    }
-
-    pub(crate) fn set_told(&self) {
-        self.set(TOLD);
-    }
-
-    /// The stream has seen that it is to leave, and awaits no request any more.
-    pub(crate) fn set_aware(&self) {
-        let token = self.lock(|shared| &shared.unaware).take();
-        drop(token);
     }
 
     /// Remembers whom to wake. Call it when the task has changed, before looking at any flag.
@@ -374,7 +382,6 @@ impl TlsConnection {
     /// The connection has ended: a handler that keeps its handle must keep neither its task nor
     /// the shutdown.
     pub(crate) fn forget_tasks(&self) {
-        self.set_aware();
         *self.lock(|shared| &shared.wakers) = Wakers::default();
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode, Version,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{CONNECTION, Entry},
 };
 use http_body::Body;
@@ -22,17 +22,49 @@ pin_project! {
     pub struct GracefulTlsFuture<F> {
         #[pin]
         inner: F,
-        version: Version,
+        asked: Asked,
         connection: Option<TlsConnection>,
     }
 }
 
+/// What there is to know of a request when it is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    version: Version,
+    /// Its client wants the connection for more.
+    stays: bool,
+}
+
+impl Asked {
+    /// `connection` is the one that it came on.
+    #[inline]
+    pub(crate) fn new<B>(request: &Request<B>, connection: Option<&TlsConnection>) -> Self {
+        let version = request.version();
+        let announced = connection.and_then(TlsConnection::keep_alive_header);
+        Self {
+            version,
+            stays: announced.is_some() && version == Version::HTTP_11 && wants_more(request),
+        }
+    }
+}
+
+/// Whether the client of an HTTP/1.1 request wants to send another (RFC 9112 9.3).
+#[cold]
+fn wants_more<B>(request: &Request<B>) -> bool {
+    let mut said = request.headers().get_all(CONNECTION).iter();
+    let closes = said.any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    });
+    !closes && request.method() != Method::CONNECT
+}
+
 impl<F> GracefulTlsFuture<F> {
     #[inline]
-    pub(crate) fn new(inner: F, version: Version, connection: Option<TlsConnection>) -> Self {
+    pub(crate) fn new(inner: F, asked: Asked, connection: Option<TlsConnection>) -> Self {
         Self {
             inner,
-            version,
+            asked,
             connection,
         }
     }
@@ -52,15 +84,15 @@ where
         let connection = this
             .connection
             .take()
-            .filter(|connection| match *this.version {
+            .filter(|connection| match this.asked.version {
                 // gRPC is HTTP/2 only, and its answers have no length.
                 Version::HTTP_2 => {
                     cfg!(feature = "tonic")
                         && response.body().size_hint().exact().is_none()
                         && is_grpc(&response)
                 }
-                version => {
-                    tell_client(&mut response, version, connection);
+                _ => {
+                    tell_client(&mut response, *this.asked, connection);
                     false
                 }
             });
@@ -72,25 +104,26 @@ where
 
 /// Tells an HTTP/1 client what becomes of its connection: no further request is answered (RFC 9112
 /// 9.6), or, where the server announces it, for how long one is awaited.
-fn tell_client<B>(response: &mut Response<B>, version: Version, connection: &TlsConnection) {
+fn tell_client<B>(response: &mut Response<B>, asked: Asked, connection: &TlsConnection) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
     if connection.is_last() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
-    } else if let Some(announced) = connection.keep_alive_header() {
-        if version == Version::HTTP_11 {
-            announce(response, announced);
-        }
+    } else if asked.stays {
+        announce(response, connection);
     }
 }
 
 /// A field about the connection is to be named in `Connection` (RFC 9110 7.6.1). Where the handler
 /// has something else to say there, it is left alone.
 #[cold]
-fn announce<B>(response: &mut Response<B>, announced: &HeaderValue) {
+fn announce<B>(response: &mut Response<B>, connection: &TlsConnection) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    let Some(announced) = connection.keep_alive_header() else {
+        return;
+    };
     if let Entry::Vacant(entry) = response.headers_mut().entry(CONNECTION) {
         entry.insert(HeaderValue::from_static("keep-alive"));
         response.headers_mut().insert(KEEP_ALIVE, announced.clone());

@@ -19,6 +19,7 @@ mod service;
 
 use tower_layer::Layer;
 
+pub(crate) use self::future::Asked;
 pub use self::{body::GracefulTlsBody, future::GracefulTlsFuture, service::GracefulTlsService};
 
 /// [`Layer`] that tells the clients of a TLS server when it shuts down.

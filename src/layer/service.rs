@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{GracefulTlsBody, GracefulTlsFuture};
+use super::{GracefulTlsBody, GracefulTlsFuture, future::Asked};
 use crate::connection::TlsConnection;
 
 /// Service produced by [`GracefulTlsLayer`](super::GracefulTlsLayer).
@@ -46,9 +46,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let version = request.version();
         let connection = find(&mut request);
-        GracefulTlsFuture::new(self.inner.call(request), version, connection)
+        let asked = Asked::new(&request, connection.as_ref());
+        GracefulTlsFuture::new(self.inner.call(request), asked, connection)
     }
 }
 

@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use http1::Http1;
 use http2::Http2;
-pub(crate) use http2::{Progress, Stalled, ping_ack, rst_stream};
+pub(crate) use http2::{
+    HEARD, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
+};
 use tokio::time::Instant;
 
 use crate::connection::Requests;
@@ -63,8 +65,12 @@ pub(crate) enum Owed {
 /// The reader of one connection.
 #[derive(Debug)]
 pub(crate) enum Ledger {
-    /// So many bytes of the preface have come, and nothing else.
-    Undecided(usize),
+    /// So many bytes of HTTP/2's preface have come, and nothing else. `http2` is what ALPN says, and
+    /// what comes may say otherwise.
+    Undecided {
+        seen: usize,
+        http2: bool,
+    },
     Http1(Http1),
     Http2(Box<Http2>),
 }
@@ -72,20 +78,23 @@ pub(crate) enum Ledger {
 impl Ledger {
     /// `http2` is what ALPN says.
     pub(crate) fn new(http2: bool) -> Self {
-        match http2 {
-            true => Self::Http2(Box::new(Http2::new())),
-            false => Self::Undecided(0),
-        }
+        Self::Undecided { seen: 0, http2 }
     }
 
-    /// The server has been given this of what the peer sent.
+    fn http2_begins() -> Self {
+        Self::Http2(Box::new(Http2::new()))
+    }
+
+    /// The server is given this of what the peer sent. Where in it the type of a frame is that is not
+    /// for the server.
     #[inline]
-    pub(crate) fn received(&mut self, bytes: &[u8]) {
+    pub(crate) fn received(&mut self, bytes: &[u8]) -> Option<usize> {
         match self {
             Self::Http1(http1) => http1.received(bytes),
-            Self::Http2(http2) => http2.received(bytes),
-            Self::Undecided(_) => self.decide(bytes),
+            Self::Http2(http2) => return http2.received(bytes),
+            Self::Undecided { .. } => self.decide(bytes),
         }
+        None
     }
 
     /// TLS has taken this of what the server sends.
@@ -94,21 +103,24 @@ impl Ledger {
         match self {
             Self::Http1(http1) => http1.sent(bytes),
             Self::Http2(http2) => http2.sent(bytes),
-            Self::Undecided(_) => self.decide_by_server(bytes),
+            Self::Undecided { .. } => self.decide_by_server(bytes),
         }
     }
 
     #[cold]
     fn decide(&mut self, bytes: &[u8]) {
-        let Self::Undecided(seen) = *self else { return };
+        let Self::Undecided { seen, http2 } = *self else {
+            return;
+        };
         let rest = &PREFACE[seen..];
         let common = bytes.len().min(rest.len());
         if bytes[..common] != rest[..common] {
             self.becomes(Self::Http1(Http1::new()), seen);
         } else if common == rest.len() {
-            self.becomes(Self::new(true), seen);
+            self.becomes(Self::http2_begins(), seen);
         } else {
-            *self = Self::Undecided(seen + common);
+            let seen = seen + common;
+            *self = Self::Undecided { seen, http2 };
             return;
         }
         self.received(bytes);
@@ -117,11 +129,13 @@ impl Ledger {
     /// The server has found out before we have, or speaks first, as HTTP/2 does.
     #[cold]
     fn decide_by_server(&mut self, bytes: &[u8]) {
-        let Self::Undecided(seen) = *self else { return };
+        let Self::Undecided { seen, .. } = *self else {
+            return;
+        };
         match bytes.first() {
             None => return,
             Some(b'H') => self.becomes(Self::Http1(Http1::new()), seen),
-            Some(_) => self.becomes(Self::new(true), seen),
+            Some(_) => self.becomes(Self::http2_begins(), seen),
         }
         self.sent(bytes);
     }
@@ -134,9 +148,9 @@ impl Ledger {
     #[inline]
     pub(crate) fn requests(&self) -> Requests {
         match self {
-            Self::Undecided(_) => Requests::default(),
+            Self::Undecided { .. } => Requests::default(),
             Self::Http1(http1) => Requests {
-                begun: http1.begun(),
+                begun: http1.begun().saturating_sub(http1.dismissed()),
                 in_flight: http1.in_flight(),
             },
             Self::Http2(http2) => Requests {
@@ -150,7 +164,7 @@ impl Ledger {
     #[inline]
     pub(crate) fn usage(&self, moved: impl FnOnce() -> u64) -> Use {
         let (followed, upload, bytes) = match self {
-            Self::Undecided(_) => (true, false, 0),
+            Self::Undecided { .. } => (true, false, 0),
             Self::Http1(http1) if http1.tunnel().is_some() => return Use::Tunnel,
             Self::Http1(http1) => (
                 http1.is_followed(),
@@ -167,6 +181,8 @@ impl Ledger {
         match () {
             () if !followed => Use::Unknown { bytes: moved() },
             () if requests.in_flight > 0 || self.is_answering() => Use::Request,
+            // The server has yet to open a window.
+            () if upload && !self.may_upload() => Use::Request,
             () if upload => Use::Upload { bytes },
             () => Use::Nothing {
                 requests: requests.begun,
@@ -174,13 +190,22 @@ impl Ledger {
         }
     }
 
-    /// Whether a part of a request's head has come, and not the rest: of the preface, of a head, of
-    /// a frame.
+    /// Whether a part of an HTTP/1 request's head has come, and not the rest, or of what may be one.
+    ///
+    /// In HTTP/2 that may be refused: the GOAWAY says that it was not looked at.
     pub(crate) fn head_begun(&self) -> bool {
         match self {
-            Self::Undecided(seen) => *seen > 0,
+            Self::Undecided { seen, .. } => *seen > 0,
             Self::Http1(http1) => http1.head_begun(),
-            Self::Http2(http2) => http2.is_amid_frame(),
+            Self::Http2(_) => false,
+        }
+    }
+
+    /// Whether it is up to the client to go on with an upload that is not all in.
+    fn may_upload(&self) -> bool {
+        match self {
+            Self::Http2(http2) => http2.may_upload(),
+            _ => true,
         }
     }
 
@@ -195,7 +220,7 @@ impl Ledger {
 
     pub(crate) fn end(&self) -> End {
         match self {
-            Self::Http1(http1) if !http1.is_followed() => End::Unknown,
+            Self::Http1(http1) if !http1.answers_are_followed() => End::Unknown,
             Self::Http1(http1) if http1.is_close_delimited() => End::CloseDelimited,
             _ => End::Shown,
         }
@@ -205,7 +230,7 @@ impl Ledger {
     /// what its peer does.
     pub(crate) fn owed(&self) -> Owed {
         let (followed, answers, in_flight) = match self {
-            Self::Undecided(_) => return Owed::Nothing,
+            Self::Undecided { .. } => return Owed::Nothing,
             Self::Http1(http1) => {
                 // An answer to what is no request, as 400, is whole without one.
                 let refusal = http1.is_answering() && http1.in_flight() == 0;
@@ -244,9 +269,9 @@ impl Ledger {
     /// Whether an answer was, or is by now, cut short.
     pub(crate) fn is_cut_short(&self) -> bool {
         match self {
-            Self::Undecided(_) => false,
+            Self::Undecided { .. } => false,
             Self::Http1(http1) => {
-                !http1.is_followed() || http1.in_flight() > 0 || http1.is_answering()
+                !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
             }
             Self::Http2(http2) => !http2.is_followed() || http2.in_flight() > 0 || http2.was_cut(),
         }
@@ -255,18 +280,21 @@ impl Ledger {
     /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say
     /// something new.
     ///
-    /// Where the server has not spoken yet, its SETTINGS come first (RFC 9113 3.4).
-    pub(crate) fn goodbye(&self) -> Option<Vec<u8>> {
+    /// Where the server has not spoken yet, its SETTINGS come first (RFC 9113 3.4). It has looked at
+    /// nothing then: it would have done so before.
+    pub(crate) fn goodbye(&mut self) -> Option<Vec<u8>> {
+        if let Self::Undecided { seen, http2: true } = *self {
+            self.becomes(Self::http2_begins(), seen);
+        }
         let Self::Http2(http2) = self else {
             return None;
         };
+        if http2.is_silent() {
+            return Some([&http2::SETTINGS_FRAME[..], &goaway(0)].concat());
+        }
         let last = http2.last_stream();
         let news = http2.goaway_said().is_none_or(|said| said > last);
-        let goaway = http2::goaway(last);
-        match () {
-            () if http2.is_silent() => Some([&http2::SETTINGS_FRAME[..], &goaway].concat()),
-            () => (news && http2.may_speak()).then(|| goaway.to_vec()),
-        }
+        (news && http2.may_speak()).then(|| goaway(last).to_vec())
     }
 
     pub(crate) fn http2(&mut self) -> Option<&mut Http2> {
@@ -279,7 +307,25 @@ impl Ledger {
     /// Whether the server sends more than answers on this connection: frames that nobody misses.
     #[inline]
     pub(crate) fn has_control_frames(&self) -> bool {
-        matches!(self, Self::Http2(http2) if http2.is_followed())
+        match self {
+            Self::Undecided { http2, .. } => *http2,
+            Self::Http1(_) => false,
+            Self::Http2(http2) => http2.is_followed(),
+        }
+    }
+
+    /// Whether the server has sent a PING since this was last asked.
+    #[inline]
+    pub(crate) fn has_pinged(&mut self) -> bool {
+        match self {
+            Self::Http2(http2) => http2.has_pinged(),
+            _ => false,
+        }
+    }
+
+    /// Whether a PING of the stream's own waits for the peer.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.awaits_pong())
     }
 
     /// Whether an HTTP/2 stream waits for the peer to open a window.

@@ -19,7 +19,9 @@ fn split(http2: bool, steps: &[Step<'_>], size: usize) -> Ledger {
     let mut ledger = Ledger::new(http2);
     for step in steps {
         match step {
-            In(bytes) => bytes.chunks(size).for_each(|part| ledger.received(part)),
+            In(bytes) => bytes.chunks(size).for_each(|part| {
+                let _ = ledger.received(part);
+            }),
             Out(bytes) => bytes.chunks(size).for_each(|part| ledger.sent(part)),
             Finish => ledger.finish(),
         }
@@ -44,7 +46,7 @@ struct Seen {
 fn seen(ledger: &mut Ledger) -> Seen {
     Seen {
         protocol: match ledger {
-            Ledger::Undecided(_) => None,
+            Ledger::Undecided { .. } => None,
             Ledger::Http1(_) => Some(1),
             Ledger::Http2(_) => Some(2),
         },
@@ -74,6 +76,7 @@ const POST: &[u8] = b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabc";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
 const UNTIL_CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\n\r\nok";
+const LAST: &[u8] = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
 const REFUSAL: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 2\r\n\r\nn";
 
@@ -123,10 +126,10 @@ fn which_protocol_it_is() {
             false,
         ),
         (
-            "a part of one",
+            "a part of one, which can be refused",
             vec![In(preface), In(&settings[..5])],
             Some(2),
-            true,
+            false,
         ),
         ("a request", vec![In(b"GET /")], Some(1), true),
         (
@@ -147,7 +150,7 @@ fn which_protocol_it_is() {
             "SETTINGS amid the preface",
             vec![In(&preface[..9]), Out(settings)],
             Some(2),
-            true,
+            false,
         ),
         (
             "a refusal amid it",
@@ -163,7 +166,14 @@ fn which_protocol_it_is() {
             "{name}"
         );
     }
-    assert_eq!(after(true, &[]).protocol, Some(2), "ALPN says it");
+    for (steps, protocol) in [
+        (vec![], None),
+        (vec![In(preface)], Some(2)),
+        (vec![Out(settings)], Some(2)),
+        (vec![In(b"GET /")], Some(1)),
+    ] {
+        assert_eq!(after(true, &steps).protocol, protocol, "whatever ALPN says");
+    }
 }
 
 /// What came before the protocol was known is not forgotten.
@@ -223,7 +233,12 @@ fn http1() {
         ("a websocket", vec![In(GET), Out(&websocket)], Tunnel, Owed::Nothing, Shown, false),
         ("another tunnel", vec![In(GET), Out(&other)], Tunnel, Owed::Nothing, CloseDelimited, false),
         ("and closed", vec![In(GET), Out(&other), Finish], Tunnel, Owed::Nothing, Shown, false),
-        ("a body without an end", vec![In(broken)], unknown, Owed::Doubtful, End::Unknown, true),
+        ("a body without an end", vec![In(broken)], unknown, Owed::Doubtful, Shown, true),
+        ("refused", vec![In(broken), Out(REFUSAL), Out(b"o")], nothing(1), Owed::Nothing, Shown, false),
+        ("answered", vec![In(broken), Out(OK)], unknown, Owed::Doubtful, Shown, false),
+        ("or half", vec![In(broken), Out(HALF)], unknown, Owed::Doubtful, Shown, true),
+        ("to the close", vec![In(broken), Out(UNTIL_CLOSE)], unknown, Owed::Doubtful, CloseDelimited, true),
+        ("asked behind the last answer", vec![In(GET), In(GET), In(GET), Out(LAST)], nothing(1), Owed::Nothing, Shown, false),
         ("no answer", vec![In(GET), Out(nonsense)], unknown, Owed::Doubtful, End::Unknown, true),
         ("nor to a request", vec![Out(b"H"), Out(nonsense)], unknown, Owed::Doubtful, End::Unknown, true),
     ] {
@@ -243,6 +258,7 @@ fn http2() {
     let (get, get_3, post) = (&whole(1)[..], &whole(3)[..], &headers(1)[..]);
     let (answer, answers) = (&whole(1)[..], &headers(1)[..]);
     let (data, rest) = (&frame(0, 0, 1, b"abc")[..], &frame(0, 1, 1, b"de")[..]);
+    let small = &frame(4, 0, 0, &[0, 4, 0, 0, 0, 3])[..];
     let cancel = &frame(3, 0, 1, &[0, 0, 0, 8])[..];
     let refuse = &frame(3, 0, 1, &[0, 0, 0, 7])[..];
     let broken = &frame(0, 0, 0, b"")[..];
@@ -256,6 +272,7 @@ fn http2() {
         ("a request beside it", vec![In(post), In(data), In(get_3)], Request, Owed::Answers, true),
         ("complete", vec![In(post), In(data), In(rest)], Request, Owed::Answers, true),
         ("answered early", vec![In(post), In(data), Out(answer)], Upload { bytes: 3 }, Owed::Nothing, false),
+        ("no window is open", vec![Out(small), In(post), In(data), Out(answer)], Request, Owed::Nothing, false),
         ("and then complete", vec![In(post), In(data), Out(answer), In(rest)], nothing(1), Owed::Nothing, false),
         ("broken off by the client", vec![In(get), In(cancel)], nothing(1), Owed::Nothing, false),
         ("by the server", vec![In(get), Out(cancel)], nothing(1), Owed::Nothing, true),
@@ -296,9 +313,19 @@ fn goodbyes() {
         let expected = last.map(|last: u32| http2::goaway(last).to_vec());
         assert_eq!(after(true, &steps).goodbye, expected, "{name}");
     }
-    // A server that has not said hello does so first.
-    let silent = after(true, &[In(hello)]).goodbye;
-    assert_eq!(silent, Some([settings, &away(0)].concat()));
+    // A server that has not said hello does so first, and has not looked at anything.
+    for (http2, steps) in [
+        (true, vec![]),
+        (true, vec![In(&hello[..9])]),
+        (true, vec![In(hello)]),
+        (true, vec![In(hello), In(get)]),
+        (false, vec![In(hello), In(get)]),
+    ] {
+        let silent = after(http2, &steps).goodbye;
+        assert_eq!(silent, Some([settings, &away(0)].concat()), "{steps:?}");
+    }
+    assert_eq!(after(false, &[In(&hello[..9])]).goodbye, None);
+    assert_eq!(after(true, &[In(GET)]).goodbye, None);
     assert_eq!(after(true, &[In(hello), In(broken)]).goodbye, None);
     assert_eq!(after(true, &[In(hello), Out(&settings[..5])]).goodbye, None);
 }
@@ -344,6 +371,7 @@ fn answers_and_what_is_not() {
     let data = frame(0, 0, 1, b"12345");
     let ping = frame(6, 0, 0, b"12345678");
     let broken = frame(0, 0, 0, b"");
+    assert!(Ledger::new(true).has_control_frames() && !Ledger::new(false).has_control_frames());
     let sent = |http2, steps: &[Step<'_>]| {
         let ledger = split(http2, steps, 3);
         (ledger.has_control_frames(), ledger.sent_body())

@@ -150,7 +150,7 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
     fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
         let acceptor = self.acceptor.clone();
         // axum-server drops this future when it shuts down; the handshake has its own way to end.
-        let handshake = tokio::spawn(async move { acceptor.accept_in_turn(arrival).await });
+        let handshake = tokio::spawn(async move { acceptor.accept_arrived(arrival).await });
         Box::pin(async move {
             let stream = handshake.await.map_err(io::Error::other)?;
             let stream = stream.map_err(io::Error::other)?;

@@ -15,7 +15,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{body::Incoming as RequestBody, server::conn::http2};
+use hyper::body::Incoming as RequestBody;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +26,7 @@ use crate::{
     acceptor::AcceptLoop,
     connection::TlsConnection,
     graceful_tls::GracefulTls,
-    layer::{GracefulTlsBody, GracefulTlsFuture},
+    layer::{Asked, GracefulTlsBody, GracefulTlsFuture},
     phase::Phase,
     server::Server,
     shutdown::Report,
@@ -66,7 +66,7 @@ impl GracefulTls {
             let acceptor = acceptor.clone();
             let service = service.clone();
             tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept_in_turn(accepted).await {
+                if let Ok(stream) = acceptor.accept_arrived(accepted).await {
                     spawn(acceptor.server(), stream, service);
                 }
             });
@@ -98,10 +98,10 @@ where
 
     #[inline(never)] // or the request is moved twice more
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let version = request.version();
+        let asked = Asked::new(&request, Some(&self.connection));
         request.extensions_mut().insert(self.connection.clone());
         let connection = Some(self.connection.clone());
-        GracefulTlsFuture::new(self.inner.call(request), version, connection)
+        GracefulTlsFuture::new(self.inner.call(request), asked, connection)
     }
 }
 
@@ -127,32 +127,31 @@ where
     match connection.is_http2() {
         true => {
             let protocol = server.http2.serve_connection(io, service);
-            let goodbye = http2::Connection::graceful_shutdown;
-            tokio::spawn(Served::new(protocol, Some(goodbye), connection));
+            tokio::spawn(Served::new(protocol, connection));
         }
         false => {
-            // The layer says `Connection: close`, the stream ends what is idle.
             let protocol = server.http1.serve_connection(io, service).with_upgrades();
-            tokio::spawn(Served::new(protocol, None, connection));
+            tokio::spawn(Served::new(protocol, connection));
         }
     }
 }
 
 pin_project! {
-    /// One connection driven by hyper, which it tells of the shutdown.
+    /// One connection driven by hyper.
+    ///
+    /// It needs not be told of a shutdown: the layer says `Connection: close`, the stream GOAWAY, and
+    /// ends what is idle.
     struct Served<C> {
         #[pin]
         protocol: C,
-        goodbye: Option<fn(Pin<&mut C>)>,
         connection: TlsConnection,
     }
 }
 
 impl<C> Served<C> {
-    fn new(protocol: C, goodbye: Option<fn(Pin<&mut C>)>, connection: TlsConnection) -> Self {
+    fn new(protocol: C, connection: TlsConnection) -> Self {
         Self {
             protocol,
-            goodbye,
             connection,
         }
     }
@@ -165,30 +164,17 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            // First what has come in, then the goodbye: a request that is in the socket already
-            // would go unanswered otherwise.
-            if let Poll::Ready(result) = this.protocol.as_mut().poll(cx) {
-                if let Err(error) = result {
-                    tracing::debug!(id = this.connection.id(), %error, "connection failed");
-                }
-                return Poll::Ready(());
+        let this = self.project();
+        match this.protocol.poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(id = this.connection.id(), %error, "connection failed");
+                Poll::Ready(())
             }
-            if !this.connection.is_leaving() {
-                return Poll::Pending;
-            }
-            if this.connection.phase() >= Phase::Deadline {
-                // hyper may have nothing to read or to write, and so not see that it is over. What
-                // is left of the stream is dropped with it, and ends properly.
-                return Poll::Ready(());
-            }
-            // Idle connections the stream ends, with a GOAWAY that names the last request. One that
-            // works is told by hyper, in two steps (RFC 9113 6.8), when it is held no longer.
-            match this.goodbye.take_if(|_| this.connection.is_told()) {
-                Some(goodbye) => goodbye(this.protocol.as_mut()),
-                None => return Poll::Pending,
-            }
+            // hyper may have nothing to read or to write, and so not see that it is over. What is left
+            // of the stream is dropped with it, and ends properly.
+            Poll::Pending if this.connection.phase() >= Phase::Deadline => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
         }
     }
 }

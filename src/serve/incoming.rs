@@ -15,6 +15,8 @@
 //! server to ask for the next stream, nor the server for a slow client. Streams the server has not
 //! taken when it stops are dropped, and end properly: nothing has been asked on them.
 
+#[cfg(feature = "tonic")]
+use std::pin::Pin;
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -39,6 +41,9 @@ pub struct Incoming<A: Accept> {
     parts: Option<(A, Acceptor)>,
     streams: mpsc::Receiver<io::Result<GracefulStream<A::Io>>>,
     local: Option<SocketAddr>,
+    /// When a server that goes on until there are no more streams should stop.
+    #[cfg(feature = "tonic")]
+    pub(super) draining: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
 impl GracefulTls {
@@ -51,6 +56,8 @@ impl GracefulTls {
             local: listener.local_addr(),
             parts: Some((listener, self.acceptor())),
             streams: mpsc::channel(1).1,
+            #[cfg(feature = "tonic")]
+            draining: Box::pin(self.draining()),
         }
     }
 }
@@ -109,7 +116,7 @@ async fn accept<A: Accept>(
             Ok(Some(accepted)) => {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept_in_turn(accepted).await {
+                    if let Ok(stream) = acceptor.accept_arrived(accepted).await {
                         // Where nobody takes it, it is dropped, and ends properly.
                         place.send(Ok(stream));
                     }

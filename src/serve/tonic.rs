@@ -22,7 +22,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use ::tonic::transport::server::Connected;
@@ -32,11 +32,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Incoming;
 use crate::{accept::Accept, connection::TlsConnection, stream::GracefulStream};
 
+/// It ends with the last connection: tonic takes the end for a shutdown of its own.
 impl<A: Accept + Unpin> Stream for Incoming<A> {
     type Item = io::Result<GracefulStream<A::Io>>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Self::poll_next(self.get_mut(), cx)
+        let this = self.get_mut();
+        match ready!(this.poll_next(cx)) {
+            Some(stream) => Poll::Ready(Some(stream)),
+            None => this.draining.as_mut().poll(cx).map(|()| None),
+        }
     }
 }
 

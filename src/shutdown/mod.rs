@@ -73,17 +73,18 @@ impl Shutdown {
     /// Begins to walk through the phases, unless somebody has.
     pub(crate) fn begin(&self, occasion: Occasion) {
         let called_off = CancellationToken::new();
-        {
+        let turned = {
             let mut undo = self.undo();
             if self.context.phases.now() > Phase::Serving {
                 return;
             }
-            // What the phase tells to go asks at once when.
+            // Before the phase: whoever sees that asks when it has to go.
             let departures = Departures::new(Instant::now(), &self.context.settings, occasion);
             self.context.set_departures(Some(departures));
             *undo = Some(called_off.clone());
-            self.context.phases.enter(Phase::LameDuck);
-        }
+            self.context.phases.turn(Phase::LameDuck)
+        };
+        turned.tell();
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
@@ -95,11 +96,13 @@ impl Shutdown {
     /// Calls the shutdown off, if it is in its lame duck; whether it is off.
     pub(crate) fn call_off(&self) -> bool {
         let mut undo = self.undo();
-        let Some(called_off) = undo.take() else {
-            return self.context.phases.now() == Phase::Serving;
+        let phases = &self.context.phases;
+        let hurried = phases.hurry.is_cancelled();
+        let Some(called_off) = undo.take_if(|_| !hurried) else {
+            return phases.now() == Phase::Serving;
         };
         self.context.set_departures(None);
-        self.context.phases.resume();
+        phases.resume();
         called_off.cancel();
         true
     }
@@ -119,27 +122,23 @@ impl Shutdown {
         self.undo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves once a server that takes its connections from this crate should stop: draining has
-    /// begun, no connection is on its way any more nor awaited to send its first request, and every
-    /// one has seen it. Cancel safe.
+    /// Resolves once a server that takes its connections from this crate should stop: every one has
+    /// ended, or it is time for those that are left to hurry. Cancel safe.
     ///
-    /// A server that is told earlier closes idle HTTP/2 connections in words of its own, and drops
-    /// the handshakes that are under way.
+    /// A server that is told earlier ends connections in words of its own, all at once: it drops
+    /// handshakes that are under way and requests that wait behind another, and its GOAWAY asks nobody
+    /// when.
     pub(crate) async fn handed_over(&self) {
         let phases = &self.context.phases;
         phases.reached(Phase::Draining).await;
-        // A handshake takes as long as it may, and its first request as long again. Others are held.
-        // Those that nobody polls never look at the phase.
-        let newcomers = Instant::now() + self.context.settings.handshake_timeout * 2;
-        let departures = self.context.departures();
-        let last = departures.map_or(newcomers, |departures| newcomers.max(departures.last()));
+        let last = self
+            .context
+            .departures()
+            .map(|departures| departures.last());
         tokio::select! {
             biased;
             () = phases.reached(Phase::Deadline) => {}
-            () = async {
-                phases.arrivals.wait().await;
-                let _ = timeout_at(last, phases.unaware.wait()).await;
-            } => {}
+            _ = timeout_at(last.unwrap_or_else(Instant::now), phases.connections.wait()) => {}
         }
     }
 
@@ -151,6 +150,7 @@ impl Shutdown {
 
     fn close(&self, report: Report) {
         let _ = self.report.set(report);
+        *self.undo() = None;
         self.context.phases.stop_accepting.cancel();
         self.context.phases.enter(Phase::Closed);
     }

@@ -51,8 +51,6 @@ pub(super) async fn run(
     sweep(shutdown).await;
 
     phases.connections.close();
-    phases.arrivals.close();
-    phases.unaware.close();
     phases.enter(Phase::Draining);
     let deadline = Instant::now() + settings.shutdown_timeout;
     shutdown.register.wake_all();

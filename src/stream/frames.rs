@@ -4,7 +4,9 @@
 //! answer its PINGs any more. The stream under it can put a frame in the way, at the boundary of
 //! two others, which the ledger knows:
 //!
-//! * **GOAWAY** that names the last stream (RFC 9113 6.8), when a connection ends,
+//! * **GOAWAY** that names the last stream (RFC 9113 6.8), when a connection ends; before, where it is
+//!   in use, one that names none, with a **PING**: what the client began before it heard of that has
+//!   come by the time that it is acknowledged,
 //! * **RST_STREAM** (RFC 9113 6.4) for a stream that its peer's window has held up for too long: to
 //!   the server first, as if the peer had sent it, so that it sends nothing more on that stream;
 //!   then to the peer,
@@ -16,7 +18,10 @@ use std::io::Write;
 use tokio::io::ReadBuf;
 use tokio_rustls::rustls::ServerConnection;
 
-use crate::ledger::{Ledger, ping_ack, rst_stream};
+use crate::ledger::{HEARD, Ledger, goaway, ping, ping_ack, rst_stream};
+
+/// The highest stream there can be (RFC 9113 6.8).
+const LAST_STREAM: u32 = u32::MAX >> 1;
 
 /// RFC 9113 7.
 const CANCEL: u32 = 8;
@@ -48,6 +53,12 @@ impl Frames {
         self.to_peer.extend(frame);
     }
 
+    /// Says that no more streams are wanted, and asks for a sign that this has been heard.
+    pub(super) fn announce(&mut self) {
+        self.to_peer.extend(goaway(LAST_STREAM));
+        self.to_peer.extend(ping(HEARD));
+    }
+
     /// Acknowledges the server's PINGs for a peer that can't.
     pub(super) fn answer_pings(&mut self, ledger: &mut Ledger) {
         while let Some(payload) = ledger.http2().and_then(|http2| http2.take_ping()) {
@@ -70,18 +81,24 @@ impl Frames {
         true
     }
 
-    /// Sends the peer what waits for it, where there is a boundary, and the server knows already.
-    pub(super) fn send(&mut self, ledger: &mut Ledger, session: &mut ServerConnection) {
-        if self.to_server.is_empty() && !self.to_peer.is_empty() {
-            let frames = std::mem::take(&mut self.to_peer);
-            if !speak(&frames, ledger, session) {
-                self.to_peer = frames;
-            }
+    /// Sends the peer what waits for it, where there is a boundary, and the server knows already. How
+    /// many bytes that were.
+    pub(super) fn send(&mut self, ledger: &mut Ledger, session: &mut ServerConnection) -> usize {
+        let n = self.to_peer.len();
+        let greeted = ledger.http2().is_some_and(|http2| http2.may_speak());
+        if n == 0
+            || !greeted
+            || !self.to_server.is_empty()
+            || !speak(&self.to_peer, ledger, session)
+        {
+            return 0;
         }
+        self.to_peer.clear();
+        n
     }
 }
 
-/// Puts `frames` behind what TLS holds, all of it; `false` where there is no boundary.
+/// Puts `frames` behind what TLS holds, all of it; `false` where there is no place for them.
 pub(super) fn speak(frames: &[u8], ledger: &mut Ledger, session: &mut ServerConnection) -> bool {
     let Some(http2) = ledger
         .http2()

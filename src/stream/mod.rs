@@ -34,6 +34,7 @@ use crate::{
     ending::Cause,
     ledger::{End, Ledger, Use},
     lifetime::{HalfClose, Lifetime},
+    phase::Phase,
     register::Registration,
     teardown::{Start, Teardown},
     transport::Transport,
@@ -41,9 +42,8 @@ use crate::{
 use frames::Frames;
 use timer::Timer;
 
-/// How much plaintext goes into a record (RFC 9846 5.1), and what it costs on the wire at most: with
-/// its head, an explicit nonce and a tag (RFC 5246 6.2.3.3).
-const RECORD: u64 = 1 << 14;
+/// What a record costs on the wire beside its plaintext, at most: its head, an explicit nonce and a tag
+/// (RFC 5246 6.2.3.3).
 const OVERHEAD: u64 = 5 + 8 + 16;
 
 /// A server's TLS stream that ends properly.
@@ -76,12 +76,12 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
-    /// Since when it is to end, with a request on its way.
-    leaving: Option<Instant>,
-    /// How many requests it had answered when it was first to end.
-    left_with: Option<u32>,
-    /// How far what had arrived when the connection's time was over goes.
+    /// When it was first seen that it is to end.
+    departure: Option<Departure>,
+    /// How far what had arrived when the connection's time was over goes: the last look ends there.
     arrived: Option<u64>,
+    /// How far what had arrived goes when the peer's windows were seen to hold streams up too long.
+    may_open: Option<u64>,
     /// How far the transport had come when a flush last finished, and when the end of an answer was
     /// last flushed.
     flushed: u64,
@@ -98,10 +98,20 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     half_closed: bool,
     /// The timer is set for the streams that the peer's windows hold up.
     watches_windows: bool,
-    /// It has been told that draining has begun.
-    aware: bool,
     /// Application data was written.
     wrote: bool,
+}
+
+/// The moment when a connection was first seen to be one that is to end.
+#[derive(Clone, Copy, Debug)]
+struct Departure {
+    /// The shutdown that wants it, if one does.
+    shutdown: Option<Instant>,
+    at: Instant,
+    /// How many requests had been answered by then.
+    answered: u32,
+    /// When its client was told, while it was in use.
+    told: Option<Instant>,
 }
 
 /// The teardown takes the place of what it ends: an ending connection needs no memory more.
@@ -130,9 +140,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
-            leaving: None,
-            left_with: None,
+            departure: None,
             arrived: None,
+            may_open: None,
             flushed,
             answered: 0,
             taken: 0,
@@ -141,7 +151,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             moved: true,
             half_closed: false,
             watches_windows: false,
-            aware: false,
             wrote: false,
         }
     }
@@ -201,10 +210,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return;
         };
         if let Some(frames) = &mut self.frames {
-            frames.send(&mut self.ledger, tls.get_mut().1);
+            let n = frames.send(&mut self.ledger, tls.get_mut().1);
             if frames.is_empty() {
                 self.frames = None;
             }
+            self.takes(n as u64);
         }
     }
 
@@ -218,11 +228,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.ledger.sent(bytes);
             n += bytes.len() as u64;
         }
-        self.taken += n + n.div_ceil(RECORD) * OVERHEAD;
+        self.takes(n);
         self.publish();
         if answers || self.is_answer() {
             self.tail = Some(self.flushed + self.taken);
         }
+        if self.ledger.has_pinged() {
+            self.vouch();
+        }
+    }
+
+    /// TLS has taken so many bytes: in one write, so that only its last record may be a small one.
+    #[inline]
+    fn takes(&mut self, n: u64) {
+        let record = self.connection.context().record;
+        self.taken += n + n.div_ceil(record) * OVERHEAD;
     }
 
     /// Whether what is sent now belongs to an answer: in HTTP/2 it may be control frames.
@@ -260,6 +280,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Some(cause) => cause,
             None if self.half_close.is_closed() && idle => Cause::PeerClosed,
             None if orderly => Cause::Orderly,
+            None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             None if self.half_close.is_closed() => Cause::Abandoned,
             None if std::thread::panicking() => Cause::Panicked,
             None => Cause::Dropped,
@@ -284,11 +305,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if orderly && start.notify {
             self.ledger.finish();
         }
+        self.publish();
         self.say_goodbye();
-        let State::Open(tls, mut registration) = mem::replace(&mut self.state, State::Closed)
+        let State::Open(mut tls, mut registration) = mem::replace(&mut self.state, State::Closed)
         else {
             return None;
         };
+        tls.get_mut().0.read_until(None);
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }

@@ -19,7 +19,13 @@ use tokio::{
 };
 
 use super::{GracefulStream, State};
-use crate::{ledger::Use, lifetime::HalfClose};
+use crate::{
+    ledger::{UNKNOWN_TYPE, Use},
+    lifetime::HalfClose,
+};
+
+/// The longest record on the wire (RFC 5246 6.2.3; in TLS 1.3 it is shorter).
+const RECORD: u64 = 5 + (1 << 14) + 2048;
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(super) fn poll_read_any(
@@ -54,7 +60,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         match Pin::new(tls).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 self.moved = true;
-                self.ledger.received(&buf.filled()[before..]);
+                if let Some(at) = self.ledger.received(&buf.filled()[before..]) {
+                    // Servers ignore both, but complain of an answer that they did not ask for.
+                    buf.filled_mut()[before + at] = UNKNOWN_TYPE;
+                }
                 self.publish();
                 Poll::Ready(Ok(()))
             }
@@ -148,37 +157,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.half_close == HalfClose::Open && self.may_have_more() {
             return self.poll_last_look(cx, buf);
         }
-        self.become_aware();
         Poll::Ready(Ok(()))
     }
 
     /// Whether there may be something unread of what had arrived when the time was over.
     ///
-    /// What arrives later does not count: a peer that never stops sending would never be idle.
+    /// What arrives later does not count, and is not read: a peer that never stops sending would
+    /// never be idle.
     fn may_have_more(&mut self) -> bool {
         let State::Open(tls, _) = &mut self.state else {
             return false;
         };
-        let decrypted = tls
-            .get_mut()
-            .1
+        let (io, session) = tls.get_mut();
+        // Where the kernel can't be asked, a record may have arrived.
+        let arrived = || io.read() + io.readable().unwrap_or(RECORD);
+        let until = *self.arrived.get_or_insert_with(arrived);
+        io.read_until(Some(until));
+        let decrypted = session
             .process_new_packets()
             .is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
-        // Where the kernel can't be asked, one read is what there is.
-        decrypted || self.has_unread(1)
-    }
-
-    /// Whether something is unread of what had arrived when this was first asked. Where the kernel
-    /// can't be asked, that was so many bytes.
-    pub(super) fn has_unread(&mut self, unknown: u64) -> bool {
-        let State::Open(tls, _) = &mut self.state else {
-            return false;
-        };
-        let io = tls.get_ref().0;
-        let until = *self
-            .arrived
-            .get_or_insert_with(|| io.read() + io.readable().unwrap_or(unknown));
-        io.read() < until
+        decrypted || io.read() < until
     }
 
     /// A request that has arrived is answered, and is the last.
@@ -194,21 +192,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Poll::Pending;
         };
         if read.is_pending() {
-            return match self.transport().and_then(|io| io.readable()) {
-                // The runtime has yet to hear of it, and will wake the task.
-                Some(1..) => Poll::Pending,
-                _ => {
-                    self.become_aware();
-                    Poll::Ready(Ok(()))
-                }
-            };
+            let io = self.transport();
+            // The runtime may have yet to hear of it, and will wake the task.
+            if io.is_some_and(|io| io.is_below_limit() && io.readable() > Some(0)) {
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ok(()));
         }
-        let used = matches!(
-            self.ledger.usage(|| 0),
-            Use::Request | Use::Upload { .. } | Use::Tunnel
-        ) || self.ledger.head_begun();
-        if used && buf.filled().len() > before {
-            self.arrived = None;
+        let usage = self.ledger.usage(|| 0);
+        let used = matches!(usage, Use::Request | Use::Upload { .. } | Use::Tunnel);
+        let revived = used || self.ledger.head_begun();
+        if revived && buf.filled().len() > before {
+            // Half a head has the time that a head has, and no last look of its own.
+            self.arrived = self.arrived.filter(|_| !used);
+            if let State::Open(tls, _) = &mut self.state {
+                tls.get_mut().0.read_until(None);
+            }
             self.lifetime.revive();
             self.connection.retire();
         }

@@ -11,9 +11,9 @@ use tokio::{
     time::Instant,
 };
 
-use super::{GracefulStream, State};
+use super::{Departure, GracefulStream, State};
 use crate::{
-    connection::Requests,
+    connection::{Leaving, Requests},
     ledger::{Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
 };
@@ -71,45 +71,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         self.connection.take_news();
         if self.timer.has_fired() {
             self.strike();
-        } else if self.connection.is_leaving() {
-            self.look_at_phase();
+        }
+        if let Some(leaving) = self.connection.leaving() {
+            self.look_at_phase(&leaving);
         }
     }
 
     /// The server drains, or the connection is to end as soon as it can.
     #[cold]
-    fn look_at_phase(&mut self) {
+    fn look_at_phase(&mut self, leaving: &Leaving) {
         let now = Instant::now();
-        let next = self.decide(now, Owed::Unasked, Windows::Patient(None));
+        let next = self.decide(now, Some(leaving), Owed::Unasked, Windows::Patient(None));
         if let Some(next) = next {
             self.timer.fires_by(next, &self.connection);
         }
-        // One that is over is told of its EOF first: a server that hears of the shutdown before has
-        // words of its own for it.
-        if !self.aware && self.lifetime.over().is_none() && !self.is_held(now) {
-            self.connection.set_told();
-            self.become_aware();
+        if self.lifetime.over().is_none() && self.ledger.open_streams() > 0 {
+            self.announce(now, leaving);
         }
     }
 
-    /// Whoever drives the connection may be told to stop.
-    pub(super) fn become_aware(&mut self) {
-        if !std::mem::replace(&mut self.aware, true) {
-            self.connection.set_aware();
+    /// Tells the client of an HTTP/2 connection that is in use to open no more streams on it, once it
+    /// has to be told: when it is idle comes the GOAWAY that names the last (RFC 9113 6.8).
+    fn announce(&mut self, now: Instant, leaving: &Leaving) {
+        let mut departure = self.departure(now, leaving);
+        if departure.told.is_some() {
+            return;
         }
-    }
-
-    /// Whether a server must not be told to stop yet: a request is awaited, or the one at work may
-    /// end by itself.
-    fn is_held(&mut self, now: Instant) -> bool {
-        if matches!(self.usage(), Use::Nothing { .. }) {
-            return true;
+        if let Some(later) = leaving.departs(true).filter(|due| *due > now) {
+            self.timer.fires_by(later, &self.connection);
+            return;
         }
-        let departs = self.connection.departs(true).filter(|due| *due > now);
-        if let Some(departs) = departs {
-            self.timer.fires_by(departs, &self.connection);
-        }
-        departs.is_some()
+        departure.told = Some(now);
+        self.departure = Some(departure);
+        self.frames.get_or_insert_default().announce();
+        self.connection.wake();
     }
 
     /// The timer has fired: what has happened that no poll tells, and when to look again?
@@ -118,26 +113,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let now = Instant::now();
         let owed = self.ask_kernel();
         let windows = self.look_at_windows(now);
-        let next = self.decide(now, owed, windows);
+        let leaving = self.connection.leaving();
+        let next = self.decide(now, leaving.as_ref(), owed, windows);
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
         // The connection may be in use, with nothing that could come due.
         let next = next.into_iter().chain(half_close).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
-        if self.half_close.is_waiting() {
-            self.connection.wake();
-        }
     }
 
     /// A server that does not read would never ask whether it is to be told.
     fn look_at_half_close(&mut self, now: Instant) -> Option<Instant> {
         let (owed, patience) = (self.owed(), self.limits().write);
-        if self.half_close.is_waiting()
-            && self
-                .half_close
-                .ends(now, owed, self.answered_so_far(), patience)
-        {
+        if self.half_close.is_waiting() {
+            let sent = self.answered_so_far();
+            self.half_close.ends(now, owed, sent, patience);
             self.connection.wake();
         }
         self.half_close.next(owed, patience)
@@ -157,14 +148,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    fn decide(&mut self, now: Instant, owed: Owed, windows: Windows) -> Option<Instant> {
-        let phase = self.connection.phase();
-        let leaving = self.connection.is_leaving();
+    fn decide(
+        &mut self,
+        now: Instant,
+        leaving: Option<&Leaving>,
+        owed: Owed,
+        windows: Windows,
+    ) -> Option<Instant> {
         let facts = Facts {
-            phase,
-            leaving,
-            retired: self.connection.is_retired(),
-            awaited: leaving.then(|| self.awaited(now)).flatten(),
+            phase: self.connection.phase(),
+            leaving: leaving.is_some(),
+            retired: leaving.is_some_and(|leaving| leaving.retired),
+            awaited: leaving.and_then(|leaving| self.awaited(now, leaving)),
             usage: self.usage(),
             owed,
             tail: matches!(owed, Owed::Since(taken) if taken < self.answers_end()),
@@ -180,27 +175,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// Until when a request that is on its way may come although the connection is to end.
-    fn awaited(&mut self, now: Instant) -> Option<Instant> {
-        let held = self.held();
+    fn awaited(&mut self, now: Instant, leaving: &Leaving) -> Option<Instant> {
+        let departure = self.departure(now, leaving);
+        let held = self.held(departure, leaving);
         if self.ledger.head_begun() {
-            let since = *self.leaving.get_or_insert(now);
-            let until = since + self.connection.context().settings.handshake_timeout;
+            let until = departure.at + self.connection.context().settings.handshake_timeout;
             return held.max(Some(until));
+        }
+        if let Some(told) = departure.told.filter(|_| self.ledger.awaits_pong()) {
+            return held.max(Some(
+                told + self.connection.context().settings.handshake_timeout,
+            ));
         }
         let none_yet = self.published.begun == 0;
         let first = self.connection.first_request_by().filter(|_| none_yet);
         first.max(held)
     }
 
-    /// How long it may stay although nothing is in use. An HTTP/2 client that has been answered once
-    /// more is told by the GOAWAY behind that answer, which no request of its next crosses.
-    fn held(&mut self) -> Option<Instant> {
+    /// When it was first seen to be leaving. A shutdown that was called off is another.
+    fn departure(&mut self, now: Instant, leaving: &Leaving) -> Departure {
         let Requests { begun, in_flight } = self.published;
         let at_work = in_flight > 0 || self.tail.is_some();
-        let answered = begun.wrapping_sub(u32::from(at_work));
-        let left_with = *self.left_with.get_or_insert(answered);
-        let told = self.connection.is_http2() && begun != left_with;
-        self.connection.departs(false).filter(|_| !told)
+        let shutdown = leaving.shutdown();
+        let departure = self.departure.filter(|known| known.shutdown == shutdown);
+        *self.departure.insert(departure.unwrap_or(Departure {
+            shutdown,
+            at: now,
+            answered: begun.wrapping_sub(u32::from(at_work)),
+            told: None,
+        }))
+    }
+
+    /// How long it may stay although nothing is in use. An HTTP/2 client that has been answered once
+    /// more is told by the GOAWAY behind that answer, which no request of its next crosses.
+    fn held(&self, departure: Departure, leaving: &Leaving) -> Option<Instant> {
+        let told = self.connection.is_http2() && self.published.begun != departure.answered;
+        leaving.departs(false).filter(|_| !told)
     }
 
     /// Whether something waits for the peer to take it.
@@ -208,8 +218,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &self.state else {
             return Owed::Nothing;
         };
-        let (io, session) = tls.get_ref();
-        match self.is_blocked || session.wants_write() || io.unacknowledged() > 0 {
+        let io = tls.get_ref().0;
+        match self.holds_back() || io.unacknowledged() > 0 {
             true => Owed::Since(io.acknowledged()),
             false => Owed::Nothing,
         }
@@ -242,16 +252,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             .map(|next| next.min(now + self.limits().every()));
         self.watches_windows = next.is_some();
         if stalled.streams.is_empty() {
-            self.arrived = self.arrived.filter(|_| self.lifetime.over().is_some());
+            self.may_open = None;
             return Windows::Patient(next);
         }
         // What would open them may have arrived, while nobody had the time to read.
-        if self.has_unread(0) {
+        let (read, arrived) = self.transport().map_or((0, 0), |io| {
+            (io.read(), io.read() + io.readable().unwrap_or(0))
+        });
+        if read < *self.may_open.get_or_insert(arrived) {
             self.watches_windows = true;
             self.connection.wake();
             return Windows::Patient(Some(now + self.limits().every()));
         }
-        self.arrived = None;
+        self.may_open = None;
         // Another answer may be on its way still, or an upload: then only the streams end.
         let open = self.ledger.open_streams();
         if stalled.streams.len() >= open && progress.flushed == progress.written {
@@ -273,6 +286,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.is_blocked {
             self.blocked();
         }
+    }
+
+    /// The server asks its peer for a sign of life, by a PING that waits behind other bytes: the peer has
+    /// kept us waiting, and has not got all since.
+    ///
+    /// Then it says nothing of the peer that the answer is late, and as long as bytes are owed the write
+    /// time-out watches over it: so the server is answered at once.
+    #[cold]
+    pub(super) fn vouch(&mut self) {
+        let unacknowledged = self.transport().map_or(0, |io| io.unacknowledged());
+        if unacknowledged == 0 || !self.lifetime.is_owed() {
+            return;
+        }
+        let frames = self.frames.get_or_insert_default();
+        frames.answer_pings(&mut self.ledger);
+        self.connection.wake();
     }
 
     fn blocked(&mut self) {
@@ -298,10 +327,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             let limits = self.limits();
             let due = self.lifetime.idle(Instant::now(), usage, &limits);
             self.timer.fires_by(due, &self.connection);
-            if self.connection.is_leaving() || self.half_close.is_waiting() {
+            if self.connection.leaving().is_some() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.
                 self.connection.wake();
             }
+        }
+        if self
+            .departure
+            .is_some_and(|departure| departure.told.is_some())
+        {
+            // What came may be its word that it has heard.
+            self.connection.wake();
         }
         if !self.watches_windows && self.ledger.has_held() {
             self.watch_windows();

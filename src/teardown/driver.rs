@@ -18,7 +18,7 @@ use tokio::{
     task::unconstrained,
     time::{Instant, Sleep, sleep_until},
 };
-use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls::{Error, ServerConnection};
 
 use super::{Action, Bounds, Machine};
 use crate::{
@@ -43,7 +43,7 @@ enum Discarded {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) cause: Cause,
-    /// Whether to say close_notify, which a failed session can't.
+    /// Whether to say close_notify.
     pub(crate) notify: bool,
     /// Whether the peer has not had its time yet to take what is left for it.
     pub(crate) patient: bool,
@@ -106,7 +106,8 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin + 'static> {
     sleep: Option<Pin<Box<Sleep>>>,
     place: Option<Place>,
     registration: Registration,
-    watched: bool,
+    /// The task that is woken when the connection is told something.
+    watched: Option<Waker>,
     done: bool,
 }
 
@@ -117,16 +118,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
         registration: Registration,
         start: Start,
     ) -> Self {
-        // A failed session repeats its error. It sent a fatal alert, or was sent one, and neither
-        // is followed by close_notify (RFC 9846 6.2).
+        // A failed session repeats its error. Where it sent a fatal alert rustls says nothing more;
+        // where it was sent one, nothing is to be said (RFC 9846 6.2).
         let unread = session.as_mut().map(|s| s.process_new_packets());
-        let alive = matches!(unread, Some(Ok(_)));
-        if let (Some(session), true) = (&mut session, alive) {
+        let notify = start.notify && !matches!(unread, None | Some(Err(Error::AlertReceived(_))));
+        if let (Some(session), Some(Ok(_))) = (&mut session, unread) {
             // rustls takes nothing more in while it holds much that nobody will read.
             discard_plaintext(session);
         }
         let bounds = start.bounds(&registration.connection().context().settings);
-        let notify = start.notify && alive;
         Self {
             written: io.written(),
             acknowledged: None,
@@ -144,7 +144,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
             sleep: start.sleep,
             place: None,
             registration,
-            watched: false,
+            watched: None,
             done: false,
         }
     }
@@ -349,7 +349,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
     /// The task that polled so far will not again: an eviction has to find the next one.
     fn leave_task(&mut self) {
         self.place = None;
-        self.watched = false;
+        self.watched = None;
     }
 
     /// What needs no waiting: called where nobody will poll again.
@@ -366,10 +366,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
 
     /// Sees to it that whoever tells the connection something wakes this task.
     fn watch(&mut self, cx: &Context<'_>) -> bool {
-        if !std::mem::replace(&mut self.watched, true) {
-            self.connection().set_waker(Interest::Read, cx.waker());
-            self.connection().set_waker(Interest::Write, cx.waker());
-            self.connection().set_aware();
+        let waker = cx.waker();
+        if !self
+            .watched
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            self.watched = Some(waker.clone());
+            self.connection().set_waker(Interest::Read, waker);
+            self.connection().set_waker(Interest::Write, waker);
             return true;
         }
         let takes = self.machine.action() == Action::Drain && self.place.is_none();

@@ -14,6 +14,7 @@ pub mod simulated;
 use std::{
     any::Any,
     io::{self, IoSlice},
+    mem,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -41,7 +42,16 @@ pub(crate) struct Transport<IO> {
     io: IO,
     written: u64,
     read: u64,
-    handshake: Option<Handshake>,
+    watch: Watch,
+}
+
+/// What a read or a write has to mind.
+#[derive(Debug)]
+enum Watch {
+    Nothing,
+    Handshake(Handshake),
+    /// Reading ends for now when so many bytes were read in all.
+    Until(u64),
 }
 
 /// What is watched while the handshake runs.
@@ -64,7 +74,7 @@ impl<IO> Transport<IO> {
             io,
             written: 0,
             read: 0,
-            handshake: Some(Handshake {
+            watch: Watch::Handshake(Handshake {
                 expired,
                 begun: false,
                 plain: Vec::new(),
@@ -74,7 +84,28 @@ impl<IO> Transport<IO> {
 
     /// The handshake is over: stop watching it. Gives what was read of plain HTTP.
     pub(crate) fn established(&mut self) -> Vec<u8> {
-        self.handshake.take().map_or_else(Vec::new, |h| h.plain)
+        match mem::replace(&mut self.watch, Watch::Nothing) {
+            Watch::Handshake(handshake) => handshake.plain,
+            Watch::Nothing | Watch::Until(_) => Vec::new(),
+        }
+    }
+
+    /// Reads give no more when so many bytes were read in all, but say that nothing is there.
+    pub(crate) fn read_until(&mut self, limit: Option<u64>) {
+        self.watch = limit.map_or(Watch::Nothing, Watch::Until);
+    }
+
+    /// Whether there is a limit to what is read, and it is not reached.
+    pub(crate) fn is_below_limit(&self) -> bool {
+        matches!(self.watch, Watch::Until(limit) if self.read < limit)
+    }
+
+    #[inline]
+    fn check_time(&self) -> io::Result<()> {
+        match &self.watch {
+            Watch::Handshake(handshake) => handshake.check_time(),
+            Watch::Nothing | Watch::Until(_) => Ok(()),
+        }
     }
 
     /// Bytes taken by the socket so far.
@@ -141,17 +172,40 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Transport<IO> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(handshake) = &this.handshake {
-            handshake.check_time()?;
+        this.check_time()?;
+        if let Watch::Until(limit) = this.watch {
+            return this.poll_read_until(limit, cx, buf);
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let received = &buf.filled()[before..];
         this.read += received.len() as u64;
-        match &mut this.handshake {
-            Some(handshake) => Poll::Ready(handshake.look(received)),
-            None => Poll::Ready(Ok(())),
+        match &mut this.watch {
+            Watch::Handshake(handshake) => Poll::Ready(handshake.look(received)),
+            Watch::Nothing | Watch::Until(_) => Poll::Ready(Ok(())),
         }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Transport<IO> {
+    #[cold]
+    fn poll_read_until(
+        &mut self,
+        limit: u64,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let left = limit.saturating_sub(self.read);
+        if left == 0 {
+            return Poll::Pending;
+        }
+        let len = usize::try_from(left).map_or(buf.remaining(), |left| left.min(buf.remaining()));
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(len));
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let n = part.filled().len();
+        buf.advance(n);
+        self.read += n as u64;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -160,9 +214,7 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
         &mut self,
         write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if let Some(handshake) = &self.handshake {
-            handshake.check_time()?;
-        }
+        self.check_time()?;
         let n = ready!(write(Pin::new(&mut self.io)))?;
         self.written += n as u64;
         Poll::Ready(Ok(n))
@@ -193,9 +245,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Some(handshake) = &this.handshake {
-            handshake.check_time()?;
-        }
+        this.check_time()?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 

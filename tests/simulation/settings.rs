@@ -95,6 +95,19 @@ impl Settings {
         self.lame_duck + held
     }
 
+    /// The same for the first of those that go one after the other: the spread is over in time.
+    pub fn held_at_least(&self, http2: bool) -> Duration {
+        let room = self.drain.idle_timeout.min(self.shutdown_timeout);
+        let last = self.lame_duck + self.shutdown_timeout - room;
+        let earliest = if http2 {
+            Duration::ZERO
+        } else {
+            self.lame_duck
+        };
+        let latest = last.saturating_sub(self.close_spread).max(earliest);
+        self.held_for().min(latest)
+    }
+
     pub fn apply(&self, builder: Builder) -> Builder {
         builder
             .keep_alive_timeout(self.keep_alive)

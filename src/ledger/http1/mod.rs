@@ -73,9 +73,22 @@ impl Http1 {
         !self.responses.is_lost() && (!self.requests.is_lost() || self.responses.is_closed())
     }
 
+    /// Whether everything that the server sent could be read: what it is amid of, and how that ends.
+    pub(crate) fn answers_are_followed(&self) -> bool {
+        !self.responses.is_lost()
+    }
+
     /// Requests whose head is complete, in all, whether or not anybody will answer them. Saturates.
     pub(crate) fn begun(&self) -> u32 {
         self.requests.begun()
+    }
+
+    /// Those behind the answer that was the last, which nobody will answer.
+    pub(crate) fn dismissed(&self) -> u32 {
+        match self.responses.is_closed() {
+            true => self.unanswered.len(),
+            false => 0,
+        }
     }
 
     /// Requests whose head is complete and whose answer is not wholly out.

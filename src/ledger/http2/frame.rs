@@ -25,6 +25,13 @@ pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+/// None of them: everybody ignores it (RFC 9113 5.5).
+pub(crate) const UNKNOWN_TYPE: u8 = 0xfa;
+
+/// Where in a frame its type is, and how long a PING is.
+pub(super) const TYPE_AT: usize = 3;
+pub(super) const PING_LEN: usize = 17;
+
 // Flags.
 pub(super) const ACK: u8 = 0x1;
 pub(super) const END_STREAM: u8 = 0x1;
@@ -56,6 +63,13 @@ pub(crate) fn rst_stream(id: u32, code: u32) -> [u8; 13] {
     frame[3] = RST_STREAM;
     frame[5..9].copy_from_slice(&(id & MAX_31_BITS).to_be_bytes());
     frame[9..].copy_from_slice(&code.to_be_bytes());
+    frame
+}
+
+/// A PING.
+pub(crate) fn ping(payload: [u8; 8]) -> [u8; 17] {
+    let mut frame = ping_ack(payload);
+    frame[4] = 0;
     frame
 }
 
@@ -186,12 +200,6 @@ impl Reader {
     /// Whether not a byte of the server's has gone by.
     pub(super) fn is_untouched(&self) -> bool {
         self.expects_settings && self.filled == 0 && self.frame.is_none()
-    }
-
-    /// Whether a part of a frame, a header block or the preface has gone by, and not the rest.
-    pub(super) fn is_amid_frame(&self) -> bool {
-        let greeted = self.preface.len() < PREFACE.len();
-        greeted && !self.is_between_frames()
     }
 
     /// Takes bytes off the front to the next that says something. `None` when all are taken and

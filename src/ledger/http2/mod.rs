@@ -19,13 +19,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, PING, REFUSED_STREAM, RST_STREAM, Reader,
-    SETTINGS, Side, Step, WINDOW_UPDATE,
+    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, PING, PING_LEN, REFUSED_STREAM,
+    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
 
-pub(crate) use self::frame::{SETTINGS_FRAME, goaway, ping_ack, rst_stream};
+pub(crate) use self::frame::{SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream};
 
 /// How many streams may be open at once before the connection is no longer followed. It bounds
 /// memory and nothing else: the server refuses what is above its own limit long before.
@@ -69,10 +69,21 @@ pub(crate) struct Http2 {
     initial: i64,
     /// The window of the connection.
     window: i64,
+    /// The server's SETTINGS_INITIAL_WINDOW_SIZE.
+    our_initial: i64,
+    /// How much the client may send on the connection.
+    our_window: i64,
     /// The PINGs of the server that were not acknowledged: it has at most one that shows that its
     /// peer lives, and one that goes with a GOAWAY.
     pings: [Option<[u8; 8]>; 2],
+    /// One of them was sent since this was last asked.
+    has_pinged: bool,
+    /// A PING of the stream's own, by [`HEARD`], was not acknowledged.
+    awaits_pong: bool,
 }
+
+/// What the stream's own PINGs carry.
+pub(crate) const HEARD: [u8; 8] = *b"goodbye?";
 
 impl Http2 {
     pub(crate) fn new() -> Self {
@@ -91,20 +102,36 @@ impl Http2 {
             tally: Tally::default(),
             initial: DEFAULT_WINDOW,
             window: DEFAULT_WINDOW,
+            our_initial: DEFAULT_WINDOW,
+            our_window: DEFAULT_WINDOW,
             pings: [None; 2],
+            has_pinged: false,
+            awaits_pong: false,
         }
     }
 
-    /// The client's bytes that the server was handed.
-    pub(crate) fn received(&mut self, mut bytes: &[u8]) {
+    /// The client's bytes that are for the server. Where in them the type is of the last PING
+    /// acknowledgement that the server knows nothing of, if there is one and its head is whole.
+    pub(crate) fn received(&mut self, mut bytes: &[u8]) -> Option<usize> {
+        let len = bytes.len();
+        let mut stray = None;
         while self.followed && !bytes.is_empty() {
             match self.inbound.step(&mut bytes) {
                 Some(Step::Data(id, n, ends)) => self.data_received(id, n, ends),
+                Some(Step::Frame(head, _)) if head.kind == PING && head.has(ACK) => {
+                    let end = len - bytes.len();
+                    let is_stray = !self.ping_answered();
+                    stray = is_stray
+                        .then(|| end.checked_sub(PING_LEN - TYPE_AT))
+                        .flatten()
+                        .or(stray);
+                }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
                 Some(Step::Lost) => self.followed = false,
                 None => {}
             }
         }
+        stray
     }
 
     /// The server's bytes that TLS has accepted, and the frames put between them.
@@ -141,6 +168,13 @@ impl Http2 {
     /// RST_STREAM either way.
     pub(crate) fn uploads(&self) -> u32 {
         self.tally.uploads
+    }
+
+    /// Whether a client that is not done with a request could go on with it: its windows are open.
+    /// O(streams).
+    pub(crate) fn may_upload(&self) -> bool {
+        let open = |stream: &Stream| !stream.received && self.our_initial + stream.credit > 0;
+        self.our_window > 0 && self.streams.iter().any(open)
     }
 
     /// Streams of which something is to come still, the answer or the rest of the request.
@@ -206,6 +240,17 @@ impl Http2 {
         self.cut
     }
 
+    /// Whether the server has sent a PING since this was last asked.
+    #[inline]
+    pub(crate) fn has_pinged(&mut self) -> bool {
+        std::mem::take(&mut self.has_pinged)
+    }
+
+    /// Whether a PING of the stream's own was not acknowledged.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.awaits_pong
+    }
+
     /// A PING of the server that was not acknowledged, to be so on behalf of a peer that can't.
     pub(crate) fn take_ping(&mut self) -> Option<[u8; 8]> {
         self.pings.iter_mut().find_map(Option::take)
@@ -258,13 +303,10 @@ impl Http2 {
         found
     }
 
-    /// Whether a part of a frame of the client's, or of its preface, has come and not the rest.
-    pub(crate) fn is_amid_frame(&self) -> bool {
-        self.followed && self.inbound.is_amid_frame()
-    }
-
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
+        self.our_window -= i64::from(n);
         let Some(at) = self.find(id) else { return };
+        self.streams[at].credit -= i64::from(n);
         if !self.streams[at].received {
             self.received_body += u64::from(n);
             if ends {
@@ -280,7 +322,6 @@ impl Http2 {
             (RST_STREAM, _) => self.close(head.id),
             (SETTINGS, Some(value)) => self.set_initial(value),
             (WINDOW_UPDATE, Some(value)) => self.grant(head.id, i64::from(value & MAX_31_BITS)),
-            (PING, _) if head.has(ACK) => self.ping_answered(),
             _ => {}
         }
     }
@@ -308,7 +349,15 @@ impl Http2 {
             (RST_STREAM, Some(REFUSED_STREAM)) => self.close(head.id),
             (RST_STREAM, _) => self.reset(head.id),
             (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
-            (PING, _) if !head.has(ACK) => self.pings = [self.pings[1], Some(self.outbound.ping())],
+            (PING, _) if !head.has(ACK) => match self.outbound.ping() {
+                HEARD => self.awaits_pong = true,
+                ping => {
+                    self.pings = [self.pings[1], Some(ping)];
+                    self.has_pinged = true;
+                }
+            },
+            (SETTINGS, Some(value)) => self.our_initial = i64::from(value),
+            (WINDOW_UPDATE, Some(value)) => self.allow(head.id, i64::from(value & MAX_31_BITS)),
             _ => {}
         }
     }
@@ -319,11 +368,25 @@ impl Http2 {
         }
     }
 
-    fn ping_answered(&mut self) {
-        let payload = Some(self.inbound.ping());
-        for ping in self.pings.iter_mut().filter(|ping| **ping == payload) {
-            *ping = None;
+    /// The server opens a window.
+    fn allow(&mut self, id: u32, n: i64) {
+        match (id, self.find(id)) {
+            (0, _) => self.our_window = self.our_window.saturating_add(n),
+            (_, Some(at)) => {
+                let credit = &mut self.streams[at].credit;
+                *credit = credit.saturating_add(n);
+            }
+            _ => {}
         }
+    }
+
+    /// Whether that was the server's.
+    fn ping_answered(&mut self) -> bool {
+        let payload = self.inbound.ping();
+        self.awaits_pong &= payload != HEARD;
+        let mut pings = self.pings.iter_mut();
+        let answered = pings.find(|ping| **ping == Some(payload));
+        answered.and_then(Option::take).is_some()
     }
 
     /// A client's first header block on a stream. It may have come after GOAWAY.

@@ -18,6 +18,8 @@ pub(super) struct Stream {
     pub(super) granted: i64,
     /// DATA bytes of ours that are out.
     pub(super) sent: i64,
+    /// The sum of the server's window updates, less the DATA bytes of the client's that came.
+    pub(super) credit: i64,
     pub(super) mark: Option<Mark>,
 }
 
@@ -55,6 +57,7 @@ impl Stream {
             answered: false,
             granted: 0,
             sent: 0,
+            credit: 0,
             mark: None,
         }
     }

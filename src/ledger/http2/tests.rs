@@ -87,7 +87,7 @@ fn away(last: u32) -> Frame {
 
 fn tell(http2: &mut Http2, side: Side, bytes: &[u8]) {
     match side {
-        Client => http2.received(bytes),
+        Client => drop(http2.received(bytes)),
         Server => http2.sent(bytes),
     }
 }
@@ -1005,19 +1005,77 @@ fn pings_that_nobody_answered() {
     assert_eq!(http2.take_ping(), None);
 }
 
+fn ping(side: Side, flags: u8, payload: [u8; 8]) -> Frame {
+    frame(side, 6, flags, 0, &payload)
+}
+
+/// The server is not told of answers to what it did not ask.
 #[test]
-fn amid_a_frame() {
-    let mut http2 = Http2::new();
-    assert!(!http2.is_amid_frame());
-    for (bytes, amid) in [
-        (&PREFACE[..1], true),
-        (&PREFACE[1..], false),
-        (&[0, 0, 0, 4], true),
-        (&[0, 0, 0, 0, 0], false),
-        (&headers(Client, END_STREAM, 1).bytes()[..], true),
-        (&continuation(Client, END_HEADERS, 1).bytes()[..], false),
+fn whose_pong_it_is() {
+    let (asked, other) = (*b"12345678", *b"87654321");
+    let mut http2 = after(&[ping(Server, 0, asked), ping(Server, 0, HEARD)]);
+    assert!(http2.has_pinged() && !http2.has_pinged() && http2.awaits_pong());
+    let pong = |payload| ping(Client, ACK, payload).bytes();
+    let before = headers(Client, BOTH, 1).bytes();
+    for (bytes, stray, awaits) in [
+        (pong(asked), None, true),
+        (pong(asked), Some(3), true),
+        (pong(other), Some(3), true),
+        (
+            [&before[..], &pong(HEARD)].concat(),
+            Some(before.len() + 3),
+            false,
+        ),
+        (
+            [pong(other), pong(HEARD), ping(Client, 0, other).bytes()].concat(),
+            Some(20),
+            false,
+        ),
     ] {
-        http2.received(bytes);
-        assert_eq!(http2.is_amid_frame(), amid, "{bytes:?}");
+        assert_eq!(http2.received(&bytes), stray, "{bytes:?}");
+        assert_eq!(http2.awaits_pong(), awaits, "{bytes:?}");
+    }
+    assert_eq!(
+        http2.take_ping(),
+        None,
+        "nor is the stream's own the server's"
+    );
+    // It may have got the beginning already.
+    let pong = pong(other);
+    for at in 1..pong.len() {
+        assert_eq!(http2.received(&pong[..at]), None);
+        assert_eq!(http2.received(&pong[at..]), 3_usize.checked_sub(at));
+    }
+}
+
+/// An upload whose window is used up waits for the server.
+#[test]
+fn whose_turn_an_upload_is() {
+    let update = |id, n: u32| frame(Server, 8, 0, id, &n.to_be_bytes());
+    let mut http2 = after(&[
+        headers(Client, END_HEADERS, 1),
+        headers(Client, END_HEADERS, 3),
+    ]);
+    let data = |id, n: usize| frame(Client, 0, 0, id, &vec![0; n]);
+    let small = frame(Server, SETTINGS, 0, 0, &setting(4, 10));
+    for (name, said, may_upload) in [
+        ("the least that there is", data(1, 16_384), true),
+        ("which may be less", small, true),
+        ("used up by one, and the other is not", data(3, 9), true),
+        ("both are", data(3, 1), false),
+        ("one is opened", update(1, 16_375), true),
+        ("and used", data(1, 16_375 - 16_374), false),
+        ("the other", update(3, 50_000), true),
+        ("the connection's", data(3, 65_535 - 16_384 - 11), false),
+        ("of which there is more", update(0, 1), true),
+        ("but it ends", frame(Client, 0, END_STREAM, 3, b""), false),
+        (
+            "as does the last",
+            frame(Client, 0, END_STREAM, 1, b""),
+            false,
+        ),
+    ] {
+        say(&mut http2, &said);
+        assert_eq!(http2.may_upload(), may_upload, "{name}");
     }
 }

@@ -183,7 +183,7 @@ pub fn held(view: &View<'_>) -> Option<String> {
         return None;
     }
     let (since, due) = due_idle(view)?;
-    let held = begun.at + view.facts.settings.held_for();
+    let held = begun.at + view.facts.settings.held_at_least(view.http2());
     let early = ended.at + Duration::from_millis(2) < due.min(held);
     early.then(|| format!("idle since {since}, held until {ended} and not {held:?}"))
 }

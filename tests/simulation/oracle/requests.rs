@@ -78,6 +78,10 @@ pub fn upload(view: &View<'_>) -> Option<String> {
 /// R7. A request whose head has begun when its connection has to go may come to its end.
 pub fn half_a_head(view: &View<'_>) -> Option<String> {
     let (leaves, ended) = (view.leaves()?, view.ended()?);
+    if view.http2() {
+        // It can be refused: the GOAWAY says that it was not looked at.
+        return None;
+    }
     view.asks().find_map(|(n, ask)| {
         let begun = view.conn.log.arrived(ask.begun?)?;
         let whole = view.arrived(ask).is_some_and(|at| at <= ended);
