@@ -44,12 +44,12 @@ impl GracefulTls {
         let mut fired_for = None;
         let wait = trigger.run(move || {
             // One that was called off is another.
-            let going_on = tls.server.context.departures().map(|of| of.begun);
-            if going_on.is_some() && going_on == fired_for {
+            let begun = || tls.server.context.departures().map(|of| of.begun);
+            if fired_for.is_some() && fired_for == begun() {
                 tls.shutdown_now();
             } else {
                 tls.shutdown();
-                fired_for = tls.server.context.departures().map(|of| of.begun);
+                fired_for = begun();
             }
         });
         match self.server.context.runtime() {
@@ -82,9 +82,9 @@ impl GracefulTls {
     ///   ([`Builder::patient_goaway`](crate::Builder::patient_goaway)), in the lame duck already
     ///   ([`Builder::lame_duck_goaway`](crate::Builder::lame_duck_goaway)).
     ///
-    /// So its end comes after the longest idle time of a client, and before the deadline by as much as a
-    /// silent client may take to close
-    /// ([`Drain::idle_timeout`](crate::Drain::idle_timeout)). Give it the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
+    /// So its end comes after the longest idle time of a client, and before the deadline by as much as
+    /// a silent client may take to close ([`Drain::idle_timeout`](crate::Drain::idle_timeout)). Give it
+    /// the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
     /// [`Builder::keep_alive_timeout`](crate::Builder::keep_alive_timeout).
     pub fn handover(&self) {
         self.server.shutdown.begin(Occasion::Handover);
@@ -129,13 +129,13 @@ impl GracefulTls {
 
     /// Resolves when a server that runs on these connections should stop. Cancel safe.
     ///
-    /// Give it to `with_graceful_shutdown` and its like. That is when [`Phase::Draining`] has begun, the
-    /// server has got every connection that was accepted before, and every connection has seen that it
-    /// is to leave. Handshakes that were under way are finished first, for at most the handshake
-    /// time-out, and their first request has as long again. Connections that are held
-    /// ([`Builder::idle_grace`](crate::Builder::idle_grace),
-    /// [`Builder::patient_goaway`](crate::Builder::patient_goaway), [`handover`](Self::handover)) are
-    /// waited for as long as they are. [`reached`](Self::reached) tells of the phase at once.
+    /// Give it to `with_graceful_shutdown` and its like. That is when every connection has ended, or
+    /// just before the deadline: so long before it as a silent client may take to close
+    /// ([`Drain::idle_timeout`](crate::Drain::idle_timeout)). Until then the layer and the streams tell
+    /// the clients; a server that is told ends its connections in words of its own, all at once.
+    ///
+    /// An accept loop of your own stops when [`Phase::Draining`] is [`reached`](Self::reached), which
+    /// is earlier.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.server.clone();
         async move { server.shutdown.handed_over().await }

@@ -4,21 +4,34 @@ mod support;
 
 use std::time::Duration;
 
-use graceful_tls::{Drain, GracefulTls};
+use graceful_tls::{Drain, GracefulStream, GracefulTls};
 use support::{
     VERSIONS, connect,
-    doubles::{Vice, double},
+    doubles::{Double, Handle, Vice, double},
     pair,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::client::TlsStream;
 
 const CAPACITY: usize = 64 * 1024;
 
 fn seconds(elapsed: Duration) -> f64 {
     (elapsed.as_secs_f64() * 10.0).round() / 10.0
+}
+
+/// A connection whose peer may take nothing for nine seconds.
+async fn patient_for_nine_seconds() -> (GracefulStream<Double>, TlsStream<DuplexStream>, Handle) {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .write_timeout(Duration::from_secs(9))
+        .build()
+        .unwrap();
+    let (io, client, handle) = double(CAPACITY);
+    let (server, client) = connect(&tls, &connector, io, client).await;
+    (server, client, handle)
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,13 +259,7 @@ async fn idle_streams_end_at_the_keep_alive_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_blocked_write_fails_at_the_write_time_out() {
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder
-        .write_timeout(Duration::from_secs(9))
-        .build()
-        .unwrap();
-    let (io, client, handle) = double(CAPACITY);
-    let (mut server, _client) = connect(&tls, &connector, io, client).await;
+    let (mut server, _client, handle) = patient_for_nine_seconds().await;
     let begun = Instant::now();
     let error = server.write_all(&vec![0; 1 << 20]).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
@@ -264,13 +271,7 @@ async fn a_blocked_write_fails_at_the_write_time_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_but_living_reader_survives() {
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder
-        .write_timeout(Duration::from_secs(9))
-        .build()
-        .unwrap();
-    let (io, client, _handle) = double(CAPACITY);
-    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let (mut server, mut client, _handle) = patient_for_nine_seconds().await;
     let reader = tokio::spawn(async move {
         let mut buf = [0; 1000];
         let mut read = 0;
@@ -376,13 +377,7 @@ async fn draining_ends_what_is_idle_under_a_server_that_only_reads() {
 /// however late it comes.
 #[tokio::test(start_paused = true)]
 async fn a_half_close_that_had_to_wait_stalls_nothing_behind_it() {
-    let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder
-        .write_timeout(Duration::from_secs(9))
-        .build()
-        .unwrap();
-    let (io, client, handle) = double(CAPACITY);
-    let (mut server, mut client) = connect(&tls, &connector, io, client).await;
+    let (mut server, mut client, handle) = patient_for_nine_seconds().await;
     client
         .write_all(b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n")
         .await

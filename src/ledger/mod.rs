@@ -18,7 +18,7 @@ use std::time::Duration;
 use http1::Http1;
 use http2::Http2;
 pub(crate) use http2::{
-    HEARD, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
+    HEARD, MAX_31_BITS, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
 };
 use tokio::time::Instant;
 

@@ -18,10 +18,7 @@ use std::io::Write;
 use tokio::io::ReadBuf;
 use tokio_rustls::rustls::ServerConnection;
 
-use crate::ledger::{HEARD, Ledger, goaway, ping, ping_ack, rst_stream};
-
-/// The highest stream there can be (RFC 9113 6.8).
-const LAST_STREAM: u32 = u32::MAX >> 1;
+use crate::ledger::{HEARD, Ledger, MAX_31_BITS, goaway, ping, ping_ack, rst_stream};
 
 /// RFC 9113 7.
 const CANCEL: u32 = 8;
@@ -55,7 +52,7 @@ impl Frames {
 
     /// Says that no more streams are wanted, and asks for a sign that this has been heard.
     pub(super) fn announce(&mut self) {
-        self.to_peer.extend(goaway(LAST_STREAM));
+        self.to_peer.extend(goaway(MAX_31_BITS));
         self.to_peer.extend(ping(HEARD));
     }
 
@@ -85,16 +82,13 @@ impl Frames {
     /// many bytes that were.
     pub(super) fn send(&mut self, ledger: &mut Ledger, session: &mut ServerConnection) -> usize {
         let n = self.to_peer.len();
-        let greeted = ledger.http2().is_some_and(|http2| http2.may_speak());
-        if n == 0
-            || !greeted
-            || !self.to_server.is_empty()
-            || !speak(&self.to_peer, ledger, session)
-        {
-            return 0;
+        let waits = n > 0 && self.to_server.is_empty();
+        let may = waits && ledger.http2().is_some_and(|http2| http2.may_speak());
+        if may && speak(&self.to_peer, ledger, session) {
+            self.to_peer.clear();
+            return n;
         }
-        self.to_peer.clear();
-        n
+        0
     }
 }
 

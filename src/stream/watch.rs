@@ -178,14 +178,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     fn awaited(&mut self, now: Instant, leaving: &Leaving) -> Option<Instant> {
         let departure = self.departure(now, leaving);
         let held = self.held(departure, leaving);
-        if self.ledger.head_begun() {
-            let until = departure.at + self.connection.context().settings.handshake_timeout;
+        let since = match self.ledger.head_begun() {
+            true => Some(departure.at),
+            false => departure.told.filter(|_| self.ledger.awaits_pong()),
+        };
+        if let Some(since) = since {
+            let until = since + self.connection.context().settings.handshake_timeout;
             return held.max(Some(until));
-        }
-        if let Some(told) = departure.told.filter(|_| self.ledger.awaits_pong()) {
-            return held.max(Some(
-                told + self.connection.context().settings.handshake_timeout,
-            ));
         }
         let none_yet = self.published.begun == 0;
         let first = self.connection.first_request_by().filter(|_| none_yet);
@@ -331,12 +330,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 // The server may have read already, and not do so again by itself.
                 self.connection.wake();
             }
-        }
-        if self
-            .departure
-            .is_some_and(|departure| departure.told.is_some())
-        {
-            // What came may be its word that it has heard.
+        } else if self.departure.is_some_and(|of| of.told.is_some()) {
+            // What came may be the client's word that it has heard.
             self.connection.wake();
         }
         if !self.watches_windows && self.ledger.has_held() {

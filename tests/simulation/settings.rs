@@ -85,20 +85,23 @@ impl Settings {
     /// When idle HTTP/1 connections may be ended although nothing has told their clients: so long
     /// after the shutdown began.
     pub fn held_for(&self) -> Duration {
-        let room = self.drain.idle_timeout.min(self.shutdown_timeout);
-        let most = self.shutdown_timeout - room;
         let held = if self.handover {
-            most
+            self.draining()
         } else {
-            self.idle_grace.min(most)
+            self.idle_grace.min(self.draining())
         };
         self.lame_duck + held
     }
 
+    /// How long a connection may go on while the server drains, and end in order by the deadline.
+    fn draining(&self) -> Duration {
+        self.shutdown_timeout
+            .saturating_sub(self.drain.idle_timeout)
+    }
+
     /// The same for the first of those that go one after the other: the spread is over in time.
     pub fn held_at_least(&self, http2: bool) -> Duration {
-        let room = self.drain.idle_timeout.min(self.shutdown_timeout);
-        let last = self.lame_duck + self.shutdown_timeout - room;
+        let last = self.lame_duck + self.draining();
         let earliest = if http2 {
             Duration::ZERO
         } else {

@@ -9,7 +9,7 @@
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The largest window, the largest stream id, and what is left of either without its reserved bit.
-pub(super) const MAX_31_BITS: u32 = u32::MAX >> 1;
+pub(crate) const MAX_31_BITS: u32 = u32::MAX >> 1;
 
 const HEAD_LEN: usize = 9;
 
@@ -30,7 +30,7 @@ pub(crate) const UNKNOWN_TYPE: u8 = 0xfa;
 
 /// Where in a frame its type is, and how long a PING is.
 pub(super) const TYPE_AT: usize = 3;
-pub(super) const PING_LEN: usize = 17;
+pub(super) const PING_LEN: usize = HEAD_LEN + 8;
 
 // Flags.
 pub(super) const ACK: u8 = 0x1;

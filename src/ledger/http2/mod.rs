@@ -19,13 +19,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, MAX_31_BITS, PING, PING_LEN, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
+    ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, REFUSED_STREAM, RST_STREAM, Reader,
+    SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
 
-pub(crate) use self::frame::{SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream};
+pub(crate) use self::frame::{
+    MAX_31_BITS, SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
+};
 
 /// How many streams may be open at once before the connection is no longer followed. It bounds
 /// memory and nothing else: the server refuses what is above its own limit long before.
@@ -120,11 +122,9 @@ impl Http2 {
                 Some(Step::Data(id, n, ends)) => self.data_received(id, n, ends),
                 Some(Step::Frame(head, _)) if head.kind == PING && head.has(ACK) => {
                     let end = len - bytes.len();
-                    let is_stray = !self.ping_answered();
-                    stray = is_stray
-                        .then(|| end.checked_sub(PING_LEN - TYPE_AT))
-                        .flatten()
-                        .or(stray);
+                    if !self.ping_answered() {
+                        stray = end.checked_sub(PING_LEN - TYPE_AT).or(stray);
+                    }
                 }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
                 Some(Step::Lost) => self.followed = false,
@@ -173,7 +173,7 @@ impl Http2 {
     /// Whether a client that is not done with a request could go on with it: its windows are open.
     /// O(streams).
     pub(crate) fn may_upload(&self) -> bool {
-        let open = |stream: &Stream| !stream.received && self.our_initial + stream.credit > 0;
+        let open = |stream: &Stream| !stream.received && stream.may_send(self.our_initial);
         self.our_window > 0 && self.streams.iter().any(open)
     }
 

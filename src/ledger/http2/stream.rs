@@ -73,6 +73,11 @@ impl Stream {
         initial.saturating_add(self.granted) - self.sent
     }
 
+    /// Whether the client may send something on it, given the server's initial window.
+    pub(super) fn may_send(&self, our_initial: i64) -> bool {
+        our_initial.saturating_add(self.credit) > 0
+    }
+
     /// Whether it is in flight and its own window is used up.
     #[inline]
     pub(super) fn is_held(&self, initial: i64) -> bool {
