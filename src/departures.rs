@@ -100,11 +100,6 @@ impl Departures {
         let spread = self.spread.min(self.last.saturating_duration_since(due));
         due + spread.mul_f32(share)
     }
-
-    /// When the last connection has ended, or its client has been told.
-    pub(crate) fn last(&self) -> Instant {
-        self.last
-    }
 }
 
 /// A connection's place in the spread, by its number: whichever of them are still there, each next

@@ -130,9 +130,8 @@ impl GracefulTls {
     /// Resolves when a server that runs on these connections should stop. Cancel safe.
     ///
     /// Give it to `with_graceful_shutdown` and its like. That is when every connection has ended, or
-    /// just before the deadline: so long before it as a silent client may take to close
-    /// ([`Drain::idle_timeout`](crate::Drain::idle_timeout)). Until then the layer and the streams tell
-    /// the clients; a server that is told ends its connections in words of its own, all at once.
+    /// at the deadline. Until then the layer and the streams tell the clients; a server that is told
+    /// ends its connections in words of its own, all at once.
     ///
     /// An accept loop of your own stops when [`Phase::Draining`] is [`reached`](Self::reached), which
     /// is earlier.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -123,7 +123,7 @@ impl Shutdown {
     }
 
     /// Resolves once a server that takes its connections from this crate should stop: every one has
-    /// ended, or it is time for those that are left to hurry. Cancel safe.
+    /// ended, or the deadline has come. Cancel safe.
     ///
     /// A server that is told earlier ends connections in words of its own, all at once: it drops
     /// handshakes that are under way and requests that wait behind another, and its GOAWAY asks nobody
@@ -131,14 +131,10 @@ impl Shutdown {
     pub(crate) async fn handed_over(&self) {
         let phases = &self.context.phases;
         phases.reached(Phase::Draining).await;
-        let last = self
-            .context
-            .departures()
-            .map(|departures| departures.last());
         tokio::select! {
             biased;
             () = phases.reached(Phase::Deadline) => {}
-            _ = timeout_at(last.unwrap_or_else(Instant::now), phases.connections.wait()) => {}
+            () = phases.connections.wait() => {}
         }
     }
 
