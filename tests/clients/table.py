@@ -2,13 +2,9 @@
 
 import collections, re
 
-TITLES = {
-    "near": "20 ms away, idle up to 0.3 s",
-    "idle": "20 ms away, idle up to 3 s",
-    "far": "600 ms away, idle up to 0.3 s",
-}
+from runs import RUNS
 
-HEAD = """# Real clients against restarts
+HEAD = """# Real clients against restarts, stops and time-outs
 
 Made by `tests/clients/run.py`; [what it does](../README.md).
 
@@ -24,18 +20,19 @@ def compact(result):
                                      for failure in seen["failed"])
         clients[name] = {"version": seen["version"], "requests": seen["requests"],
                          "failed": len(seen["failed"]), "errors": dict(errors.most_common(4))}
-    kept = {name: result[name] for name in ("server", "version", "run", "http")}
-    return kept | {"restarts": len(result["restarts"]), "clients": clients}
+    kept = {name: result[name] for name in ("server", "version", "run", "http", "restarts", "measured")}
+    return kept | {"clients": clients}
 
 
 def markdown(results):
     parts = [HEAD]
     for http in ("1", "2"):
-        for run, title in TITLES.items():
-            these = [r for r in results if (r["http"], r["run"]) == (http, run)]
+        for name, run in RUNS.items():
+            these = [r for server in run.servers for r in results
+                     if (r["http"], r["run"], r["server"]) == (http, name, server)]
             if these:
                 version = {"1": "1.1", "2": "2"}[http]
-                parts.append(f"### HTTP/{version}, {title}\n\n" + one(these))
+                parts.append(f"### HTTP/{version}, {run.title}\n\n" + one(these))
     return "\n".join(parts)
 
 
@@ -47,8 +44,14 @@ def one(results):
         versions = [r["clients"][name]["version"] for r in results if name in r["clients"]]
         rows.append([versions[0], *(cell(r, [name]) for r in results)])
     rows.append(["**all**", *(f"**{cell(r, names)}**" for r in results)])
-    rows.append(["restarts", *(str(r["restarts"]) for r in results)])
+    rows.append(["times restarted or stopped", *(str(r["restarts"]) for r in results)])
+    rows.append(["measured", *(measured(r["measured"], r["server"]) for r in results)])
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def measured(how, server):
+    source = f", source of {how['src']}" if server == "graceful-tls" else ""
+    return f"{how['on']}, {how['with']}{source}"
 
 
 def cell(result, names):
