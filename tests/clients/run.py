@@ -45,6 +45,8 @@ def measure(server, name, http, options, folder):
     wires = wire.Wires(ports, run, log, said)
     if run.crosses:
         wires.mark_crossed(seen)
+    with open(os.path.join(folder, "failed.log"), "w") as file:
+        json.dump({name: client["failed"] for name, client in seen.items()}, file, indent=1)
     return {"server": server, "version": running.version, "run": name, "http": http,
             "restarts": len(moments), "clients": seen, "measured": about(),
             "cut": [] if run.cut else wires.cut(), "wire": wires.explain(seen)}

@@ -55,13 +55,14 @@ class Wires:
         sent = [at for at, what in events if re.match(r"client sent \d", what)]
         arrived = [at for at, what in events if re.match(r"client's \d+ arrived", what)]
         ended = [at for at, what in events if re.match(r"server sent (FIN|RST)", what)]
-        requests = [place for place, at in enumerate(sent)
-                    if failure["begun"] - AROUND <= at <= failure["at"]]
-        answered = any(at >= failure["begun"] and int(what.split()[2]) > ANSWER
-                       for at, what in events if re.match(r"server sent \d", what))
-        if not requests or answered or not ended or ended[0] < failure["begun"] - 1:
+        request = next((place for place, at in enumerate(sent)
+                        if failure["begun"] - AROUND <= at <= failure["at"] + AROUND), None)
+        if request is None or not ended or ended[0] < failure["begun"] - 1:
             return None
-        return len(arrived) <= requests[0] or ended[0] < arrived[requests[0]] + PROMPT
+        if any(at >= sent[request] and int(what.split()[2]) > ANSWER
+               for at, what in events if re.match(r"server sent \d", what)):
+            return None
+        return len(arrived) <= request or ended[0] < arrived[request] + PROMPT
 
     def shown(self, number, failure):
         events = self.events[number]
