@@ -15,11 +15,11 @@ BUGS = [
     # was sending just then, though the GOAWAY says that it was not processed.
     ("httpx", "2", r"^RemoteProtocolError: <ConnectionTerminated error_code:0.*"
                    r"Invalid input ConnectionInputs\.SEND_\w+ in state ConnectionState\.CLOSED",
-     "python-hyper/h2 #1181, encode/httpcore #730"),
+     "python-hyper/h2 #1181, encode/httpcore #730 and #1054"),
     # httpcore fails a stream whose answer came in the same read as the GOAWAY, if another stream's
     # task did the reading: _receive_events looks for a GOAWAY before it looks for the answer.
     ("httpx", "2", r"^RemoteProtocolError: <ConnectionTerminated error_code:0, last_stream_id:\d+, "
-                   r"additional_data:None> <- RemoteProtocolError: <[^>]*>$", "encode/httpcore #730"),
+                   r"additional_data:None> <- RemoteProtocolError: <[^>]*>$", "encode/httpcore #730 and #1054"),
     # h2 fails at frames that come behind a GOAWAY.
     ("httpx", "2", r"Invalid input ConnectionInputs\.RECV_\w+ in state ConnectionState\.CLOSED",
      "python-hyper/h2 #1199"),

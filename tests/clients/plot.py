@@ -1,6 +1,6 @@
 """The results as a picture: failed of 10,000 requests, by server, run and version of HTTP."""
 
-import textwrap
+import re, textwrap
 from html import escape
 
 from runs import RUNS
@@ -72,7 +72,7 @@ def panel(column, top, run, servers, results):
     longest = max(map(rate, results)) or 1
     left = LEFT + column * (PANEL + GAP)
     bottom = top + len(servers) * GROUP
-    title = textwrap.wrap(RUNS[run].title, 36)
+    title = textwrap.wrap(re.sub(r"(\d) (m?s)\b", "\\1\u00a0\\2", RUNS[run].title), 36)
     parts = [*(text(left, top - 12 - 15 * (len(title) - 1 - row), words, 12, colour=QUIET)
                for row, words in enumerate(title)),
              f'<line x1="{left}" y1="{top}" x2="{left}" y2="{bottom}" stroke="{LINE}"/>']

@@ -5,8 +5,9 @@ import collections, re
 AROUND = 0.05
 # What the server takes to act on what has arrived, and the link to see it.
 PROMPT = 0.003
-# A close_notify, a GOAWAY: shorter than any answer.
-ANSWER = 200
+LATE = 0.5
+# In bytes: shorter than any request, and than any answer.
+ALERT, ANSWER = 60, 200
 
 
 class Wires:
@@ -52,14 +53,16 @@ class Wires:
 
     def is_late(self, events, failure):
         """None if it is another connection, or one on which there was an answer."""
-        sent = [at for at, what in events if re.match(r"client sent \d", what)]
+        sent = [(at, int(what.split()[2])) for at, what in events
+                if re.match(r"client sent \d", what)]
         arrived = [at for at, what in events if re.match(r"client's \d+ arrived", what)]
         ended = [at for at, what in events if re.match(r"server sent (FIN|RST)", what)]
-        request = next((place for place, at in enumerate(sent)
-                        if failure["begun"] - AROUND <= at <= failure["at"] + AROUND), None)
+        # A client that finds the end at once may have failed before the link sees its request.
+        request = next((place for place, (at, size) in enumerate(sent) if size > ALERT
+                        and failure["begun"] - AROUND <= at <= failure["at"] + LATE), None)
         if request is None or not ended or ended[0] < failure["begun"] - 1:
             return None
-        if any(at >= sent[request] and int(what.split()[2]) > ANSWER
+        if any(at >= sent[request][0] and int(what.split()[2]) > ANSWER
                for at, what in events if re.match(r"server sent \d", what)):
             return None
         return len(arrived) <= request or ended[0] < arrived[request] + PROMPT
