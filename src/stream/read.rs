@@ -181,7 +181,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         io.read() < until
     }
 
-    /// A request that has arrived is answered, and is the last.
+    /// A request that has arrived is answered, and over HTTP/1 is the last.
     fn poll_last_look(
         &mut self,
         cx: &mut Context<'_>,
@@ -210,7 +210,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if used && buf.filled().len() > before {
             self.arrived = None;
             self.lifetime.revive();
-            self.connection.retire();
+            // HTTP/1 says so in the answer. A GOAWAY now would come before it, and there are clients
+            // that give it up then; an HTTP/2 connection is no longer idle, and that is all.
+            if !self.connection.is_http2() {
+                self.connection.retire();
+            }
         }
         read
     }
