@@ -169,6 +169,8 @@ def main():
     with open(os.path.join(options.results, "clients.md"), "w") as file:
         file.write(table.markdown(results))
     plot.draw(results, os.path.join(options.results, "clients.svg"))
+    if options.results == clients.here("results"):
+        table.into_readme(results, os.path.join(clients.ROOT, "README.md"))
     print(table.markdown(results))
     sys.exit(1 if bad else 0)
 

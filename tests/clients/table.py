@@ -3,6 +3,7 @@
 import collections, re
 
 from runs import RUNS
+from servers import SERVERS
 
 HEAD = """# Real clients against restarts, stops and time-outs
 
@@ -10,6 +11,17 @@ Made by `tests/clients/run.py`; [what it does](../README.md).
 
 ![failed of 10,000 requests](clients.svg)
 """
+
+
+# Of HTTP/2 two clients have bugs that no server can avoid: README.md.
+GROUPS = [
+    ("1", "HTTP/1.1, eleven clients", None),
+    ("2", "HTTP/2: Go, libcurl, reqwest, Chromium", ("go", "libcurl", "reqwest", "chromium")),
+    ("2", "HTTP/2: httpx, JDK 17", ("httpx", "jdk")),
+]
+
+# Where the README has the table.
+BEGIN, END = "<!-- made by tests/clients/run.py -->\n", "<!-- until here -->\n"
 
 
 def compact(result):
@@ -25,7 +37,7 @@ def compact(result):
 
 
 def markdown(results):
-    parts = [HEAD]
+    parts = [HEAD, summary(results)]
     for http in ("1", "2"):
         for name, run in RUNS.items():
             these = [r for server in run.servers for r in results
@@ -34,6 +46,28 @@ def markdown(results):
                 version = {"1": "1.1", "2": "2"}[http]
                 parts.append(f"### HTTP/{version}, {run.title}\n\n" + one(these))
     return "\n".join(parts)
+
+
+def summary(results):
+    """A line for each run and group of clients, a column for each server."""
+    servers = [name for name in SERVERS if any(r["server"] == name for r in results)]
+    rows = [["failed of requests", *servers], ["---"] * (len(servers) + 1)]
+    for http, title, names in GROUPS:
+        rows.append([f"**{title}**"] + [""] * len(servers))
+        for run in RUNS:
+            these = {r["server"]: r for r in results if (r["http"], r["run"]) == (http, run)}
+            if these:
+                rows.append([RUNS[run].title, *(cell(these[name], names or these[name]["clients"])
+                                                if name in these else "" for name in servers)])
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def into_readme(results, path):
+    with open(path) as file:
+        before, _, rest = file.read().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    with open(path, "w") as file:
+        file.write(f"{before}{BEGIN}\n{summary(results)}\n{END}{after}")
 
 
 def one(results):
@@ -59,4 +93,4 @@ def cell(result, names):
     if not seen:
         return ""
     failed = sum(client["failed"] for client in seen)
-    return f"{failed} of {sum(client['requests'] for client in seen)}"
+    return f"{failed:,} of {sum(client['requests'] for client in seen):,}"
