@@ -65,6 +65,7 @@ pub(crate) struct Settings {
 
 /// What serves the connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "the names of the servers")]
 pub(crate) enum Server {
     /// This crate.
     Graceful,
