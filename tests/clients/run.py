@@ -47,9 +47,11 @@ def measure(server, name, http, options, folder):
         wires.mark_crossed(seen)
     with open(os.path.join(folder, "failed.log"), "w") as file:
         json.dump({name: client["failed"] for name, client in seen.items()}, file, indent=1)
+    # HAProxy resets connections that it no longer needs: there only its clients know.
+    told = not run.cut and not run.balanced
     return {"server": server, "version": running.version, "run": name, "http": http,
             "restarts": len(moments), "clients": seen, "measured": about(),
-            "cut": [] if run.cut else wires.cut(), "wire": wires.explain(seen)}
+            "cut": wires.cut() if told else [], "wire": wires.explain(seen)}
 
 
 def plan(run, http, options):
