@@ -20,20 +20,24 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::settings::Settings;
+
 pub(crate) struct Bare {
     acceptor: TlsAcceptor,
     router: Router,
+    keep_alive: Option<Duration>,
     shutdown_timeout: Duration,
     stop: CancellationToken,
     hurry: CancellationToken,
 }
 
 impl Bare {
-    pub(crate) fn new(config: ServerConfig, router: Router, shutdown_timeout: Duration) -> Self {
+    pub(crate) fn new(config: ServerConfig, router: Router, settings: &Settings) -> Self {
         Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             router,
-            shutdown_timeout,
+            keep_alive: settings.keep_alive,
+            shutdown_timeout: settings.shutdown_timeout,
             stop: CancellationToken::new(),
             hurry: CancellationToken::new(),
         }
@@ -89,6 +93,10 @@ impl Bare {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new());
         builder.http2().timer(TokioTimer::new());
+        // It counts from the end of the answer before. HTTP/2 has none.
+        if let Some(timeout) = self.keep_alive {
+            builder.http1().header_read_timeout(timeout);
+        }
         let service = TowerToHyperService::new(self.router.clone());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
         let _ = watcher.watch(connection.into_owned()).await;

@@ -17,8 +17,8 @@
 //! `settings` has the options, and `sockets` says where the listeners come from. `process` is the
 //! life of one process: it serves until a signal (`signals`) stops or replaces it; `replacement`
 //! starts the new one, with Cloudflare's `ecdysis`, and the listener is `shared` with it. `server`
-//! runs the testbed's endpoints behind this crate, and `bare` behind hyper-util alone, to compare
-//! with. `systemd`, `pid_file` and `log` tell others how it goes.
+//! runs the testbed's endpoints behind this crate; `bare` behind hyper-util alone and `axum_server`
+//! behind that crate, to compare with. `systemd`, `pid_file` and `log` tell others how it goes.
 
 #[path = "../testbed/bodies.rs"]
 mod bodies;
@@ -27,6 +27,7 @@ mod routes;
 #[path = "../testbed/tls.rs"]
 mod tls;
 
+mod axum_server;
 mod bare;
 #[path = "../common/command_line.rs"]
 mod command_line;

@@ -7,28 +7,36 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
+    axum_server::AxumServer,
     bare::Bare,
     routes,
     settings::{Server as Kind, Settings},
     shared::{HandedOver, Shared},
 };
 
-/// One of the two servers.
+/// One of the three servers.
 #[derive(Clone)]
 pub(crate) enum Server {
     Graceful(GracefulTls),
     Bare(Arc<Bare>),
+    AxumServer(AxumServer),
 }
 
 /// Resolves when the last connection has ended, with what there is to say about it.
 pub(crate) type Served = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 pub(crate) fn graceful(settings: &Settings, config: ServerConfig) -> Result<GracefulTls, String> {
-    GracefulTls::builder(config)
+    let mut builder = GracefulTls::builder(config)
         .lame_duck(settings.lame_duck)
-        .shutdown_timeout(settings.shutdown_timeout)
-        .build()
-        .map_err(|error| error.to_string())
+        .patient_goaway(settings.patient_goaway)
+        .shutdown_timeout(settings.shutdown_timeout);
+    if let Some(timeout) = settings.keep_alive {
+        builder = builder.keep_alive_timeout(timeout);
+    }
+    if let Some(announced) = settings.keep_alive_header {
+        builder = builder.keep_alive_header(announced);
+    }
+    builder.build().map_err(|error| error.to_string())
 }
 
 impl Server {
@@ -36,11 +44,10 @@ impl Server {
         let tls = graceful(settings, config.clone())?;
         Ok(match settings.server {
             Kind::Graceful => Self::Graceful(tls),
-            Kind::Bare => Self::Bare(Arc::new(Bare::new(
-                config,
-                routes::router(tls),
-                settings.shutdown_timeout,
-            ))),
+            Kind::Bare => Self::Bare(Arc::new(Bare::new(config, routes::router(tls), settings))),
+            Kind::AxumServer => {
+                Self::AxumServer(AxumServer::new(config, routes::router(tls), settings))
+            }
         })
     }
 
@@ -50,6 +57,7 @@ impl Server {
             Self::Graceful(tls) if hurry => tls.shutdown_now(),
             Self::Graceful(tls) => tls.shutdown(),
             Self::Bare(bare) => bare.stop(hurry),
+            Self::AxumServer(server) => server.stop(hurry),
         }
     }
 
@@ -59,6 +67,7 @@ impl Server {
         match self {
             Self::Graceful(tls) => tls.handover(),
             Self::Bare(bare) => bare.stop(false),
+            Self::AxumServer(server) => server.stop(false),
         }
     }
 
@@ -67,6 +76,7 @@ impl Server {
         match self {
             Self::Graceful(tls) => Box::pin(serve(tls.clone(), listeners, handed_over.clone())),
             Self::Bare(bare) => Box::pin(bare.clone().serve(listeners)),
+            Self::AxumServer(server) => Box::pin(server.clone().serve(listeners)),
         }
     }
 }

@@ -30,10 +30,25 @@ pub(crate) struct Settings {
     #[arg(default_value = "250", allow_negative_numbers = true)]
     pub(crate) lame_duck: Duration,
 
+    /// How long a connection may be open with no exchange in flight [default: the server's own]
+    #[arg(long = "keep-alive-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) keep_alive: Option<Duration>,
+
+    /// What `Keep-Alive: timeout=` announces, in whole seconds [default: not announced]
+    #[arg(long = "keep-alive-header-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) keep_alive_header: Option<Duration>,
+
     /// How long requests in flight may go on after that
     #[arg(long = "shutdown-timeout-ms", value_name = "MS", value_parser = milliseconds)]
     #[arg(default_value = "30000", allow_negative_numbers = true)]
     pub(crate) shutdown_timeout: Duration,
+
+    /// Over HTTP/2 a client at work is told when its last request has been answered, at half of that
+    /// time at the latest
+    #[arg(long)]
+    pub(crate) patient_goaway: bool,
 
     /// Keeps the process id of the one that serves in this file
     #[arg(long, value_name = "FILE")]
@@ -50,11 +65,14 @@ pub(crate) struct Settings {
 
 /// What serves the connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "the names of the servers")]
 pub(crate) enum Server {
     /// This crate.
     Graceful,
     /// hyper-util and its GracefulShutdown, to compare with.
     Bare,
+    /// axum-server and its handle, to compare with.
+    AxumServer,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -68,5 +86,13 @@ fn milliseconds(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(ms @ 0..=DAY_MS) => Ok(Duration::from_millis(ms)),
         _ => Err(format!("give milliseconds, 0 to {DAY_MS} (a day)")),
+    }
+}
+
+/// A duration that may not be zero, because it would end every connection at once.
+fn time_limit(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(ms @ 1..=DAY_MS) => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("give milliseconds, 1 to {DAY_MS} (a day)")),
     }
 }

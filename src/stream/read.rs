@@ -179,7 +179,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         decrypted || io.read() < until
     }
 
-    /// A request that has arrived is answered, and is the last.
+    /// A request that has arrived is answered, and over HTTP/1 is the last.
     fn poll_last_look(
         &mut self,
         cx: &mut Context<'_>,
@@ -209,7 +209,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 tls.get_mut().0.read_until(None);
             }
             self.lifetime.revive();
-            self.connection.retire();
+            // HTTP/1 says so in the answer. A GOAWAY now would come before it, and there are clients
+            // that give it up then; an HTTP/2 connection is no longer idle, and that is all.
+            if !self.connection.is_http2() {
+                self.connection.retire();
+            }
         }
         read
     }

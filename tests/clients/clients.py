@@ -4,7 +4,8 @@ import os, shutil, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-BUILT = os.path.join(ROOT, "target", "clients")
+TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
+BUILT = os.path.join(TARGET, "clients")
 VENV = os.path.join(BUILT, "venv", "bin", "python")
 JARS = ["httpclient5", "httpcore5", "httpcore5-h2", "slf4j-api", "slf4j-nop"]
 CLASSES = ":".join([os.path.join(BUILT, "java")] + [f"/usr/share/java/{jar}.jar" for jar in JARS])

@@ -1,11 +1,13 @@
 """The results as a picture: failed of 10,000 requests, by server, run and version of HTTP."""
 
+import re, textwrap
 from html import escape
 
+from runs import RUNS
 from servers import SERVERS
-from table import TITLES
 
-LEFT, TOP, PANEL, GAP, BAR, GROUP = 216, 84, 200, 44, 15, 46
+LEFT, TOP, PANEL, GAP, BAR, GROUP = 216, 100, 200, 44, 15, 46
+COLUMNS, BETWEEN = 4, 66
 INK, QUIET, LINE = "#1c2430", "#5b6675", "#d5dae1"
 COLOURS = {"1": "#1f6fb2", "2": "#e08a1e"}
 NAMES = {"1": "HTTP/1.1", "2": "HTTP/2"}
@@ -24,29 +26,36 @@ def text(x, y, words, size=13, anchor="start", colour=INK, weight="normal"):
 
 
 def draw(results, path):
-    servers = [name for name in SERVERS if any(r["server"] == name for r in results)]
-    runs = [run for run in TITLES if any(r["run"] == run for r in results)]
-    width = LEFT + len(runs) * (PANEL + GAP) + 10
-    height = TOP + len(servers) * GROUP + 34
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-             f'width="{width}" height="{height}" font-family="sans-serif">',
-             f'<rect width="{width}" height="{height}" fill="white"/>',
-             text(16, 28, "Requests that failed at restarts, of 10,000: clients as they come", 17,
-                  weight="bold")]
-    parts += legend(width)
-    parts += [text(LEFT - 14, TOP + row * GROUP + 27, name, 12, "end")
-              if len(name) < 24 else two_lines(name, row) for row, name in enumerate(servers)]
-    for column, run in enumerate(runs):
-        parts += panel(column, run, servers, [r for r in results if r["run"] == run])
-    parts.append(text(16, height - 12, "Each bar: all clients of that version of HTTP together. "
-                      "Each run has a scale of its own.", 11, colour=QUIET))
+    runs = [run for run in RUNS if any(r["run"] == run for r in results)]
+    lines = [runs[place:place + COLUMNS] for place in range(0, len(runs), COLUMNS)]
+    width = LEFT + COLUMNS * (PANEL + GAP) + 10
+    parts, top = [], TOP
+    for line in lines:
+        shown = [r for r in results if r["run"] in line]
+        parts += panels(top, line, [name for name in SERVERS if any(r["server"] == name for r in shown)], shown)
+        top += (len({r["server"] for r in shown})) * GROUP + BETWEEN
+    height = top - BETWEEN + 34
+    head = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" font-family="sans-serif">',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+            text(16, 28, "Requests that failed, of 10,000: clients as they come", 17, weight="bold")]
+    foot = text(16, height - 12, "Each bar: all clients of that version of HTTP together. "
+                "Each panel has a scale of its own.", 11, colour=QUIET)
     with open(path, "w") as file:
-        file.write("\n".join([*parts, "</svg>\n"]))
+        file.write("\n".join([*head, *legend(width), *parts, foot, "</svg>\n"]))
 
 
-def two_lines(name, row):
+def panels(top, runs, servers, results):
+    parts = [text(LEFT - 14, top + row * GROUP + 27, name, 12, "end")
+             if len(name) < 24 else two_lines(name, top + row * GROUP + 20)
+             for row, name in enumerate(servers)]
+    for column, run in enumerate(runs):
+        parts += panel(column, top, run, servers, [r for r in results if r["run"] == run])
+    return parts
+
+
+def two_lines(name, y):
     first, _, second = name.partition(", ")
-    y = TOP + row * GROUP + 20
     return text(LEFT - 14, y, first + ",", 12, "end") + text(LEFT - 14, y + 15, second, 12, "end")
 
 
@@ -59,16 +68,18 @@ def legend(width):
     return parts
 
 
-def panel(column, run, servers, results):
+def panel(column, top, run, servers, results):
     longest = max(map(rate, results)) or 1
     left = LEFT + column * (PANEL + GAP)
-    bottom = TOP + len(servers) * GROUP
-    parts = [text(left, TOP - 12, TITLES[run], 12, colour=QUIET),
-             f'<line x1="{left}" y1="{TOP}" x2="{left}" y2="{bottom}" stroke="{LINE}"/>']
+    bottom = top + len(servers) * GROUP
+    title = textwrap.wrap(re.sub(r"(\d) (m?s)\b", "\\1\u00a0\\2", RUNS[run].title), 36)
+    parts = [*(text(left, top - 12 - 15 * (len(title) - 1 - row), words, 12, colour=QUIET)
+               for row, words in enumerate(title)),
+             f'<line x1="{left}" y1="{top}" x2="{left}" y2="{bottom}" stroke="{LINE}"/>']
     for row, server in enumerate(servers):
         for place, http in enumerate(COLOURS):
             these = [r for r in results if (r["server"], r["http"]) == (server, http)]
-            y = TOP + row * GROUP + 7 + place * (BAR + 2)
+            y = top + row * GROUP + 7 + place * (BAR + 2)
             for result in these:
                 parts += bar(left, y, rate(result), longest, COLOURS[http])
     return parts

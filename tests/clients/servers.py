@@ -1,13 +1,22 @@
-"""The servers: each is started, told to restart without losing anything, and stopped."""
+"""The servers: each is started, told to restart or to stop without losing anything, and ended."""
 
-import os, re, signal, socket, subprocess, time
+import functools, os, re, signal, socket, subprocess, time
+from typing import NamedTuple
 
-from clients import ROOT
+from clients import ROOT, TARGET
 
-RESTART = os.path.join(ROOT, "target", "release", "examples", "restart")
-# How long an old process may live on, of whichever server.
-PATIENCE = 60
+RESTART = os.path.join(TARGET, "release", "examples", "restart")
 LOG = "info,ecdysis=error,graceful_tls=debug"
+
+
+class Settings(NamedTuple):
+    """Of whichever server, in seconds."""
+
+    patience: float = 60  # how long it may live on once it was told to go
+    lame_duck: float = 0.25
+    keep_alive: int = None  # its own, if not given
+    announced: int = None  # by the header Keep-Alive
+    patient_goaway: bool = False  # of this crate
 
 
 _next_port = 20000 + os.getpid() % 97 * 100
@@ -62,28 +71,35 @@ def make_certificates(folder):
 
 
 class Restart:
-    """The example `restart`: this crate, or bare hyper-util with the same hand-over."""
+    """The example `restart`: this crate, or others with the same hand-over, to compare with."""
 
     version = "this tree"
 
-    def __init__(self, folder, port, kind="graceful", name="server"):
-        self.said = os.path.join(folder, f"{name}.log")
+    def __init__(self, folder, port, settings, kind="graceful", name="server", log="server"):
+        self.said = os.path.join(folder, f"{log}.log")
         self.pid_file = os.path.join(folder, f"{name}.pid")
         output = open(self.said, "ab")
+        command = [RESTART, "--listen", f"127.0.0.1:{port}", "--pid-file", self.pid_file,
+                   "--server", kind, "--cert", os.path.join(folder, "cert.pem"),
+                   "--key", os.path.join(folder, "key.pem"),
+                   *milliseconds("--shutdown-timeout-ms", settings.patience),
+                   *milliseconds("--lame-duck-ms", settings.lame_duck),
+                   *milliseconds("--keep-alive-ms", settings.keep_alive),
+                   *milliseconds("--keep-alive-header-ms", settings.announced),
+                   *(["--patient-goaway"] if settings.patient_goaway else [])]
         self.first = subprocess.Popen(
-            [RESTART, "--listen", f"127.0.0.1:{port}", "--pid-file", self.pid_file,
-             "--server", kind, "--cert", os.path.join(folder, "cert.pem"),
-             "--key", os.path.join(folder, "key.pem"),
-             "--shutdown-timeout-ms", str(PATIENCE * 1000)],
-            stdout=output, stderr=output, env=dict(os.environ, RUST_LOG=LOG))
+            command, stdout=output, stderr=output, env=dict(os.environ, RUST_LOG=LOG))
         await_port(port)
 
     def pids(self):
         return [int(pid) for pid in re.findall(r"\(pid (\d+)\)", open(self.said).read())]
 
+    def signal(self, number):
+        os.kill(int(open(self.pid_file).read()), number)
+
     def restart(self):
         before = len(self.pids())
-        os.kill(int(open(self.pid_file).read()), signal.SIGUSR2)
+        self.signal(signal.SIGUSR2)
         begun = time.monotonic()
         while len(self.pids()) == before:
             if time.monotonic() - begun > 20:
@@ -91,6 +107,9 @@ class Restart:
             time.sleep(0.02)
 
     def stop(self):
+        self.signal(signal.SIGTERM)
+
+    def end(self):
         """Kills those that it said it is, where they still are what they were."""
         for pid in self.pids():
             try:
@@ -101,14 +120,23 @@ class Restart:
         self.first.wait()
 
 
-class Master:
-    """A server with a master process, which reloads on a signal."""
+def milliseconds(option, seconds):
+    return [] if seconds is None else [option, str(round(seconds * 1000))]
 
-    def __init__(self, folder, port):
+
+class Master:
+    """A server with a master process, which reloads on a signal. Those behind it are not restarted."""
+
+    log = "server.log"
+
+    def __init__(self, folder, port, settings):
+        self.folder, self.settings = folder, settings
         self.backend_port = free_ports(1)
-        self.backend = Restart(folder, self.backend_port, name="backend")
-        self.folder = folder
-        self.output = open(os.path.join(folder, "server.log"), "ab")
+        self.backends = [Restart(folder, self.backend_port, Settings(), name="backend", log="backend")]
+        self.begin(port)
+
+    def begin(self, port):
+        self.output = open(os.path.join(self.folder, self.log), "ab")
         self.master = subprocess.Popen(
             self.command(port), stdout=self.output, stderr=self.output, start_new_session=True)
         await_port(port)
@@ -125,25 +153,36 @@ class Master:
         os.kill(self.master.pid, self.reload)
 
     def stop(self):
-        os.killpg(self.master.pid, signal.SIGKILL)
+        os.kill(self.master.pid, self.leave)
+
+    def end(self):
+        try:
+            os.killpg(self.master.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has stopped
         self.master.wait()
-        self.backend.stop()
+        for backend in self.backends:
+            backend.end()
 
 
 class Nginx(Master):
     reload = signal.SIGHUP
+    leave = signal.SIGQUIT
 
     def command(self, port):
+        keep_alive, announced = self.settings.keep_alive, self.settings.announced
+        kept = f"keepalive_timeout {keep_alive}s {announced or ''};" if keep_alive else ""
         config = f"""
 daemon off;
 user root;
 pid {self.folder}/nginx.pid;
 error_log {self.folder}/error.log;
 worker_processes 2;
-worker_shutdown_timeout {PATIENCE}s;
+worker_shutdown_timeout {self.settings.patience}s;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
+    {kept}
     client_body_temp_path {self.folder}/body;
     proxy_temp_path {self.folder}/proxy;
     fastcgi_temp_path {self.folder}/fastcgi;
@@ -166,18 +205,22 @@ http {{
 
 class Haproxy(Master):
     reload = signal.SIGUSR2
+    leave = signal.SIGUSR1
     option = ""
 
     def command(self, port):
+        keep_alive = self.settings.keep_alive
+        kept = f"timeout http-keep-alive {keep_alive}s" if keep_alive else ""
         config = f"""
 global
     stats socket {self.folder}/haproxy.sock mode 600 expose-fd listeners
-    hard-stop-after {PATIENCE}s
+    hard-stop-after {self.settings.patience}s
 defaults
     mode http
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    {kept}
 frontend clients
     bind 127.0.0.1:{port} ssl crt {self.folder}/both.pem alpn h2,http/1.1
     {self.option}
@@ -196,16 +239,70 @@ class PatientHaproxy(Haproxy):
     option = "option idle-close-on-response"
 
 
+class Balanced(Master):
+    """HAProxy before two servers that take turns to stop and start again."""
+
+    log = "balancer.log"
+
+    def __init__(self, folder, port, settings, kind="graceful"):
+        self.folder, self.turn = folder, 0
+        self.ports = [free_ports(1), free_ports(1)]
+        self.starts = [functools.partial(Restart, folder, port, settings, kind, name)
+                       for port, name in zip(self.ports, "ab")]
+        self.backends = [start() for start in self.starts]
+        self.begin(port)
+        self.await_both()
+
+    def command(self, port):
+        """As the example has it."""
+        config = open(os.path.join(ROOT, "examples", "behind_a_balancer", "haproxy.cfg")).read()
+        file = lambda name: os.path.join(self.folder, name)
+        for theirs, ours in (("127.0.0.1:8443", f"127.0.0.1:{port}"),
+                             ("127.0.0.1:9441", f"127.0.0.1:{self.ports[0]}"),
+                             ("127.0.0.1:9442", f"127.0.0.1:{self.ports[1]}"),
+                             ("unix@haproxy.sock", f"unix@{file('haproxy.sock')}"),
+                             ("ca-file server.crt", f"ca-file {file('ca.pem')}"),
+                             ("crt server.crt", f"crt {file('both.pem')}")):
+            if theirs not in config:
+                raise ValueError(f"the example's haproxy.cfg has no {theirs}")
+            config = config.replace(theirs, ours)
+        return ["haproxy", "-W", "-db", "-f", self.write("haproxy.cfg", config)]
+
+    def restart(self):
+        which, self.turn = self.turn, 1 - self.turn
+        self.backends[which].stop()
+        self.backends[which].first.wait()
+        self.backends[which] = self.starts[which]()
+        self.await_both()
+
+    def await_both(self):
+        """Until HAProxy uses the two."""
+        for _ in range(400):
+            with socket.socket(socket.AF_UNIX) as asks:
+                asks.connect(os.path.join(self.folder, "haproxy.sock"))
+                asks.sendall(b"show stat\n")
+                said = b"".join(iter(lambda: asks.recv(65536), b"")).decode()
+            if len(re.findall(r"^servers,[ab],.*,UP,", said, re.M)) == 2:
+                return
+            time.sleep(0.05)
+        raise OSError(f"HAProxy does not find both: see {self.output.name}")
+
+    version = Restart.version
+
+
 def run_for_version(*command):
     ran = subprocess.run(command, capture_output=True, text=True)
     return ran.stdout + ran.stderr
 
 
-# Name: what starts it, the program it needs.
+# Name: what starts it, what starts two of it behind HAProxy, the program it needs.
 SERVERS = {
-    "graceful-tls": (Restart, None),
-    "bare hyper-util": (lambda folder, port: Restart(folder, port, "bare"), None),
-    "nginx": (Nginx, "nginx"),
-    "HAProxy": (Haproxy, "haproxy"),
-    "HAProxy, idle-close-on-response": (PatientHaproxy, "haproxy"),
+    "graceful-tls": (Restart, Balanced, None),
+    "bare hyper-util": (functools.partial(Restart, kind="bare"),
+                        functools.partial(Balanced, kind="bare"), None),
+    "axum-server": (functools.partial(Restart, kind="axum-server"),
+                    functools.partial(Balanced, kind="axum-server"), None),
+    "nginx": (Nginx, None, "nginx"),
+    "HAProxy": (Haproxy, None, "haproxy"),
+    "HAProxy, idle-close-on-response": (PatientHaproxy, None, "haproxy"),
 }

@@ -1,6 +1,6 @@
 """Headless Chromium with a page that fetches. Prints what the page has counted."""
 
-import http.server, json, os, shutil, signal, subprocess, sys, tempfile, threading, urllib.parse
+import http.server, json, os, shutil, signal, subprocess, sys, tempfile, threading, time, urllib.parse
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 done = threading.Event()
@@ -34,8 +34,11 @@ def arguments(port, profile):
     settings = {
         "urls": [f"https://{first.hostname}:{port}" for port in ports],
         "perPool": int(os.environ["PER_POOL"]),
-        "seconds": float(os.environ["SECONDS"]),
-        "idleMs": int(os.environ["IDLE_MS"]),
+        "until": float(os.environ["UNTIL"]),
+        "idleMs": [int(os.environ["IDLE_FROM_MS"]), int(os.environ["IDLE_MS"])],
+        "get": os.environ["GET"],
+        "length": int(os.environ["LENGTH"]),
+        "post": os.environ["POST"],
     }
     query = urllib.parse.urlencode({name: json.dumps(value) for name, value in settings.items()})
     return [
@@ -58,7 +61,7 @@ browser = subprocess.Popen(
     stderr=subprocess.DEVNULL, start_new_session=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
 try:
-    arrived = done.wait(float(os.environ["SECONDS"]) + 60)
+    arrived = done.wait(max(0, float(os.environ["UNTIL"]) - time.time()) + 60)
 finally:
     os.killpg(browser.pid, signal.SIGKILL)
     browser.wait()

@@ -33,9 +33,9 @@ type report struct {
 var (
 	lock  sync.Mutex
 	seen  = report{Version: "net/http of " + runtime.Version(), Failed: []failure{}}
-	until = time.Now().Add(time.Duration(number("SECONDS")) * time.Second)
+	until = real("UNTIL")
 	body  = bytes.Repeat([]byte("b"), 1000)
-	xs    = bytes.Repeat([]byte("x"), 2000)
+	xs    = bytes.Repeat([]byte("x"), number("LENGTH"))
 )
 
 func number(name string) int {
@@ -44,6 +44,19 @@ func number(name string) int {
 		panic(err)
 	}
 	return value
+}
+
+func real(name string) float64 {
+	value, err := strconv.ParseFloat(os.Getenv(name), 64)
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func idle() time.Duration {
+	from, to := real("IDLE_FROM_MS"), real("IDLE_MS")
+	return time.Duration((from + rand.Float64()*(to-from)) * 1e6)
 }
 
 func now() float64 { return float64(time.Now().UnixNano()) / 1e9 }
@@ -60,10 +73,10 @@ func client(roots *x509.CertPool) *http.Client {
 }
 
 func exchange(client *http.Client, method string) error {
-	url, wanted := os.Getenv("URL")+"/bytes/2000", xs
+	url, wanted := os.Getenv("URL")+os.Getenv("GET"), xs
 	var sent io.Reader
 	if method == "POST" {
-		url, wanted, sent = os.Getenv("URL")+"/echo", body, bytes.NewReader(body)
+		url, wanted, sent = os.Getenv("URL")+os.Getenv("POST"), body, bytes.NewReader(body)
 	}
 	request, err := http.NewRequest(method, url, sent)
 	if err != nil {
@@ -85,17 +98,23 @@ func exchange(client *http.Client, method string) error {
 }
 
 func work(client *http.Client) {
-	methods := [2]string{"GET", "POST"}
-	for turn := rand.Intn(2); time.Now().Before(until); turn = 1 - turn {
-		time.Sleep(time.Duration(rand.Float64() * float64(number("IDLE_MS")) * 1e6))
+	methods := []string{"GET", "POST"}
+	if os.Getenv("POST") == "" {
+		methods = methods[:1]
+	}
+	turn := rand.Intn(len(methods))
+	for first := true; first || now() < until; first = false {
+		time.Sleep(idle())
 		begun := now()
-		err := exchange(client, methods[turn])
+		method := methods[turn]
+		err := exchange(client, method)
 		lock.Lock()
 		seen.Requests++
 		if err != nil {
-			seen.Failed = append(seen.Failed, failure{begun, now(), methods[turn], err.Error()})
+			seen.Failed = append(seen.Failed, failure{begun, now(), method, err.Error()})
 		}
 		lock.Unlock()
+		turn = (turn + 1) % len(methods)
 	}
 }
 

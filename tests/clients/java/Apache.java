@@ -24,8 +24,7 @@ final class Apache {
     }
 
     private static String exchange(CloseableHttpClient client, boolean post) throws Exception {
-        var request = post ? new HttpPost(Common.URL + "/echo")
-                : new HttpGet(Common.URL + "/bytes/2000");
+        var request = post ? new HttpPost(Common.POST) : new HttpGet(Common.GET);
         if (post) {
             var type = ContentType.APPLICATION_OCTET_STREAM;
             request.setEntity(new ByteArrayEntity(Common.BODY, type));

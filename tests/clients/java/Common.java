@@ -15,10 +15,12 @@ import javax.net.ssl.TrustManagerFactory;
 final class Common {
     static final String URL = System.getenv("URL");
     static final byte[] BODY = filled('b', 1000);
-    static final byte[] XS = filled('x', 2000);
+    static final String GET = URL + System.getenv("GET");
+    static final byte[] XS = filled('x', number("LENGTH"));
+    static final String POST = URL + System.getenv("POST");
 
-    private static final long UNTIL =
-            System.nanoTime() + number("SECONDS") * 1_000_000_000L;
+    private static final boolean POSTS = !System.getenv("POST").isEmpty();
+    private static final double UNTIL = Double.parseDouble(System.getenv("UNTIL"));
     private static final List<String> failed = new ArrayList<>();
     private static int requests;
 
@@ -58,8 +60,7 @@ final class Common {
             }
         }
         for (Thread worker : workers) {
-            long left = UNTIL + 30_000_000_000L - System.nanoTime();
-            worker.join(Math.max(1, left / 1_000_000));
+            worker.join(Math.max(1, (long) (1000 * (UNTIL + 30 - now()))));
             if (worker.isAlive()) {
                 count("a worker", now(), "hangs, and has no answer after 30 s");
             }
@@ -71,9 +72,9 @@ final class Common {
 
     private static void work(Exchange exchange) {
         var random = ThreadLocalRandom.current();
-        boolean post = random.nextBoolean();
+        boolean post = POSTS && random.nextBoolean();
         do {
-            sleep(random.nextInt(number("IDLE_MS") + 1));
+            sleep(random.nextInt(number("IDLE_FROM_MS"), number("IDLE_MS") + 1));
             double begun = now();
             String error;
             try {
@@ -82,8 +83,8 @@ final class Common {
                 error = shown(exception);
             }
             count(post ? "POST" : "GET", begun, error);
-            post = !post;
-        } while (System.nanoTime() < UNTIL);
+            post = POSTS && !post;
+        } while (now() < UNTIL);
     }
 
     private static synchronized void count(String method, double begun, String error) {

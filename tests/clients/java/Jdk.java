@@ -16,8 +16,8 @@ final class Jdk {
     }
 
     private static String exchange(HttpClient client, boolean post) throws Exception {
-        String path = post ? "/echo" : "/bytes/2000";
-        var request = HttpRequest.newBuilder(URI.create(Common.URL + path));
+        String url = post ? Common.POST : Common.GET;
+        var request = HttpRequest.newBuilder(URI.create(url));
         if (post) {
             request.POST(HttpRequest.BodyPublishers.ofByteArray(Common.BODY));
         }

@@ -1,11 +1,12 @@
 // What the clients in Node share: workers, a count, and what a right answer is.
 
-const { URL: url, SECONDS, POOLS, PER_POOL, IDLE_MS } = process.env;
+const { URL: url, UNTIL, POOLS, PER_POOL, IDLE_FROM_MS, IDLE_MS, GET, LENGTH, POST } = process.env;
 const BODY = Buffer.alloc(1000, "b");
-const BYTES = Buffer.alloc(2000, "x");
-const until = Date.now() + 1000 * SECONDS;
+const BYTES = Buffer.alloc(Number(LENGTH), "x");
+const until = 1000 * UNTIL;
 const seen = { requests: 0, failed: [] };
 
+const idle = () => Number(IDLE_FROM_MS) + Math.random() * (IDLE_MS - IDLE_FROM_MS);
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 function shown(error) {
@@ -17,16 +18,16 @@ function shown(error) {
 }
 
 async function work(exchange) {
-  let post = Math.random() < 0.5;
+  let post = POST && Math.random() < 0.5;
   do {
-    await sleep(Math.random() * IDLE_MS);
+    await sleep(idle());
     const begun = Date.now() / 1000;
     const method = post ? "POST" : "GET";
     let error = null;
     try {
       const answer = await (post
-        ? exchange(method, `${url}/echo`, BODY)
-        : exchange(method, `${url}/bytes/2000`));
+        ? exchange(method, url + POST, BODY)
+        : exchange(method, url + GET));
       const right = answer.status === 200 && answer.body.equals(post ? BODY : BYTES);
       if (!right) error = `${answer.status}, ${answer.body.length} bytes`;
     } catch (exception) {
@@ -34,7 +35,7 @@ async function work(exchange) {
     }
     seen.requests += 1;
     if (error) seen.failed.push({ begun, at: Date.now() / 1000, method, error });
-    post = !post;
+    post = POST && !post;
   } while (Date.now() < until);
 }
 

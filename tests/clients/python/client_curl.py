@@ -14,6 +14,10 @@ class Worker:
         self.easy.worker = self
         self.due = time.monotonic() + common.idle()
         self.busy = False
+        self.begun = None
+
+    def goes_on(self):
+        return self.begun is None or common.going_on()
 
     def start(self, multi):
         self.method, url, body = next(self.methods)
@@ -44,9 +48,9 @@ class Worker:
 def pool():
     multi = pycurl.CurlMulti()
     workers = [Worker() for _ in range(common.PER_POOL)]
-    while common.going_on() or any(worker.busy for worker in workers):
+    while any(worker.busy or worker.goes_on() for worker in workers):
         for worker in workers:
-            if not worker.busy and worker.due <= time.monotonic() and common.going_on():
+            if not worker.busy and worker.due <= time.monotonic() and worker.goes_on():
                 worker.start(multi)
         while multi.perform()[0] == pycurl.E_CALL_MULTI_PERFORM:
             pass

@@ -1,13 +1,16 @@
 """What all the clients in Python share: settings, a count, and what a right answer is."""
 
-import json, os, random, threading, time
+import itertools, json, os, random, threading, time
 
 URL = os.environ["URL"]
 CA = os.environ["CA"]
 HTTP = os.environ["HTTP"]
 POOLS = int(os.environ["POOLS"])
 PER_POOL = int(os.environ["PER_POOL"])
-UNTIL = time.monotonic() + float(os.environ["SECONDS"])
+UNTIL = float(os.environ["UNTIL"])
+GET = os.environ["GET"]
+LENGTH = int(os.environ["LENGTH"])
+POST = os.environ["POST"]
 BODY = b"b" * 1000
 
 _lock = threading.Lock()
@@ -16,25 +19,23 @@ _failed = []
 
 
 def going_on():
-    return time.monotonic() < UNTIL
+    return time.time() < UNTIL
 
 
 def idle():
     """Seconds between two requests."""
-    return random.uniform(0, int(os.environ["IDLE_MS"]) / 1000)
+    return random.uniform(int(os.environ["IDLE_FROM_MS"]), int(os.environ["IDLE_MS"])) / 1000
 
 
 def methods():
     """GET and POST in turn: method, URL, body."""
-    both = [("GET", URL + "/bytes/2000", None), ("POST", URL + "/echo", BODY)]
-    turn = random.randrange(2)
-    while True:
-        yield both[turn]
-        turn = 1 - turn
+    asked = [("GET", URL + GET, None), ("POST", URL + POST, BODY)][: 2 if POST else 1]
+    random.shuffle(asked)
+    return itertools.cycle(asked)
 
 
 def wanted(method):
-    return BODY if method == "POST" else b"x" * 2000
+    return BODY if method == "POST" else b"x" * LENGTH
 
 
 def judge(method, status, got):

@@ -187,6 +187,10 @@ impl<'a> Way<'a> {
             Cargo::Fin => self.to.shutdown().await,
             Cargo::Rst => return Err(Reset),
         };
+        if let (Ok(()), Cargo::Bytes(bytes)) = (&delivered, &cargo) {
+            let what = format!("{}'s {} arrived", self.sender, bytes.len());
+            self.log.say(self.number, &what);
+        }
         if delivered.is_err() {
             // Its kernel has answered with RST, and that takes its time too.
             let what = format!("{}'s bytes were answered with RST", self.sender);

@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 #[derive(Default)]
 struct Seen {
@@ -50,23 +50,32 @@ async fn main() {
     );
 }
 
+/// Seconds since the epoch.
+fn now() -> f64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64()
+}
+
 async fn work(client: Client, seen: Arc<Mutex<Seen>>) {
-    let until = Instant::now() + Duration::from_secs(number("SECONDS"));
-    let idle = number("IDLE_MS");
-    let mut post = fastrand::bool();
-    while Instant::now() < until {
-        sleep(Duration::from_millis(fastrand::u64(0..=idle))).await;
-        let begun = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let until: f64 = setting("UNTIL").parse().unwrap();
+    let idle = number("IDLE_FROM_MS")..=number("IDLE_MS");
+    let posts = !setting("POST").is_empty();
+    let mut post = posts && fastrand::bool();
+    loop {
+        sleep(Duration::from_millis(fastrand::u64(idle.clone()))).await;
+        let begun = now();
         let result = exchange(&client, post).await;
         let mut seen = seen.lock().unwrap();
         seen.requests += 1;
         if let Err(error) = result {
-            let at = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+            let at = now();
             let method = if post { "POST" } else { "GET" };
             seen.failed
                 .push(json!({"begun": begun, "at": at, "method": method, "error": error}));
         }
-        post = !post;
+        post = posts && !post;
+        if now() >= until {
+            return;
+        }
     }
 }
 
@@ -74,14 +83,18 @@ async fn exchange(client: &Client, post: bool) -> Result<(), String> {
     let url = setting("URL");
     let body = vec![b'b'; 1000];
     let request = match post {
-        true => client.post(format!("{url}/echo")).body(body.clone()),
-        false => client.get(format!("{url}/bytes/2000")),
+        true => client.post(url + &setting("POST")).body(body.clone()),
+        false => client.get(url + &setting("GET")),
     };
     let shown = |error: reqwest::Error| format!("{error:?}");
     let answer = request.send().await.map_err(shown)?;
     let status = answer.status();
     let got = answer.bytes().await.map_err(shown)?;
-    let wanted = if post { body } else { vec![b'x'; 2000] };
+    let wanted = if post {
+        body
+    } else {
+        vec![b'x'; number("LENGTH") as usize]
+    };
     match status.as_u16() == 200 && got == wanted {
         true => Ok(()),
         false => Err(format!("{status}, {} bytes", got.len())),
