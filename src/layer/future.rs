@@ -28,33 +28,36 @@ pin_project! {
 }
 
 /// What there is to know of a request when it is answered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
-    version: Version,
-    /// Its client wants the connection for more.
-    stays: bool,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asked {
+    /// Over HTTP/2 or later.
+    Framed,
+    Http1,
+    /// Over HTTP/1.1, by a client that wants the connection for more and is told how long it is kept.
+    Stays,
 }
 
 impl Asked {
     /// `connection` is the one that it came on.
     #[inline]
     pub(crate) fn new<B>(request: &Request<B>, connection: Option<&TlsConnection>) -> Self {
-        let version = request.version();
-        let announced = connection.and_then(TlsConnection::keep_alive_header);
-        Self {
-            version,
-            stays: announced.is_some() && version == Version::HTTP_11 && wants_more(request),
+        let announced = || connection.and_then(TlsConnection::keep_alive_header);
+        match request.version() {
+            Version::HTTP_11 if announced().is_some() && wants_more(request) => Self::Stays,
+            version if version >= Version::HTTP_2 => Self::Framed,
+            _ => Self::Http1,
         }
     }
 }
 
 /// Whether the client of an HTTP/1.1 request wants to send another (RFC 9112 9.3).
-#[cold]
+#[inline]
 fn wants_more<B>(request: &Request<B>) -> bool {
-    let mut said = request.headers().get_all(CONNECTION).iter();
-    let closes = said.any(|value| {
+    // Not by `get_all`: it would keep the compiler from moving the request into its place.
+    let mut fields = request.headers().iter();
+    let closes = fields.any(|(name, value)| {
         let mut options = value.as_bytes().split(|byte| *byte == b',');
-        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        name == CONNECTION && options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
     });
     !closes && request.method() != Method::CONNECT
 }
@@ -84,9 +87,9 @@ where
         let connection = this
             .connection
             .take()
-            .filter(|connection| match this.asked.version {
+            .filter(|connection| match this.asked {
                 // gRPC is HTTP/2 only, and its answers have no length.
-                Version::HTTP_2 => {
+                Asked::Framed => {
                     cfg!(feature = "tonic")
                         && response.body().size_hint().exact().is_none()
                         && is_grpc(&response)
@@ -111,7 +114,7 @@ fn tell_client<B>(response: &mut Response<B>, asked: Asked, connection: &TlsConn
     if connection.is_last() {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
-    } else if asked.stays {
+    } else if asked == Asked::Stays {
         announce(response, connection);
     }
 }

@@ -28,7 +28,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// What the connection is used for now.
-    #[inline]
+    #[inline(always)]
     fn usage(&self) -> Use {
         // What TLS holds beyond the tail may be control frames, which are no use.
         match self.tail {

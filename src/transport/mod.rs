@@ -166,28 +166,45 @@ impl Handshake {
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Transport<IO> {
+    #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.check_time()?;
-        if let Watch::Until(limit) = this.watch {
-            return this.poll_read_until(limit, cx, buf);
-        }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        let received = &buf.filled()[before..];
-        this.read += received.len() as u64;
-        match &mut this.watch {
-            Watch::Handshake(handshake) => Poll::Ready(handshake.look(received)),
-            Watch::Nothing | Watch::Until(_) => Poll::Ready(Ok(())),
+        match this.watch {
+            Watch::Nothing => this.poll_count(cx, buf),
+            Watch::Handshake(_) => this.poll_handshake(cx, buf),
+            Watch::Until(limit) => this.poll_read_until(limit, cx, buf),
         }
     }
 }
 
 impl<IO: AsyncRead + Unpin> Transport<IO> {
+    #[inline]
+    fn poll_count(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.read += (buf.filled().len() - before) as u64;
+        Poll::Ready(Ok(()))
+    }
+
+    #[cold]
+    fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_time()?;
+        let before = buf.filled().len();
+        ready!(self.poll_count(cx, buf))?;
+        Poll::Ready(match &mut self.watch {
+            Watch::Handshake(handshake) => handshake.look(&buf.filled()[before..]),
+            Watch::Nothing | Watch::Until(_) => Ok(()),
+        })
+    }
+
     #[cold]
     fn poll_read_until(
         &mut self,
