@@ -5,7 +5,9 @@
 //! `Connection: close` (RFC 9112 9.6). HTTP/2 has GOAWAY (RFC 9113 6.8), which names what was not
 //! processed; but some clients give up every open stream at it, or the request that crosses it. So
 //! each kind has a time until which it may be *held*, in the hope of a better moment: the answer to
-//! one more request, which tells an HTTP/1 client itself, and an HTTP/2 client by the GOAWAY behind it.
+//! one more request, which tells an HTTP/1 client itself, and an HTTP/2 client by the GOAWAY behind it,
+//! unless that client's requests do not wait for its answers: one may be crossing. Then it counts as at
+//! work.
 //!
 //! ```text
 //!  lame duck                 draining                                          deadline

@@ -145,6 +145,29 @@ fn at_a_handover_everything_is_held() {
     });
 }
 
+/// A GOAWAY behind an answer would cross a request of a client that does not wait for its answers. One
+/// that turns out to wait is told.
+#[test]
+fn whose_requests_cross_answers_is_held_on() {
+    let options = ["--no-ping", "--handover", "--header-timeout-ms", "9000"];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut h2 = kept_alive_h2(&bed, version);
+        bed.terminate();
+        sleep(ms(300));
+        let [slow, quick] = ["/sleep/200", "/"].map(|path| h2.get(path).unwrap());
+        for stream in [quick, slow] {
+            assert!(h2.wait_stream(stream, LONG).is_complete(), "{h2:?}");
+        }
+        let closed = h2.pump_until(ms(1500), |h2| h2.conn.close_notified());
+        assert!(!closed && h2.goaways().is_empty(), "{h2:?}");
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        ends_properly_h2(&mut h2, Then::Closes);
+        assert_eq!(h2.goaways(), [(7, 0)], "{h2:?}");
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 1, "{exit:?}");
+    });
+}
+
 /// Idle ones get their GOAWAY while the server still accepts, and newcomers after their first request.
 #[test]
 fn goaway_in_the_lame_duck() {

@@ -328,6 +328,12 @@ impl Ledger {
         matches!(self, Self::Http2(http2) if http2.awaits_pong())
     }
 
+    /// Whether an HTTP/2 client has acknowledged the server's first SETTINGS.
+    #[inline]
+    pub(crate) fn settings_heard(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.settings_heard())
+    }
+
     /// Whether an HTTP/2 stream waits for the peer to open a window.
     #[inline]
     pub(crate) fn has_held(&self) -> bool {

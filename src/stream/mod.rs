@@ -21,6 +21,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -78,6 +79,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     published: Requests,
     /// When it was first seen that it is to end.
     departure: Option<Departure>,
+    /// No more than this passes before a client has an HTTP/2 answer and we its next request.
+    round_trip: Option<Duration>,
     /// How far what had arrived when the connection's time was over goes: the last look ends there.
     arrived: Option<u64>,
     /// How far what had arrived goes when the peer's windows were seen to hold streams up too long.
@@ -112,6 +115,10 @@ struct Departure {
     answered: u32,
     /// When its client was told, while it was in use.
     told: Option<Instant>,
+    /// When its last answer was out, at the latest; unless there was none.
+    idle: Option<Instant>,
+    /// The last request was on its way before its client had that answer: there may be another.
+    crossed: bool,
 }
 
 /// The teardown takes the place of what it ends: an ending connection needs no memory more.
@@ -141,6 +148,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             wakers: [None, None],
             published: Requests::default(),
             departure: None,
+            round_trip: None,
             arrived: None,
             may_open: None,
             flushed,

@@ -202,14 +202,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             at: now,
             answered: begun.wrapping_sub(u32::from(at_work)),
             told: None,
+            idle: (begun > 0).then_some(now),
+            crossed: false,
         }))
     }
 
-    /// How long it may stay although nothing is in use. An HTTP/2 client that has been answered once
-    /// more is told by the GOAWAY behind that answer, which no request of its next crosses.
+    /// How long it may stay although nothing is in use.
+    ///
+    /// An HTTP/2 client that has been answered once more is told by the GOAWAY behind that answer, which
+    /// no request of its next crosses: unless its requests do not wait for answers. Such a client is
+    /// never seen to be idle for sure, and stays as long as one that is at work.
     fn held(&self, departure: Departure, leaving: &Leaving) -> Option<Instant> {
-        let told = self.connection.is_http2() && self.published.begun != departure.answered;
-        leaving.departs(false).filter(|_| !told)
+        let untold = leaving.departs(false)?;
+        let asked = self.connection.is_http2() && self.published.begun != departure.answered;
+        match asked {
+            true if departure.crossed => leaving.departs(true).map(|due| due.min(untold)),
+            true => None,
+            false => Some(untold),
+        }
+    }
+
+    /// A connection that is to end has begun a request, or answered one.
+    #[cold]
+    fn note_requests(&mut self, before: Requests) {
+        let Some(departure) = &mut self.departure else {
+            return;
+        };
+        let now = Instant::now();
+        let Requests { begun, in_flight } = self.published;
+        if begun != before.begun {
+            let has_it = |idle: Instant| Some(idle + self.round_trip?);
+            let waited = |idle| has_it(idle).is_some_and(|by| by <= now);
+            departure.crossed = in_flight > 1 || !departure.idle.is_none_or(waited);
+        }
+        if in_flight < before.in_flight {
+            departure.idle = Some(now);
+        }
     }
 
     /// Whether something waits for the peer to take it.
@@ -337,6 +365,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !self.watches_windows && self.ledger.has_held() {
             self.watch_windows();
         }
+        if self.round_trip.is_none() && self.ledger.settings_heard() {
+            // The server says its SETTINGS first of all.
+            self.round_trip = Some(self.connection.age());
+        }
     }
 
     #[cold]
@@ -353,8 +385,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(super) fn publish(&mut self) {
         let requests = self.ledger.requests();
         if requests != self.published {
-            self.published = requests;
+            let before = std::mem::replace(&mut self.published, requests);
             self.connection.set_requests(requests);
+            if self.departure.is_some() {
+                self.note_requests(before);
+            }
         }
     }
 }

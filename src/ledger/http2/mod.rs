@@ -82,6 +82,8 @@ pub(crate) struct Http2 {
     has_pinged: bool,
     /// A PING of the stream's own, by [`HEARD`], was not acknowledged.
     awaits_pong: bool,
+    /// The server's first SETTINGS were.
+    settings_heard: bool,
 }
 
 /// What the stream's own PINGs carry.
@@ -109,6 +111,7 @@ impl Http2 {
             pings: [None; 2],
             has_pinged: false,
             awaits_pong: false,
+            settings_heard: false,
         }
     }
 
@@ -251,6 +254,12 @@ impl Http2 {
         self.awaits_pong
     }
 
+    /// Whether the client has acknowledged the server's first SETTINGS.
+    #[inline]
+    pub(crate) fn settings_heard(&self) -> bool {
+        self.settings_heard
+    }
+
     /// A PING of the server that was not acknowledged, to be so on behalf of a peer that can't.
     pub(crate) fn take_ping(&mut self) -> Option<[u8; 8]> {
         self.pings.iter_mut().find_map(Option::take)
@@ -321,6 +330,7 @@ impl Http2 {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
             (RST_STREAM, _) => self.close(head.id),
             (SETTINGS, Some(value)) => self.set_initial(value),
+            (SETTINGS, None) if head.has(ACK) => self.settings_heard = true,
             (WINDOW_UPDATE, Some(value)) => self.grant(head.id, i64::from(value & MAX_31_BITS)),
             _ => {}
         }

@@ -247,6 +247,27 @@ fn is_untold(view: &View<'_>, by: Duration) -> bool {
     view.conn.seen.asks.iter().all(before)
 }
 
+/// The last request may have been on its way before the client had all answers, and so may another.
+///
+/// The server takes the time from the handshake to the client's first acknowledgement for a round trip. By
+/// its first answer the client has acknowledged.
+///
+/// When it was answered before the shutdown began the server has not noted.
+fn crossed(view: &View<'_>, began: Duration) -> bool {
+    let (asks, handshake) = (&view.conn.seen.asks, view.conn.seen.handshake);
+    let asked = |ask: &Ask| ask.asked.map(|stamp| stamp.at);
+    let whole = |ask: &Ask| ask.answer.whole.map(|stamp| stamp.at);
+    let (Some(last), Some(handshake)) = (asks.iter().filter_map(asked).max(), handshake) else {
+        return false;
+    };
+    let acknowledged = asks.iter().filter_map(whole).min();
+    let round_trip = acknowledged.map_or(view.lag(), |by| by.saturating_sub(handshake.at));
+    let together = asks.iter().filter(|ask| asked(ask) == Some(last)).count() > 1;
+    let mut before = asks.iter().filter(|ask| asked(ask) < Some(last));
+    let crosses = |since| last < since + round_trip + SLACK;
+    together || before.any(|ask| whole(ask).is_none_or(|had| crosses(had.max(began))))
+}
+
 /// When the shutdown wants an idle connection to be gone at the latest.
 fn departure(view: &View<'_>) -> Option<Duration> {
     let settings = &view.facts.settings;
@@ -255,6 +276,10 @@ fn departure(view: &View<'_>) -> Option<Duration> {
     let held = lame.at + settings.held_for() + settings.close_spread;
     Some(match view.http2() {
         true if settings.handover && is_untold(view, lame.at + view.lag() + SLACK) => held,
+        true if settings.handover && crossed(view, lame.at) => {
+            let deadline = draining.at + settings.shutdown_timeout;
+            lame.at + (deadline - lame.at) / 2 + settings.close_spread
+        }
         true => draining.at + settings.close_spread,
         false if told => draining.at,
         false => held,
