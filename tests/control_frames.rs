@@ -141,3 +141,59 @@ fn they_hold_up_no_shutdown() {
         });
     });
 }
+
+/// Sends PINGs without a pause, so that there is always one more in the server's socket, until the
+/// server has ended its side, or for too long. How long that took.
+fn floods_without_a_pause(h2: &mut H2, limit: Duration) -> Duration {
+    let pings = ping().encode().repeat(20_000);
+    let begun = Instant::now();
+    // The client has much to read before it would see that.
+    let is_open = |h2: &H2| {
+        h2.conn
+            .server_row()
+            .is_some_and(|row| row.state == ESTABLISHED)
+    };
+    while is_open(h2) && begun.elapsed() < limit {
+        let _ = h2.conn.send_while_reading(&pings);
+    }
+    begun.elapsed()
+}
+
+/// As `/proc/net/tcp` has it.
+const ESTABLISHED: u8 = 1;
+
+/// What had arrived by the end is read, and no more: there is always more.
+#[test]
+fn nor_does_a_flood_without_a_pause() {
+    let options = ["--no-ping", "--header-timeout-ms", "1000"];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut h2 = start_h2(&bed, version);
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        let took = floods_without_a_pause(&mut h2, 2 * LONG);
+        let in_time = took >= TIMEOUT * 9 / 10 && took <= TIMEOUT + LONG / 2;
+        assert!(in_time, "{took:?}: {:?}", h2.conn.ending());
+        assert!(h2.finish().is_proper(), "{h2:?}");
+        assert_eq!(h2.goaways(), [(1, 0)], "{h2:?}");
+    });
+}
+
+#[test]
+fn nor_does_it_hold_up_a_shutdown() {
+    let options = ["--no-ping", "--shutdown-timeout-ms", "20000"];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut h2 = start_h2(&bed, version);
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(TIMEOUT / 2);
+                bed.terminate();
+            });
+            let took = floods_without_a_pause(&mut h2, 2 * LONG);
+            assert!(took <= LONG / 2, "{took:?}: {:?}", h2.conn.ending());
+        });
+        ends_properly_h2(&mut h2, Then::Closes);
+        assert_eq!(h2.goaways(), [(1, 0)], "{h2:?}");
+        let exit = bed.wait(LONG);
+        assert!(!exit.report().contains("(deadline reached)"), "{exit:?}");
+    });
+}

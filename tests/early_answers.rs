@@ -146,3 +146,54 @@ fn an_upload_that_stops_is_not_in_use() {
         });
     });
 }
+
+/// So much more than the server's windows let through at first that it has to open them three times:
+/// a part at a time, and longer than the keep-alive time-out after the last.
+const BEYOND_THE_WINDOW: usize = (1 << 20) + (3 << 14);
+
+/// Uploads as the server lets it, most of the time to wait.
+fn uploads_slowly(h2: &mut H2) {
+    let stream = h2.post("/early/1500").unwrap();
+    let since = Instant::now();
+    let mut left = BEYOND_THE_WINDOW;
+    while left > 0 {
+        let opens = h2.pump_until(LONG, |h2| h2.send_window(stream) > 0);
+        assert!(opens, "{left} left: {h2:?}");
+        let part = left.min(h2.send_window(stream) as usize).min(16 << 10);
+        left -= part;
+        h2.data(stream, &vec![b'u'; part], left == 0).unwrap();
+    }
+    assert!(since.elapsed() > 2 * KEEP_ALIVE, "no wait: {h2:?}");
+    let answer = h2.wait_stream(stream, LONG);
+    assert!(
+        answer.is_complete() && answer.text() == "accepted\n",
+        "{h2:?}"
+    );
+}
+
+#[test]
+fn an_upload_that_waits_for_the_servers_window_is_in_use() {
+    everywhere(&OPTIONS, &[("", ())], |bed, version, ()| {
+        let mut h2 = start_h2(bed, version);
+        uploads_slowly(&mut h2);
+        assert_eq!(h2.h2_get("/").unwrap().text(), "hello\n", "{h2:?}");
+        ends_properly_h2(&mut h2, Then::Closes);
+    });
+}
+
+#[test]
+fn so_it_is_when_draining_has_begun() {
+    alone(&OPTIONS, &[("", ())], |bed, version, ()| {
+        let mut h2 = start_h2(&bed, version);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(KEEP_ALIVE / 2);
+                bed.terminate();
+            });
+            uploads_slowly(&mut h2);
+        });
+        ends_properly_h2(&mut h2, Then::Closes);
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 1, "{exit:?}");
+    });
+}

@@ -7,11 +7,14 @@ mod testbed;
 #[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
+use std::thread;
+
 use judge::{
-    PROMPT, Then, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, get, is_hello,
-    is_let_go, is_whole, old_get, post, start_h2,
+    PROMPT, Then, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, fields, get,
+    is_hello, is_let_go, is_whole, old_get, post, start_h2,
 };
-use wire::{Client, Frame, Framing, H2, H2Options, PREFACE};
+use testbed::Testbed;
+use wire::{Client, Frame, Framing, H2, H2Options, PREFACE, Version};
 
 type Talk = fn(&mut Client);
 type TalkH2 = fn(&mut H2);
@@ -294,4 +297,64 @@ fn a_connection_that_is_used_stays_open() {
         client.finish();
         is_let_go(&mut client, Then::Closes);
     });
+}
+
+/// What a client sends in one write, and how many requests of it are answered.
+const ANSWERED: [(&str, (Sends, u32)); 6] = [
+    ("none", (|_| vec![], 0)),
+    ("three", (|_| get("/").repeat(3).into(), 3)),
+    (
+        "one, and one behind the last",
+        (|_| (get("/close") + &get("/")).into(), 1),
+    ),
+    ("HTTP/2, none", (|h2| asks_h2(h2, None, 0), 0)),
+    ("HTTP/2, three", (|h2| asks_h2(h2, None, 3), 3)),
+    (
+        "HTTP/2, two behind an error",
+        (|h2| asks_h2(h2, Some(TOO_WIDE), 2), 0),
+    ),
+];
+
+type Sends = fn(&mut H2) -> Vec<u8>;
+
+/// A window that no connection survives: GOAWAY says that nothing behind it was looked at.
+const TOO_WIDE: u32 = (1 << 31) - 1;
+
+fn asks_h2(h2: &mut H2, window: Option<u32>, requests: usize) -> Vec<u8> {
+    let mut frames = vec![Frame::settings(&[])];
+    frames.extend(window.map(|by| Frame::window_update(0, by)));
+    frames.extend((0..requests).map(|_| h2.request(&fields("GET", "/"), true)));
+    let frames = frames.iter().flat_map(Frame::encode);
+    PREFACE.iter().copied().chain(frames).collect()
+}
+
+#[test]
+fn the_log_counts_the_requests_that_were_answered() {
+    thread::scope(|scope| {
+        for server in testbed::servers() {
+            for version in Version::BOTH {
+                for (name, case) in ANSWERED {
+                    scope.spawn(move || are_counted(server, version, name, case));
+                }
+            }
+        }
+    });
+}
+
+fn are_counted(server: &str, version: Version, name: &str, (sends, requests): (Sends, u32)) {
+    let options = ["--no-ping", "--header-timeout-ms", "1000"];
+    let bed = Testbed::start_talkative(server, &options);
+    let client = match name.starts_with("HTTP/2") {
+        true => connect_h2(&bed, version).conn,
+        false => connect(&bed, version),
+    };
+    let mut h2 = H2::over(client, H2Options::silent());
+    let bytes = sends(&mut h2);
+    h2.conn.send(bytes).unwrap();
+    ends_properly(&mut h2.conn, Then::Closes);
+    let exit = bed.stop(10 * PROMPT);
+    let mut lines = exit.stderr.lines();
+    let line = lines.find(|line| line.contains("connection ended"));
+    let right = line.is_some_and(|line| line.contains(&format!(" requests={requests} ")));
+    assert!(right, "{server}, {version:?}, {name}: {exit:?}, {h2:?}");
 }

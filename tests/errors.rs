@@ -10,8 +10,8 @@ mod wire;
 use std::time::Duration;
 
 use judge::{
-    HYPER, Then, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, get, is_hello,
-    is_notified_within, on, post, start_h2,
+    HYPER, Then, alone, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, get,
+    is_hello, is_notified_within, on, post, start_h2,
 };
 use wire::{Client, Connection, Frame, Framing, H2, H2Options, PREFACE, Tls, flag};
 
@@ -417,5 +417,40 @@ fn an_error_does_not_overtake_the_answer_before_it() {
         let response = client.read_response().unwrap();
         assert!(judge::is_whole(&response, 1_000_000), "{client:?}");
         is_refused(&mut client, 400, Then::Closes);
+    });
+}
+
+/// An upload that breaks behind so many chunks, in one write.
+fn breaks(path: &str, chunks: usize) -> String {
+    let head = post(path, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    head + &"5\r\nhello\r\n".repeat(chunks) + "no chunk\r\n"
+}
+
+/// Chunks show by themselves that the last is missing, whatever is wrong with the request.
+#[test]
+fn a_framed_answer_to_an_upload_that_breaks_is_notified() {
+    everywhere(&[], &[("", ())], |bed, version, ()| {
+        let mut client = connect(bed, version);
+        client.send(breaks("/echo", 1)).unwrap();
+        let answer = client.read_response().unwrap();
+        assert_eq!(answer.text(), "hello", "{client:?}");
+        assert!(!answer.complete, "{client:?}");
+        ends_properly(&mut client, Then::Closes);
+    });
+}
+
+/// The handler has not come to where it breaks: the deadline ends the connection, behind its answer.
+#[test]
+fn so_is_a_whole_one_at_the_deadline() {
+    let options = ["--lame-duck-ms", "0", "--shutdown-timeout-ms", "500"];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut client = connect(&bed, version);
+        client.send(breaks("/early/60000", 5)).unwrap();
+        let answer = client.read_response().unwrap();
+        assert!(answer.status == 202 && answer.complete, "{client:?}");
+        bed.terminate();
+        ends_properly(&mut client, Then::Closes);
+        let exit = bed.wait(LONG);
+        assert!(exit.report().contains("(deadline reached)"), "{exit:?}");
     });
 }

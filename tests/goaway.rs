@@ -13,10 +13,11 @@ use std::{
 };
 
 use judge::{
-    Then, alone, at_most, ends_properly_h2, everywhere, fields, is_notified_within, start_h2,
+    Then, alone, at_most, connect_h2, ends_properly_h2, everywhere, fields, is_notified_within,
+    start_h2,
 };
 use testbed::Testbed;
-use wire::{Frame, H2, Version};
+use wire::{Frame, H2, H2Options, Version, kind};
 
 const TIMEOUT: Duration = Duration::from_millis(1000);
 const LONG: Duration = Duration::from_secs(10);
@@ -72,6 +73,23 @@ fn one_when_draining_begins() {
             "{took:?}: {h2:?}"
         );
         says_goodbye_once(&h2, *last);
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 1, "{exit:?}");
+    });
+}
+
+/// A client that agreed on HTTP/2 and sent nothing: SETTINGS come first, whoever says them (RFC 9113 3.4).
+#[test]
+fn one_behind_settings_to_who_never_spoke() {
+    alone(&[], &[("", ())], |bed, version, ()| {
+        let mut h2 = connect_h2(&bed, version);
+        h2.options = H2Options::silent();
+        bed.terminate();
+        ends_properly_h2(&mut h2, Then::Closes);
+        says_goodbye_once(&h2, 0);
+        let first = h2.frames().first().map(|(_, frame)| frame.clone());
+        let greets = first.is_some_and(|frame| frame.is(kind::SETTINGS) && !frame.is_ack());
+        assert!(greets, "{h2:?}");
         let exit = bed.wait(LONG);
         assert_eq!(exit.count("clean"), 1, "{exit:?}");
     });

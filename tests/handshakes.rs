@@ -317,6 +317,32 @@ fn a_timed_out_handshake_makes_room() {
     });
 }
 
+/// Nobody has a place when the signal comes: whoever is in the listener's queue is taken from it before
+/// that closes, and waits for a place elsewhere.
+#[test]
+fn who_waits_for_a_place_is_not_forgotten_by_a_shutdown() {
+    at_the_cap(&[], |bed, version, stalled| {
+        let mut waiting = [(); 8].map(|()| stall(bed, version, STALLS[3].1));
+        bed.terminate();
+        let since = Instant::now();
+        while RawTcp::connect(bed.addr).is_ok() {
+            assert!(since.elapsed() < LONG / 2, "still listening");
+            thread::sleep(Duration::from_millis(20));
+        }
+        for client in stalled {
+            client.close().unwrap();
+        }
+        for client in &mut waiting {
+            client.handshake().unwrap();
+            let answer = client.get("/").unwrap();
+            let last = is_hello(&answer, "hello\n") && answer.says_close();
+            assert!(last, "{client:?}");
+            assert!(client.finish().is_proper(), "{client:?}");
+            client.close().unwrap();
+        }
+    });
+}
+
 const PLAIN: [(&str, &str); 3] = [
     ("GET", "GET /path?q=1 HTTP/1.1\r\nHost: example.org\r\n\r\n"),
     (

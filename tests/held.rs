@@ -13,7 +13,8 @@ use std::{
 };
 
 use judge::{
-    PROMPT, Then, alone, connect, ends_properly, ends_properly_h2, is_hello, old_get, start_h2,
+    PROMPT, Then, alone, connect, ends_properly, ends_properly_h2, everywhere, get, is_hello,
+    old_get, start_h2,
 };
 use testbed::Testbed;
 use wire::{Client, H2, Version};
@@ -274,6 +275,44 @@ fn ends_are_spread_over_time() {
     );
 }
 
+/// Held to the end, they go one after the other before it: within 1.5 s until two before the deadline,
+/// when a silent client could still be let go in time.
+#[test]
+fn ends_are_spread_over_the_last_of_a_handover() {
+    let options = [
+        "--no-ping",
+        "--handover",
+        "--close-spread-ms",
+        "1500",
+        "--lame-duck-ms",
+        "0",
+        "--shutdown-timeout-ms",
+        "6000",
+    ];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut http1s: Vec<_> = (0..10).map(|_| kept_alive(&bed, version)).collect();
+        let mut h2s: Vec<_> = (0..10).map(|_| kept_alive_h2(&bed, version)).collect();
+        let since = Instant::now();
+        bed.terminate();
+        let mut thirds = [0; 3];
+        while !(http1s.is_empty() && h2s.is_empty()) {
+            let before = http1s.len() + h2s.len();
+            http1s.retain_mut(|client| client.wait_close_notify(ms(1)).is_none());
+            h2s.retain_mut(|h2| !h2.pump_until(ms(1), |h2| h2.conn.close_notified()));
+            let ended = before - http1s.len() - h2s.len();
+            let took = since.elapsed();
+            assert!(ended == 0 || took > ms(2400), "{ended} after {took:?}");
+            assert!(took < ms(4000) + PROMPT, "{before} after {took:?}");
+            let third = took.saturating_sub(ms(2500)).as_millis() as usize / 500;
+            thirds[third.min(2)] += ended;
+        }
+        assert!(thirds.iter().all(|count| *count >= 3), "{thirds:?}");
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 20, "{exit:?}");
+        assert!(!exit.report().contains("deadline"), "{exit:?}");
+    });
+}
+
 #[test]
 fn the_keep_alive_time_is_announced() {
     let options = ["--keep-alive-header-ms", "60000", "--lame-duck-ms", "2000"];
@@ -303,6 +342,32 @@ fn the_keep_alive_time_is_announced() {
         let answer = client.get("/").unwrap();
         assert_eq!(answer.header("keep-alive"), None, "{client:?}");
         assert_eq!(answer.header("connection"), Some("close"), "{client:?}");
+    });
+}
+
+/// Nor is it to a client that says it leaves, or that is given a tunnel.
+#[test]
+fn the_keep_alive_time_is_not_announced_to_who_does_not_keep() {
+    let closes = get("/").replace("\r\n\r\n", "\r\nConnection: x, Close\r\n\r\n");
+    let cases = [
+        ("Connection: close", ("GET", closes)),
+        (
+            "CONNECT",
+            (
+                "CONNECT",
+                "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n".into(),
+            ),
+        ),
+    ];
+    let options = ["--keep-alive-header-ms", "60000"];
+    everywhere(&options, &cases, |bed, version, (method, request)| {
+        let mut client = connect(bed, version);
+        client.send(request).unwrap();
+        let answer = client.read_response_to(method, LONG).unwrap();
+        assert_eq!(answer.status, 200, "{client:?}");
+        assert_eq!(answer.header("keep-alive"), None, "{client:?}");
+        let said = answer.header("connection");
+        assert!(said.is_none_or(|said| said == "close"), "{client:?}");
     });
 }
 
@@ -337,6 +402,46 @@ fn a_shutdown_can_be_called_off_in_its_lame_duck() {
         let exit = bed.wait(LONG);
         assert_eq!(exit.count("clean"), 2, "{exit:?}");
     });
+}
+
+/// What was told, and asked, while another shutdown was in its lame duck does not count in this one.
+#[test]
+fn one_that_was_called_off_leaves_no_mark() {
+    let options = [
+        "--no-ping",
+        "--handover",
+        "--lame-duck-ms",
+        "1000",
+        "--shutdown-timeout-ms",
+        "5000",
+    ];
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let mut h2 = kept_alive_h2(&bed, version);
+        bed.terminate();
+        is_ready(&bed, version, false);
+        // The connection sees that it is to end.
+        assert!(h2.ping([1; 8], LONG).unwrap().is_some(), "{h2:?}");
+        bed.call_off();
+        is_ready(&bed, version, true);
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        let since = Instant::now();
+        bed.terminate();
+        ends_properly_h2(&mut h2, Then::Closes);
+        assert_eq!(h2.goaways(), [(3, 0)], "{h2:?}");
+        // As long as anyone is held: until a silent client could still be let go in time.
+        is_after(since, ms(4000));
+        let exit = bed.wait(LONG);
+        assert!(!exit.report().contains("deadline"), "{exit:?}");
+    });
+}
+
+/// Waits until the server says of itself that it is ready, or not.
+fn is_ready(bed: &Testbed, version: Version, ready: bool) {
+    let since = Instant::now();
+    let status = || connect(bed, version).get("/ready").unwrap().status;
+    while (status() == 200) != ready {
+        assert!(since.elapsed() < PROMPT, "still ready: {}", !ready);
+    }
 }
 
 /// After the lame duck there is no way back, and nothing happens.

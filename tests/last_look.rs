@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use judge::{Then, alone, connect, ends_properly, ends_properly_h2, get, is_hello, start_h2};
+use judge::{
+    Then, alone, connect, ends_properly, ends_properly_h2, get, is_hello, is_whole, start_h2,
+};
 use testbed::Testbed;
 use wire::{Client, H2, H2Options, Options, Version};
 
@@ -117,6 +119,53 @@ fn a_request_in_the_socket_when_draining_begins_is_answered() {
         // One client after the other says goodbye, and on a busy machine the last ones do so late.
         let sent = exit.count("clean") + exit.count("peer silent");
         assert_eq!(sent, 30, "{exit:?}");
+    });
+}
+
+/// Whether the second request is written with the first one, or once that is being answered.
+const PIPELINES: [(&str, bool); 2] = [("one write", true), ("two writes", false)];
+
+/// The head of the first answer is out, and has not said that it is the last.
+#[test]
+fn a_request_behind_one_being_answered_when_draining_begins_is_answered_too() {
+    alone(&["--lame-duck-ms", "0"], &PIPELINES, |bed, version, one| {
+        let (first, second) = (get("/slow/20/50"), get("/"));
+        let mut client = connect(&bed, version);
+        client
+            .send(if *one { first + &second } else { first })
+            .unwrap();
+        let begun = client.pump_until(LONG, |client| client.unread().len() > 1024);
+        assert!(begun, "{client:?}");
+        if !one {
+            client.send(second).unwrap();
+        }
+        bed.terminate();
+        let answer = client.read_response().unwrap();
+        let whole = is_whole(&answer, 20 << 10);
+        assert!(whole && !answer.says_close(), "{client:?}");
+        let answer = client.read_response().unwrap();
+        let last = is_hello(&answer, "hello\n") && answer.says_close();
+        assert!(last, "{client:?}");
+        ends_properly(&mut client, Then::Closes);
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 1, "{exit:?}");
+    });
+}
+
+/// Nothing of the first answer is out: it says that it is the last, and the other is not answered.
+#[test]
+fn a_request_behind_one_at_work_when_draining_begins_is_known_not_to_be_answered() {
+    alone(&["--lame-duck-ms", "0"], &[("", ())], |bed, version, ()| {
+        let mut client = connect(&bed, version);
+        client.send(get("/sleep/1000") + &get("/")).unwrap();
+        bed.terminate();
+        let answer = client.read_response().unwrap();
+        let last = is_hello(&answer, "slept\n") && answer.says_close();
+        assert!(last, "{client:?}");
+        ends_properly(&mut client, Then::Closes);
+        assert_eq!(client.unread(), b"", "{client:?}");
+        let exit = bed.wait(LONG);
+        assert_eq!(exit.count("clean"), 1, "{exit:?}");
     });
 }
 

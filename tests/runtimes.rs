@@ -258,6 +258,30 @@ fn the_end_comes_when_the_runtime_of_the_connections_is_dropped() {
     }
 }
 
+/// Who hurries may not come back, nor who is closed: also where that is because the runtime of the
+/// shutdown has gone, in its lame duck.
+#[test]
+fn a_shutdown_that_hurries_or_is_over_is_not_called_off() {
+    let server = || {
+        let (builder, _) = pair(VERSIONS[1]);
+        builder.lame_duck(LONG).build().unwrap()
+    };
+    let tls = server();
+    short_lived(async {
+        tls.shutdown();
+        assert!(tls.resume() && tls.is_ready(), "in the lame duck");
+        // Nobody else runs between these two.
+        tls.shutdown_now();
+        assert!(!tls.resume(), "in a hurry");
+        let closed = timeout(LONG, tls.closed()).await;
+        closed.expect("closed in time");
+        assert!(!tls.resume() && !tls.is_ready(), "closed");
+    });
+    let tls = server();
+    short_lived(async { tls.shutdown() });
+    assert!(!tls.resume() && !tls.is_ready(), "without a runtime");
+}
+
 /// A server that has never had a connection.
 #[test]
 fn the_end_of_nothing_comes_at_once() {

@@ -11,7 +11,9 @@ use std::{
 };
 
 use testbed::{Exit, Testbed};
-use wire::{Client, Ending, H2, H2Options, Options, PREFACE, RawTcp, Response, Version, kind};
+use wire::{
+    Client, Ending, Frame, H2, H2Options, Options, PREFACE, RawTcp, Response, Version, kind,
+};
 
 /// The crate's default.
 const LAME_DUCK: Duration = Duration::from_millis(250);
@@ -202,6 +204,26 @@ fn half_an_http2_preface() {
         let stopping = terminate(bed);
         ends_properly(&mut client);
         stopping.exits_within(LAME_DUCK, LAME_DUCK + HEAD + PROMPT);
+    });
+}
+
+/// It asks for nothing, so that nobody waits for the rest of it.
+#[test]
+fn half_a_control_frame() {
+    everywhere(&[], |bed, version| {
+        let ping = Frame::ping([7; 8]).encode();
+        let mut peers = [5, 12].map(|length| {
+            let mut h2 = kept_alive_h2(&bed, version);
+            h2.conn.send(&ping[..length]).unwrap();
+            h2
+        });
+        let stopping = terminate(bed);
+        for h2 in &mut peers {
+            ends_properly_h2(h2);
+            assert_eq!(h2.goaways(), [(1, 0)], "{h2:?}");
+        }
+        let exit = stopping.exits_promptly_after(LAME_DUCK);
+        assert_eq!(counts(&exit), [2, 0, 0, 0, 0], "{exit:?}");
     });
 }
 

@@ -207,6 +207,26 @@ fn a_slow_http2_reader_survives_and_gets_everything() {
     });
 }
 
+/// What is sent to it takes seconds to arrive, and the PINGs behind it, which are to be answered within
+/// one, do too.
+#[test]
+fn the_slowest_http2_reader_is_not_taken_for_dead() {
+    const BEAT: Duration = Duration::from_millis(100);
+    const BEATS: usize = 80;
+    everywhere(|bed, version| {
+        let mut h2 = wide_open(bed, version);
+        let stream = h2.get(&format!("/bytes/{SIZE}")).unwrap();
+        for n in 1..=BEATS {
+            let living = h2.pump_until(LONG, |h2| h2.stream(stream).body.len() >= n * 10_000);
+            assert!(living, "{h2:?}");
+            thread::sleep(BEAT);
+        }
+        let answer = h2.wait_stream(stream, LONG);
+        assert!(answer.is_complete() && answer.body.len() == SIZE, "{h2:?}");
+        assert_eq!(h2.h2_get("/").unwrap().text(), "hello\n", "{h2:?}");
+    });
+}
+
 #[test]
 fn a_slowly_opened_window_is_no_closed_one() {
     everywhere(|bed, version| {

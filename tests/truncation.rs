@@ -10,12 +10,12 @@ mod wire;
 use std::{thread, time::Duration};
 
 use judge::{
-    PROMPT, Then, connect, ends_properly, ends_visibly_truncated, everywhere, get, is_hello,
-    is_let_go, is_whole, old_get, post, start_h2,
+    PROMPT, Then, connect, connect_h2, ends_properly, ends_properly_h2, ends_visibly_truncated,
+    everywhere, get, is_hello, is_let_go, is_whole, old_get, on, post, start_h2,
 };
 use rustls::AlertDescription;
 use testbed::{Exit, Testbed};
-use wire::{Client, Framing, Options, Version};
+use wire::{Client, Framing, H2, H2Options, Options, Version};
 
 const KIB: usize = 1 << 10;
 const LONG: Duration = Duration::from_secs(10);
@@ -261,4 +261,38 @@ fn a_fatal_alert_from_the_client_is_the_end() {
         let took = ending.ended_at().unwrap();
         assert!(took < 2 * PROMPT, "{took:?}: {ending:?}");
     });
+}
+
+/// What the bytes say counts, and not what TLS agreed on: these adapters serve what they are sent.
+const SERVE_WHAT_COMES: [&str; 2] = ["axum", "axum-server"];
+
+#[test]
+fn a_cut_answer_to_http10_is_visibly_truncated_although_http2_was_agreed_on() {
+    let failures = ["/error-mid-body", "/panic-mid-body"].map(|path| (path, path));
+    on(&SERVE_WHAT_COMES, &[], &failures, |bed, version, path| {
+        let mut client = connect_h2(bed, version).conn;
+        client.send(old_get(path)).unwrap();
+        let response = client.read_response().unwrap();
+        assert_eq!(response.framing, Framing::UntilEnd, "{client:?}");
+        assert_eq!(response.body.len(), 4096, "{client:?}");
+        ends_visibly_truncated(&mut client, Then::Closes);
+    });
+}
+
+#[test]
+fn http2_is_followed_although_http1_was_agreed_on() {
+    let options = ["--header-timeout-ms", "1000"];
+    on(
+        &SERVE_WHAT_COMES,
+        &options,
+        &[("", ())],
+        |bed, version, ()| {
+            let mut h2 = H2::start(connect(bed, version), H2Options::default()).unwrap();
+            assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+            let stream = h2.get("/error-mid-body").unwrap();
+            assert!(h2.wait_stream(stream, LONG).reset.is_some(), "{h2:?}");
+            ends_properly_h2(&mut h2, Then::Closes);
+            assert_eq!(h2.goaways(), [(stream, 0)], "{h2:?}");
+        },
+    );
 }

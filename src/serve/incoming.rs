@@ -106,28 +106,44 @@ async fn accept<A: Accept>(
     acceptor: Acceptor,
     sender: mpsc::Sender<io::Result<GracefulStream<A::Io>>>,
 ) {
-    // Fails when the server has gone.
-    while let Ok(place) = sender.clone().reserve_owned().await {
+    let stops = acceptor.server().context.phases.stop_accepting.clone();
+    loop {
+        let place = tokio::select! {
+            biased;
+            place = sender.clone().reserve_owned() => match place {
+                Ok(place) => Some(place),
+                Err(_) => return, // the server has gone
+            },
+            // What is still in the queue when the sweep is over is reset: nobody waits for a place.
+            () = stops.cancelled() => None,
+        };
         let accepted = tokio::select! {
             accepted = incoming.next() => accepted,
             () = sender.closed() => return,
         };
         match accepted {
             Ok(Some(accepted)) => {
-                let acceptor = acceptor.clone();
+                let (acceptor, sender) = (acceptor.clone(), sender.clone());
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept_arrived(accepted).await {
                         // Where nobody takes it, it is dropped, and ends properly.
-                        place.send(Ok(stream));
+                        send(place, &sender, Ok(stream)).await;
                     }
                 });
             }
             Ok(None) => return,
             Err(error) => {
-                place.send(Err(error));
+                send(place, &sender, Err(error)).await;
                 return;
             }
         }
+    }
+}
+
+async fn send<T>(place: Option<mpsc::OwnedPermit<T>>, sender: &mpsc::Sender<T>, item: T) {
+    match place {
+        Some(place) => drop(place.send(item)),
+        None => drop(sender.send(item).await),
     }
 }
 

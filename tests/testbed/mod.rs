@@ -54,7 +54,21 @@ impl Exit {
 impl Testbed {
     /// Starts `server` with the given options and waits until it listens.
     pub fn start(server: &str, options: &[&str]) -> Self {
-        let mut child = Command::new(executable())
+        Self::start_as(&mut Command::new(executable()), server, options)
+    }
+
+    /// The same, and each connection has a line in its log.
+    pub fn start_talkative(server: &str, options: &[&str]) -> Self {
+        let mut command = Command::new(executable());
+        Self::start_as(
+            command.env("RUST_LOG", "graceful_tls=debug"),
+            server,
+            options,
+        )
+    }
+
+    fn start_as(command: &mut Command, server: &str, options: &[&str]) -> Self {
+        let mut child = command
             .args(["--port", "0", "--server", server])
             .args(options)
             .stdout(Stdio::piped())
