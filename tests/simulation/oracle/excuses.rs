@@ -66,10 +66,6 @@ const EXCUSES: &[(&str, Excuse)] = &[
         in_transit,
     ),
     (
-        "its loop told hyper to stop, which throws away what is pipelined",
-        thrown_away,
-    ),
-    (
         "it sent more behind its close_notify than a drain takes",
         |v, _, _, _| v.flooded(),
     ),
@@ -94,8 +90,7 @@ pub fn pinged(view: &View<'_>) -> bool {
 
 /// Why an upload may be cut that goes on behind its answer.
 pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let excuses: [Excuse; 7] = [
-        |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
+    let excuses: [Excuse; 6] = [
         |v, _, _, ended| v.is_excused(ended),
         |v, _, _, _| pinged(v),
         tls12,
@@ -258,15 +253,6 @@ pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bo
     let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
     let moves = by(&log.acknowledged) < by(&log.written);
     !view.conn.nature.asked && (all_written || held_back) && moves
-}
-
-fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
-    let told = view.facts.kind.tells_hyper && view.phase(Phase::Draining).is_some();
-    let behind = |ask: &Ask| ask.answer.begun.is_some();
-    told && !view.http2()
-        && number > 0
-        && ask.answer.begun.is_none()
-        && view.conn.seen.asks[..number].iter().any(behind)
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
