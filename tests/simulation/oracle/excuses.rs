@@ -36,10 +36,6 @@ const EXCUSES: &[(&str, Excuse)] = &[
         unread_before,
     ),
     (
-        "it came behind an answer that had begun without saying so, when draining had begun (R7)",
-        behind_a_last_answer,
-    ),
-    (
         "GOAWAY or REFUSED_STREAM says that it was not processed (RFC 9113 6.8, 8.7)",
         refused,
     ),
@@ -133,16 +129,6 @@ fn told(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
 fn unread_before(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
     let unread = |ask: &Ask| matches!(ask.endpoint, Endpoint::Unread(_) | Endpoint::Early(_));
     !view.http2() && view.conn.seen.asks[..number].iter().any(unread)
-}
-
-/// R7 speaks of what is in the socket before draining. What comes later, with no answer left that
-/// could say `Connection: close`, HTTP/1 can't refuse.
-fn behind_a_last_answer(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
-    let (Some(draining), Some(arrived)) = (view.phase(Phase::Draining), view.arrived(ask)) else {
-        return false;
-    };
-    let open = |ask: &Ask| ask.answer.whole.is_none_or(|whole| whole > arrived);
-    !view.http2() && draining.at <= arrived.at && view.conn.seen.asks[..number].iter().any(open)
 }
 
 /// By the client's knowledge: a request that did reach a handler all the same is another oracle's.
