@@ -191,12 +191,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         first.max(held)
     }
 
-    /// When it was first seen to be leaving. A shutdown that was called off is another.
+    /// When it was first seen to be leaving. A shutdown that was called off is another; one that comes
+    /// when this connection has to go anyway is not.
     fn departure(&mut self, now: Instant, leaving: &Leaving) -> Departure {
         let Requests { begun, in_flight } = self.published;
         let at_work = in_flight > 0 || self.tail.is_some();
         let shutdown = leaving.shutdown();
-        let departure = self.departure.filter(|known| known.shutdown == shutdown);
+        let known = self.departure;
+        let departure = known.filter(|known| leaving.retired || known.shutdown == shutdown);
         *self.departure.insert(departure.unwrap_or(Departure {
             shutdown,
             at: now,
