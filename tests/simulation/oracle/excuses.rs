@@ -157,12 +157,13 @@ fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
 /// There was more to come than the client's windows let through, and it did not open the one that
 /// was used up.
 fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
-    let delay = view.conn.nature.delay;
+    let (delay, late) = (view.conn.nature.delay, view.conn.nature.late);
     // What the client had said when the server gave up, as far as that could know.
-    let by = match ask.answer.reset_at {
-        Some(reset) => reset.at.saturating_sub(delay * 2),
-        None => ended.at.saturating_sub(delay),
+    let gave_up = match ask.answer.reset_at {
+        Some(reset) => reset.at.saturating_sub(delay),
+        None => ended.at,
     };
+    let by = gave_up.saturating_sub(delay + late + TICK);
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
     let waited = |last: Option<Stamp>| {

@@ -6,7 +6,12 @@ use graceful_tls::{Outcome, Phase};
 
 use super::{excuses, server::views, view::View};
 use crate::{
-    client::seen::Ask, endpoints::Endpoint, logged::Logged, run::Facts, trace::Stamp, world::Work,
+    client::seen::Ask,
+    endpoints::Endpoint,
+    logged::Logged,
+    run::Facts,
+    trace::Stamp,
+    world::{Served, Work},
 };
 
 /// The report counts every connection that ended after the shutdown began, and no other.
@@ -185,7 +190,11 @@ fn is_at_work(view: &View<'_>, ended: Stamp) -> bool {
         // A pipelined request behind the end of the connection is nobody's.
         let behind = !view.http2() && view.conn.seen.asks[..n].iter().any(open);
         let gone = excuses::in_transit(view, n, ask, ended);
-        view.served(n).is_some() && busy && !behind && !gone
+        // The server has let go of it before: its RST_STREAM is on its way.
+        let let_go = |served: &Served| {
+            served.work == Work::Dropped && served.dropped.is_some_and(|at| at.at < ended.at)
+        };
+        view.served(n).is_some_and(|served| !let_go(served)) && busy && !behind && !gone
     })
 }
 

@@ -22,6 +22,9 @@ pub const SLACK: Duration = Duration::from_millis(500);
 /// GOAWAY, PING and RST_STREAM.
 const GOODBYE: [u64; 2] = [32, 200];
 
+/// A PING in a record of its own.
+const PING: u64 = 17 + 22;
+
 pub struct View<'a> {
     pub facts: &'a Facts,
     pub conn: &'a Conn,
@@ -254,11 +257,25 @@ impl<'a> View<'a> {
         let known =
             |(n, ask): &(usize, &Ask)| self.served(*n).is_some() || ask.answer.begun.is_some();
         let mut asked = self.asks().filter(known);
-        let most = written.saturating_sub(GOODBYE[usize::from(self.http2())]);
+        let goodbye = GOODBYE[usize::from(self.http2())] + self.pings();
+        let most = written.saturating_sub(goodbye);
         let end = asked.try_fold(0, |end, (_, ask)| {
             ask.answer.whole.map(|_| ask.answer.ends.max(end))
         });
         end.map_or(most, |end| end.min(written))
+    }
+
+    /// What the server's PINGs come to at most, which may all have waited behind the last answer.
+    fn pings(&self) -> u64 {
+        let (Some((every, _)), true) = (self.facts.settings.pings, self.http2()) else {
+            return 0;
+        };
+        let (Some(accepted), Some(dropped)) = (self.conn.log.accepted, self.conn.log.dropped)
+        else {
+            return 0;
+        };
+        let pings = (dropped.at - accepted.at).as_nanos() / every.as_nanos() + 1;
+        PING * pings as u64
     }
 
     pub fn has_tunnel(&self) -> bool {
