@@ -321,7 +321,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// Whether an answer is cut short, or by force an upload that is in use.
     fn is_cut_short(&self) -> bool {
-        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. });
+        // One that waits for the server's window is in use as a request is.
+        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. } | Use::Request);
         self.ledger.is_cut_short() || self.lifetime.is_forced() && upload()
     }
 
