@@ -222,7 +222,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[inline]
     fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
         (self.wrote, self.moved) = (true, true);
-        let answers = self.is_answer();
+        let (answers, before) = (self.is_answer(), self.answers_end());
         let mut n = 0;
         for bytes in bytes {
             self.ledger.sent(bytes);
@@ -234,7 +234,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.tail = Some(self.flushed + self.taken);
         }
         if self.ledger.has_pinged() {
-            self.vouch();
+            self.vouch(before);
         }
     }
 

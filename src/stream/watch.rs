@@ -289,17 +289,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// The server asks its peer for a sign of life, by a PING that waits behind other bytes: the peer has
-    /// kept us waiting, and has not got all since.
+    /// The server asks its peer for a sign of life, by a PING that waits behind an answer: what has been
+    /// sent of it ends at `behind`, and the peer has not got that yet.
     ///
-    /// Then it says nothing of the peer that the answer is late, and as long as bytes are owed the write
-    /// time-out watches over it: so the server is answered at once.
+    /// Then it says nothing of the peer that the answer to the PING is late, and as long as bytes are owed
+    /// the write time-out watches over it: so the server is answered at once.
     #[cold]
-    pub(super) fn vouch(&mut self) {
-        let unacknowledged = self.transport().map_or(0, |io| io.unacknowledged());
-        if unacknowledged == 0 || !self.lifetime.is_owed() {
+    pub(super) fn vouch(&mut self, behind: u64) {
+        if self
+            .transport()
+            .is_none_or(|io| io.acknowledged() >= behind)
+        {
             return;
         }
+        self.blocked();
         let frames = self.frames.get_or_insert_default();
         frames.answer_pings(&mut self.ledger);
         self.connection.wake();
