@@ -76,6 +76,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
+    /// How far the transport had been read when a read last came to its end, and how many bytes had come
+    /// by then of which TLS could open none yet: a record may be long on its way.
+    read: u64,
+    parts: u64,
     /// When it was first seen that it is to end.
     departure: Option<Departure>,
     /// How far what had arrived when the connection's time was over goes: the last look ends there.
@@ -129,7 +133,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
         // The handshake ends with a flush.
-        let flushed = tls.get_ref().0.written();
+        let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         Self {
             ledger: Ledger::new(connection.is_http2()),
             state: State::Open(tls, registration),
@@ -140,6 +144,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
+            read,
+            parts: 0,
             departure: None,
             arrived: None,
             may_open: None,

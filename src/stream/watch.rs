@@ -33,7 +33,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // What TLS holds beyond the tail may be control frames, which are no use.
         match self.tail {
             Some(end) if self.written() < end && self.holds_back() => Use::Request,
-            _ => self.ledger.usage(|| self.bytes()),
+            _ => match self.ledger.usage(|| self.bytes()) {
+                Use::Upload { bytes } => Use::Upload {
+                    bytes: bytes + self.parts,
+                },
+                usage => usage,
+            },
         }
     }
 
@@ -48,6 +53,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Bytes that have gone either way.
     fn bytes(&self) -> u64 {
         self.transport().map_or(0, |io| io.read() + io.written())
+    }
+
+    /// Bytes that have come in.
+    pub(super) fn received(&self) -> u64 {
+        self.transport().map_or(0, |io| io.read())
     }
 
     /// Bytes that have gone out.
