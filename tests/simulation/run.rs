@@ -100,7 +100,7 @@ pub fn run(seed: u64, printed: bool) -> Facts {
 async fn scene(mut rng: Rng) -> Facts {
     let start = Instant::now();
     let settings = Settings::random(&mut rng);
-    let kind = Kind::random(&mut rng);
+    let kind = Kind::random(&mut rng, &settings);
     let builder = GracefulTls::builder(tls::server());
     let tls = settings.apply(builder).build().unwrap();
     let world = World::default();

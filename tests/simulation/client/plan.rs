@@ -125,10 +125,12 @@ impl Plan {
         self.steps.iter().any(half)
     }
 
-    /// Whether the steps before `step` have written raw bytes, and others will go on with them.
+    /// Whether the steps before `step` have written a part of something that others will go on with.
     pub fn is_within_raw(&self, step: usize) -> bool {
         let raw = |step: &Step| matches!(step, Step::Raw(_));
+        let head = |step: &&Step| matches!(step, Step::Head(_) | Step::HalfHead(_));
         let (done, to_do) = self.steps.split_at(step.min(self.steps.len()));
-        done.iter().any(raw) && to_do.iter().any(raw)
+        let half = matches!(done.iter().rev().find(head), Some(Step::HalfHead(_)));
+        half || done.iter().any(raw) && to_do.iter().any(raw)
     }
 }

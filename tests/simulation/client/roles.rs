@@ -37,6 +37,7 @@ const ROLES: &[(&str, Role)] = &[
     ("at the keep-alive edge", keep_alive_edge),
     ("at the shutdown", at_the_shutdown),
     ("bare FIN", rude::bare_fin),
+    ("upload at the window", upload_at_the_window),
     ("tunnel", tunnel),
     ("babbler", rude::babbler),
     ("half a head", rude::half_a_head),
@@ -203,6 +204,18 @@ fn dribbled_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     let size = rng.u64(1000..4000);
     let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 4);
     plan.dribble(endpoint, pieces, size, ms(pause));
+    plan.then(Step::Answers);
+    plan.leave(rng);
+}
+
+/// More than the server's window lets through, for a handler that takes its time with it.
+fn upload_at_the_window(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    plan.http2 = true;
+    let pause = rng.u64(0..2 * settings.keep_alive.as_millis() as u64);
+    let window = settings.http2.window.map_or(20_000, u64::from);
+    let n = plan.ask(Endpoint::Early(pause), rng.u64(window..window * 4));
+    plan.then(Step::Head(n));
+    plan.then(Step::Body(n, u64::MAX));
     plan.then(Step::Answers);
     plan.leave(rng);
 }

@@ -126,6 +126,10 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
 
 fn waits_for_an_upload(view: &View<'_>) -> bool {
     view.asks().any(|(n, ask)| {
+        // The server has let it wait.
+        if ask.waited {
+            return true;
+        }
         let waited = view.served(n).is_some_and(|served| {
             // The end of the connection is what a handler that reads an upload fails of.
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();

@@ -76,12 +76,37 @@ pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option
     EXCUSES.iter().find(holds).map(|(name, _)| *name)
 }
 
-/// The server's PINGs may have waited behind what the client was slow to take, or to say.
+/// The answers to the server's PINGs may have waited behind what the client was slow to say, or it did
+/// not look at them: what waits behind bytes that it has yet to get is nothing against it, where the
+/// server's kernel tells of those.
 pub fn pinged(view: &View<'_>) -> bool {
+    let (Some((_, timeout)), true) = (view.facts.kind.pings(), view.http2()) else {
+        return false;
+    };
     let plan = &view.conn.plan;
     let far = view.conn.nature.delay >= Duration::from_millis(300);
-    let slow = far || plan.dawdles() || !plan.reads_eagerly();
-    view.http2() && view.facts.settings.pings.is_some() && slow
+    let untold = || {
+        view.ended()
+            .is_none_or(|ended| !tells(view, ended, timeout))
+    };
+    far || plan.dawdles() || view.looks_away() || !plan.reads_eagerly() && untold()
+}
+
+/// A frame of an answer. A PING has its turn behind the one that is being written, and that behind the
+/// record that TLS has to send before it takes more.
+const FRAME: u64 = 9 + (16 << 10);
+
+/// Whether the PING that was not answered had its turn, and the kernel held something when it was sent.
+fn tells(view: &View<'_>, ended: Stamp, timeout: Duration) -> bool {
+    let sent = ended.at.saturating_sub(timeout);
+    let by = |marks: &[(u64, Stamp)], at: Duration| {
+        let before = marks.iter().take_while(|(_, stamp)| stamp.at <= at);
+        before.last().map_or(0, |(total, _)| *total)
+    };
+    let log = &view.conn.log;
+    let written = by(&log.written, sent.saturating_sub(TICK));
+    let turn = by(&log.written, ended.at) - written > 2 * FRAME;
+    view.conn.nature.asked && turn && by(&log.acknowledged, sent + TICK) < written
 }
 
 /// Why an upload may be cut that goes on behind its answer.
@@ -163,12 +188,15 @@ fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         Some(reset) => reset.at.saturating_sub(delay),
         None => ended.at,
     };
-    let by = gave_up.saturating_sub(delay + late + TICK);
+    let (by, gave_up) = (
+        gave_up.saturating_sub(delay + late + TICK),
+        gave_up.saturating_sub(delay),
+    );
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
     let waited = |last: Option<Stamp>| {
         let since = last.map_or(asked, |stamp| stamp.at).max(asked);
-        by.saturating_sub(since) >= timeout
+        gave_up.saturating_sub(since) >= timeout
     };
     view.http2() && used_up(view, ask, by).into_iter().flatten().any(waited)
 }
@@ -254,7 +282,8 @@ fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         .saturating_sub(TICK);
     let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
     let waited = ended.at.saturating_sub(moved) >= shortest;
-    ask.complete.is_none() && waited && counts(view, ask)
+    // What the server's own window holds up is not the client's fault.
+    ask.complete.is_none() && !ask.waits && waited && counts(view, ask)
 }
 
 /// The answer depends on the upload: in HTTP/2 only where the handler reads it.

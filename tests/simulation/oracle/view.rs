@@ -267,7 +267,7 @@ impl<'a> View<'a> {
 
     /// What the server's PINGs come to at most, which may all have waited behind the last answer.
     fn pings(&self) -> u64 {
-        let (Some((every, _)), true) = (self.facts.settings.pings, self.http2()) else {
+        let (Some((every, _)), true) = (self.facts.kind.pings(), self.http2()) else {
             return 0;
         };
         let (Some(accepted), Some(dropped)) = (self.conn.log.accepted, self.conn.log.dropped)
