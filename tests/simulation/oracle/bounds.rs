@@ -10,7 +10,10 @@ use super::{
     view::{SLACK, View},
 };
 use crate::{
-    client::{plan::Step, seen::Ask},
+    client::{
+        plan::{Reading, Step},
+        seen::Ask,
+    },
     endpoints::Endpoint,
     net::reached,
     run::Facts,
@@ -30,20 +33,31 @@ fn teardown(facts: &Facts) -> Duration {
 }
 
 /// What the answers to a flood may hold up: rustls holds 64 KiB for a link that is full, hyper reads
-/// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection.
+/// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection. To a
+/// client that takes its time so do the buffers on the way, and the answers to what has arrived: 39
+/// bytes to a PING of 17, where each has a record of its own.
 fn backlog(view: &View<'_>) -> Duration {
-    let nature = &view.conn.nature;
-    let at_once = nature.send_buffer.min(nature.receive_buffer);
-    let rounds = (80_usize << 10).div_ceil(at_once.max(1)) as u32;
-    match view.conn.plan.flood {
-        Some(_) => nature.delay * rounds,
-        None => Duration::ZERO,
+    let (nature, plan) = (&view.conn.nature, &view.conn.plan);
+    if plan.flood.is_none() {
+        return Duration::ZERO;
     }
+    let ours = 80_usize << 10;
+    let at_once = nature.send_buffer.min(nature.receive_buffer);
+    let rounds = ours.div_ceil(at_once.max(1)) as u32;
+    let slow = plan.steps.iter().find_map(|step| match step {
+        Step::Read(Reading::Rate(n, every)) => {
+            let asked = nature.receive_buffer + (16 << 10);
+            let all = ours + nature.send_buffer + nature.receive_buffer + asked * 39 / 17;
+            Some(*every * all.div_ceil(*n) as u32)
+        }
+        _ => None,
+    });
+    nature.delay * rounds + slow.unwrap_or_default()
 }
 
-/// Who has begun something when the time is over may end it.
+/// Who has begun something when the time is over may end it; in HTTP/2 it can be refused.
 fn last_words(view: &View<'_>) -> Duration {
-    match view.conn.plan.dawdles() {
+    match view.conn.plan.dawdles() && !view.http2() {
         true => view.facts.settings.handshake_timeout,
         false => Duration::ZERO,
     }
@@ -165,7 +179,7 @@ pub fn idle(view: &View<'_>) -> Option<String> {
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let ended = view.ended()?;
-    if view.is_past(Phase::LameDuck, ended) || view.cancelled() {
+    if view.is_past(Phase::LameDuck, ended) || view.ended_before(ended) || view.cancelled() {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -227,12 +241,12 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
     let (ended, plan) = (view.ended()?, &view.conn.plan);
     let asks = &view.conn.seen.asks;
     let answered = |ask: &Ask| {
-        let unasked = ask.head.is_none() && ask.begun.is_none();
+        let unasked = ask.head.is_none();
         let done = ask.answer.whole.is_some() && !ask.endpoint.is_tunnel();
         unasked || done && !ask.endpoint.takes_upload()
     };
-    let raw = |step: &Step| matches!(step, Step::Raw(_));
-    if !asks.iter().all(answered) || !plan.reads_eagerly() || plan.steps.iter().any(raw) {
+    let begun = plan.dawdles() && !view.http2();
+    if !asks.iter().all(answered) || !plan.reads_eagerly() || begun {
         return None;
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;

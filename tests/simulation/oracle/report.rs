@@ -173,7 +173,10 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
         "PeerClosed" => closed,
         "Abandoned" => closed && view.asks().any(|(_, ask)| unanswered(ask)),
         "Idle" => !is_at_work(view, ended) || !plan.reads_eagerly() || view.left(),
-        "Draining" => view.leaves().is_some_and(|leaves| leaves.at <= ended.at),
+        "Draining" => {
+            let leaves = view.leaves().is_some_and(|leaves| leaves.at <= ended.at);
+            leaves || view.ended_before(ended)
+        }
         "Deadline" => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
         "Stalled" => view.asks().any(|(_, ask)| ask.head.is_some()) && may_stall(view),
         "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),

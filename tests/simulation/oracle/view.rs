@@ -49,14 +49,32 @@ impl<'a> View<'a> {
         self.phase(phase).is_some_and(|phase| phase.at <= then.at)
     }
 
+    /// HTTP/2 connections have to go in the lame duck already.
+    fn leaves_early(&self) -> bool {
+        let settings = &self.facts.settings;
+        self.http2() && (settings.handover || settings.lame_duck_goaway)
+    }
+
     /// Since when idle connections of this protocol have to go.
     pub fn leaves(&self) -> Option<Stamp> {
-        let settings = &self.facts.settings;
-        let early = settings.handover || settings.lame_duck_goaway;
-        self.phase(match self.http2() && early {
+        self.phase(match self.leaves_early() {
             true => Phase::LameDuck,
             false => Phase::Draining,
         })
+    }
+
+    /// Since when they had to before, in a shutdown that was called off.
+    pub fn left_before(&self) -> Option<Stamp> {
+        let undone = self.facts.undone.filter(|_| self.leaves_early());
+        undone.map(|(begun, _)| begun)
+    }
+
+    /// The connection may have ended in a shutdown that was called off.
+    pub fn ended_before(&self, ended: Stamp) -> bool {
+        let (Some(begun), Some((_, over))) = (self.left_before(), self.facts.undone) else {
+            return false;
+        };
+        (begun.at..=over.at + self.lag() + SLACK).contains(&ended.at)
     }
 
     /// What is not the server's fault when the end begins then.
