@@ -119,7 +119,7 @@ async fn scene(mut rng: Rng) -> Facts {
     let over = CancellationToken::new();
     let clients: Vec<_> = (0..rng.usize(1..=4))
         .map(|conn| {
-            let plan = roles::random(&mut rng, &settings, start);
+            let plan = roles::random(&mut rng, &settings, &kind, start);
             let nature = Nature::random(&mut rng);
             let link = Link::new(conn, nature.clone(), rng.fork());
             let client = connect(

@@ -89,7 +89,8 @@ impl Settings {
         let lame_duck = ms(rng, 0..=500);
         let handover = rng.u8(..4) == 0;
         let lame_duck_goaway = rng.u8(..4) == 0;
-        let undone = (rng.u8(..8) == 0).then(|| (ms(rng, 600..=3000), lame_duck / 2));
+        let seldom = if handover { 2 } else { 8 };
+        let undone = (rng.u8(..seldom) == 0).then(|| (ms(rng, 600..=3000), lame_duck / 2));
         Self {
             keep_alive: ms(rng, 1000..=5000),
             write_timeout: ms(rng, 1000..=5000),

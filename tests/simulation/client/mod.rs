@@ -93,7 +93,7 @@ pub struct Client {
 impl Client {
     pub fn new(conn: usize, plan: Plan, end: ClientEnd, over: CancellationToken) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
-        let config = tls::client(plan.tls12, plan.http2);
+        let config = tls::client(plan.tls12, plan.http2 || plan.lies);
         let protocol = match plan.http2 {
             true => Protocol::Http2(http2::Reader {
                 opens: plan.window_tick.is_none() && !plan.never_opens,

@@ -80,6 +80,8 @@ pub struct Plan {
     pub connects: Duration,
     pub tls12: bool,
     pub http2: bool,
+    /// It agrees on HTTP/2 and speaks HTTP/1, which a server that looks for itself serves.
+    pub lies: bool,
     pub asks: Vec<Ask>,
     pub steps: Vec<Step>,
     /// HTTP/1 uploads are chunked.

@@ -12,7 +12,11 @@ use super::{
     rude,
     seen::Ask,
 };
-use crate::{endpoints::Endpoint, settings::Settings};
+use crate::{
+    endpoints::Endpoint,
+    servers::{Driver, Kind},
+    settings::Settings,
+};
 
 type Role = fn(&mut Plan, &mut Rng, &Settings);
 
@@ -49,7 +53,7 @@ pub(super) fn ms(ms: u64) -> Duration {
 }
 
 /// A client of a random role.
-pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
+pub fn random(rng: &mut Rng, settings: &Settings, kind: &Kind, start: Instant) -> Plan {
     let (name, role) = *rng.choice(ROLES).unwrap();
     let latest = settings
         .shutdown_at
@@ -62,6 +66,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         connects: ms(rng.u64(0..3000.min(latest + 100))),
         tls12: rng.u8(..8) == 0,
         http2: rng.bool(),
+        lies: false,
         asks: Vec::new(),
         steps: Vec::new(),
         chunked: rng.bool(),
@@ -78,6 +83,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         holds: rng.u8(..6) == 0,
     };
     role(&mut plan, rng, settings);
+    plan.lies = kind.driver == Driver::Auto && !plan.http2 && rng.u8(..8) == 0;
     plan
 }
 

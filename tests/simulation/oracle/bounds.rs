@@ -196,12 +196,13 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
     let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
-    let told = view.http2() && !(view.facts.settings.handover && is_untold(view, begun.at));
+    let http2 = view.agreed_on_http2();
+    let told = http2 && !(view.facts.settings.handover && is_untold(view, begun.at));
     if told || ended.at < begun.at || over {
         return None;
     }
     let (since, due) = due_idle(view)?;
-    let held = begun.at + view.facts.settings.held_at_least(view.http2());
+    let held = begun.at + view.facts.settings.held_at_least(http2);
     let early = ended.at + Duration::from_millis(2) < due.min(held);
     early.then(|| format!("idle since {since}, held until {ended} and not {held:?}"))
 }
@@ -271,7 +272,7 @@ fn departure(view: &View<'_>) -> Option<Duration> {
     let (lame, draining) = (view.phase(Phase::LameDuck)?, view.phase(Phase::Draining)?);
     let told = view.conn.seen.asks.iter().any(|ask| ask.answer.closes);
     let held = lame.at + settings.held_for() + settings.close_spread;
-    Some(match view.http2() {
+    Some(match view.agreed_on_http2() {
         true if settings.handover && is_untold(view, lame.at + view.lag() + SLACK) => held,
         true => draining.at + settings.close_spread,
         false if told => draining.at,

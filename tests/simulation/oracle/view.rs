@@ -52,7 +52,7 @@ impl<'a> View<'a> {
     /// HTTP/2 connections have to go in the lame duck already.
     fn leaves_early(&self) -> bool {
         let settings = &self.facts.settings;
-        self.http2() && (settings.handover || settings.lame_duck_goaway)
+        self.agreed_on_http2() && (settings.handover || settings.lame_duck_goaway)
     }
 
     /// Since when idle connections of this protocol have to go.
@@ -103,6 +103,11 @@ impl<'a> View<'a> {
 
     pub fn http2(&self) -> bool {
         self.conn.plan.http2
+    }
+
+    /// ALPN says that it is HTTP/2: when connections have to go is decided by that.
+    pub fn agreed_on_http2(&self) -> bool {
+        self.http2() || self.conn.plan.lies
     }
 
     pub fn served(&self, ask: usize) -> Option<&'a Served> {
