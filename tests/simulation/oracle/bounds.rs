@@ -36,7 +36,7 @@ fn teardown(facts: &Facts) -> Duration {
 /// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection. To a
 /// client that takes its time so do the buffers on the way, and the answers to what has arrived: 39
 /// bytes to a PING of 17, where each has a record of its own.
-fn backlog(view: &View<'_>) -> Duration {
+pub fn backlog(view: &View<'_>) -> Duration {
     let (nature, plan) = (&view.conn.nature, &view.conn.plan);
     if plan.flood.is_none() {
         return Duration::ZERO;

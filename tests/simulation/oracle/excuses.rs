@@ -258,6 +258,12 @@ pub fn is_unseen(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> boo
 /// The crate asks the kernel, of sockets. To other transports what is written has arrived.
 pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     let log = &view.conn.log;
+    // The stream may have ended before.
+    let dropped = view
+        .served(number)
+        .filter(|served| served.work == Work::Dropped);
+    let dropped = dropped.and_then(|served| served.dropped);
+    let ended = dropped.map_or(ended, |dropped| dropped.min(ended));
     let by = |log: &[(u64, Stamp)]| {
         let before = log.iter().take_while(|(_, stamp)| *stamp < ended);
         before.last().map_or(0, |(total, _)| *total)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use graceful_tls::Phase;
 
+use super::bounds::backlog;
 use crate::{
     client::{
         plan::{Reading, Step},
@@ -74,7 +75,8 @@ impl<'a> View<'a> {
         let (Some(begun), Some((_, over))) = (self.left_before(), self.facts.undone) else {
             return false;
         };
-        (begun.at..=over.at + self.lag() + SLACK).contains(&ended.at)
+        let latest = over.at + self.lag() + backlog(self) + SLACK;
+        (begun.at..=latest).contains(&ended.at)
     }
 
     /// What is not the server's fault when the end begins then.
