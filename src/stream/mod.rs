@@ -77,6 +77,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
+    /// How far the transport had been read when a read last came to its end, and how many bytes had come
+    /// by then of which TLS could open none yet: a record may be long on its way.
+    read: u64,
+    parts: u64,
     /// When it was first seen that it is to end.
     departure: Option<Departure>,
     /// No more than this passes before a client has an HTTP/2 answer and we its next request.
@@ -136,7 +140,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
         // The handshake ends with a flush.
-        let flushed = tls.get_ref().0.written();
+        let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         Self {
             ledger: Ledger::new(connection.is_http2()),
             state: State::Open(tls, registration),
@@ -147,6 +151,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
+            read,
+            parts: 0,
             departure: None,
             round_trip: None,
             arrived: None,
@@ -230,7 +236,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[inline]
     fn sent<'a>(&mut self, bytes: impl Iterator<Item = &'a [u8]>) {
         (self.wrote, self.moved) = (true, true);
-        let answers = self.is_answer();
+        let (answers, before) = (self.is_answer(), self.answers_end());
         let mut n = 0;
         for bytes in bytes {
             self.ledger.sent(bytes);
@@ -242,7 +248,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.tail = Some(self.flushed + self.taken);
         }
         if self.ledger.has_pinged() {
-            self.vouch();
+            self.vouch(before);
         }
     }
 
@@ -329,7 +335,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// Whether an answer is cut short, or by force an upload that is in use.
     fn is_cut_short(&self) -> bool {
-        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. });
+        // One that waits for the server's window is in use as a request is.
+        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. } | Use::Request);
         self.ledger.is_cut_short() || self.lifetime.is_forced() && upload()
     }
 

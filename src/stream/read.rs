@@ -60,6 +60,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         match Pin::new(tls).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
                 self.moved = true;
+                self.read = self.received();
                 if let Some(at) = self.ledger.received(&buf.filled()[before..]) {
                     // Servers ignore both, but complain of an answer that they did not ask for.
                     buf.filled_mut()[before + at] = UNKNOWN_TYPE;
@@ -82,9 +83,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => {
+                self.note_parts();
                 self.settled();
                 Poll::Pending
             }
+        }
+    }
+
+    /// A part of a record has come, if anything has: all else would have been given.
+    #[inline]
+    fn note_parts(&mut self) {
+        let read = self.received();
+        if read != self.read {
+            self.parts += read - self.read;
+            (self.read, self.moved) = (read, true);
         }
     }
 

@@ -33,7 +33,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // What TLS holds beyond the tail may be control frames, which are no use.
         match self.tail {
             Some(end) if self.written() < end && self.holds_back() => Use::Request,
-            _ => self.ledger.usage(|| self.bytes()),
+            _ => match self.ledger.usage(|| self.bytes()) {
+                Use::Upload { bytes } => Use::Upload {
+                    bytes: bytes + self.parts,
+                },
+                usage => usage,
+            },
         }
     }
 
@@ -48,6 +53,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Bytes that have gone either way.
     fn bytes(&self) -> u64 {
         self.transport().map_or(0, |io| io.read() + io.written())
+    }
+
+    /// Bytes that have come in.
+    pub(super) fn received(&self) -> u64 {
+        self.transport().map_or(0, |io| io.read())
     }
 
     /// Bytes that have gone out.
@@ -191,12 +201,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         first.max(held)
     }
 
-    /// When it was first seen to be leaving. A shutdown that was called off is another.
+    /// When it was first seen to be leaving. A shutdown that was called off is another; one that comes
+    /// when this connection has to go anyway is not.
     fn departure(&mut self, now: Instant, leaving: &Leaving) -> Departure {
         let Requests { begun, in_flight } = self.published;
         let at_work = in_flight > 0 || self.tail.is_some();
         let shutdown = leaving.shutdown();
-        let departure = self.departure.filter(|known| known.shutdown == shutdown);
+        let known = self.departure;
+        let departure = known.filter(|known| leaving.retired || known.shutdown == shutdown);
         *self.departure.insert(departure.unwrap_or(Departure {
             shutdown,
             at: now,
@@ -315,17 +327,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// The server asks its peer for a sign of life, by a PING that waits behind other bytes: the peer has
-    /// kept us waiting, and has not got all since.
+    /// The server asks its peer for a sign of life, by a PING that waits behind an answer: what has been
+    /// sent of it ends at `behind`, and the peer has not got that yet.
     ///
-    /// Then it says nothing of the peer that the answer is late, and as long as bytes are owed the write
-    /// time-out watches over it: so the server is answered at once.
+    /// Then it says nothing of the peer that the answer to the PING is late, and as long as bytes are owed
+    /// the write time-out watches over it: so the server is answered at once.
     #[cold]
-    pub(super) fn vouch(&mut self) {
-        let unacknowledged = self.transport().map_or(0, |io| io.unacknowledged());
-        if unacknowledged == 0 || !self.lifetime.is_owed() {
+    pub(super) fn vouch(&mut self, behind: u64) {
+        if self
+            .transport()
+            .is_none_or(|io| io.acknowledged() >= behind)
+        {
             return;
         }
+        self.blocked();
         let frames = self.frames.get_or_insert_default();
         frames.answer_pings(&mut self.ledger);
         self.connection.wake();

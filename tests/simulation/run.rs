@@ -40,6 +40,8 @@ pub struct Facts {
     pub served: BTreeMap<Key, Served>,
     /// When the server came to each phase.
     pub phases: BTreeMap<Phase, Stamp>,
+    /// When a shutdown began that was called off, and when that was.
+    pub undone: Option<(Stamp, Stamp)>,
     pub report: Option<Report>,
     /// Tasks that were left a minute after everything was over.
     pub tasks_left: usize,
@@ -100,7 +102,7 @@ pub fn run(seed: u64, printed: bool) -> Facts {
 async fn scene(mut rng: Rng) -> Facts {
     let start = Instant::now();
     let settings = Settings::random(&mut rng);
-    let kind = Kind::random(&mut rng);
+    let kind = Kind::random(&mut rng, &settings);
     let builder = GracefulTls::builder(tls::server());
     let tls = settings.apply(builder).build().unwrap();
     let world = World::default();
@@ -117,7 +119,7 @@ async fn scene(mut rng: Rng) -> Facts {
     let over = CancellationToken::new();
     let clients: Vec<_> = (0..rng.usize(1..=4))
         .map(|conn| {
-            let plan = roles::random(&mut rng, &settings, start);
+            let plan = roles::random(&mut rng, &settings, &kind, start);
             let nature = Nature::random(&mut rng);
             let link = Link::new(conn, nature.clone(), rng.fork());
             let client = connect(
@@ -134,18 +136,18 @@ async fn scene(mut rng: Rng) -> Facts {
     drop(listener);
 
     let shutdown_at = start + settings.shutdown_at;
+    let mut undone = None;
     if let Some((before, pause)) = settings.undone {
         sleep_until(shutdown_at - before.min(settings.shutdown_at)).await;
-        tls.shutdown();
+        let begun = trace::now();
+        shut_down(&tls, &settings);
         sleep(pause).await;
         tls.resume();
+        undone = Some((begun, trace::now()));
     }
     sleep_until(shutdown_at).await;
     let phases = tokio::spawn(watch_phases(tls.clone()));
-    match settings.handover {
-        true => tls.handover(),
-        false => tls.shutdown(),
-    }
+    shut_down(&tls, &settings);
     if let Some(pause) = settings.hurried {
         sleep(pause).await;
         tls.shutdown_now();
@@ -174,6 +176,7 @@ async fn scene(mut rng: Rng) -> Facts {
         conns,
         served: world.all(),
         phases,
+        undone,
         report,
         tasks_left: tokio::runtime::Handle::current()
             .metrics()
@@ -181,6 +184,13 @@ async fn scene(mut rng: Rng) -> Facts {
         panics: Vec::new(),
         logged: Vec::new(),
         hash: 0,
+    }
+}
+
+fn shut_down(tls: &GracefulTls, settings: &Settings) {
+    match settings.handover {
+        true => tls.handover(),
+        false => tls.shutdown(),
     }
 }
 

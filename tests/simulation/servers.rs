@@ -26,6 +26,7 @@ use tower::{Layer, Service, ServiceExt};
 use crate::{
     handlers::{BoxError, Handlers},
     net::ServerEnd,
+    settings::{Http2, Settings},
 };
 
 /// The queue that the kernel keeps for a listener.
@@ -100,6 +101,7 @@ pub struct Kind {
     pub tells_hyper: bool,
     /// hyper has a timer, and with it 30 s for the head of a request.
     pub timer: bool,
+    pub http2: Http2,
     /// An accept loop that does its handshakes itself, and ends with draining.
     pub accepts: bool,
     /// The task of each connection is cancelled so long after its handshake.
@@ -107,7 +109,13 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub fn random(rng: &mut fastrand::Rng) -> Self {
+    /// The PINGs of HTTP/2.
+    pub fn pings(&self) -> Option<(Duration, Duration)> {
+        let timer = self.timer || self.driver == Driver::Serve;
+        self.http2.pings.filter(|_| timer)
+    }
+
+    pub fn random(rng: &mut fastrand::Rng, settings: &Settings) -> Self {
         use Driver::{Auto, Hyper, Serve};
         let driver = *rng.choice(&[Serve, Serve, Auto, Hyper]).unwrap();
         Self {
@@ -115,6 +123,7 @@ impl Kind {
             layer: driver == Serve || rng.u8(..3) > 0,
             tells_hyper: rng.bool(),
             timer: rng.bool(),
+            http2: settings.http2,
             accepts: driver != Serve && rng.u8(..3) == 0,
             cancels: (driver != Serve && rng.u8(..6) == 0)
                 .then(|| Duration::from_millis(rng.u64(0..4000))),
@@ -254,10 +263,19 @@ impl Kind {
     fn auto(self) -> auto::Builder<TokioExecutor> {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().auto_date_header(false);
-        builder.http2().auto_date_header(false);
+        let Http2 { pings, window } = self.http2;
+        let mut http2 = builder.http2();
+        http2
+            .auto_date_header(false)
+            .initial_stream_window_size(window);
+        if self.timer {
+            http2.timer(TokioTimer::new());
+        }
+        if let (Some((every, timeout)), true) = (pings, self.timer) {
+            http2.keep_alive_interval(every).keep_alive_timeout(timeout);
+        }
         if self.timer {
             builder.http1().timer(TokioTimer::new());
-            builder.http2().timer(TokioTimer::new());
         }
         builder
     }
@@ -273,7 +291,7 @@ impl Kind {
 
     fn http2(self) -> http2::Builder<TokioExecutor> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.auto_date_header(false);
+        self.http2.apply(&mut builder, self.timer);
         if self.timer {
             builder.timer(TokioTimer::new());
         }

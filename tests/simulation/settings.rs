@@ -26,8 +26,37 @@ pub struct Settings {
     pub hurried: Option<Duration>,
     /// hyper writes no answer while a request is in its buffer.
     pub pipeline_flush: bool,
-    /// The HTTP/2 server's PINGs, and how long it waits for their answers.
+    pub http2: Http2,
+}
+
+/// How hyper speaks HTTP/2.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2 {
+    /// Its PINGs, and how long it waits for their answers.
     pub pings: Option<(Duration, Duration)>,
+    /// What a client may upload before a handler has read of it.
+    pub window: Option<u32>,
+}
+
+impl Http2 {
+    fn random(rng: &mut fastrand::Rng) -> Self {
+        Self {
+            pings: (rng.u8(..3) == 0).then(|| (ms(rng, 200..=1000), ms(rng, 3000..=4000))),
+            window: (rng.u8(..3) == 0).then(|| rng.u32(2000..40_000)),
+        }
+    }
+
+    /// PINGs are only for those who have a timer.
+    pub fn apply<E>(self, builder: &mut hyper::server::conn::http2::Builder<E>, timer: bool) {
+        builder
+            .auto_date_header(false)
+            .initial_stream_window_size(self.window);
+        if let (Some((every, timeout)), true) = (self.pings, timer) {
+            builder
+                .keep_alive_interval(every)
+                .keep_alive_timeout(timeout);
+        }
+    }
 }
 
 fn ms(rng: &mut fastrand::Rng, range: std::ops::RangeInclusive<u64>) -> Duration {
@@ -60,8 +89,8 @@ impl Settings {
         let lame_duck = ms(rng, 0..=500);
         let handover = rng.u8(..4) == 0;
         let lame_duck_goaway = rng.u8(..4) == 0;
-        let undone = (rng.u8(..8) == 0 && !handover && !lame_duck_goaway)
-            .then(|| (ms(rng, 600..=3000), lame_duck / 2));
+        let seldom = if handover { 2 } else { 8 };
+        let undone = (rng.u8(..seldom) == 0).then(|| (ms(rng, 600..=3000), lame_duck / 2));
         Self {
             keep_alive: ms(rng, 1000..=5000),
             write_timeout: ms(rng, 1000..=5000),
@@ -78,7 +107,7 @@ impl Settings {
             shutdown_at,
             hurried: (rng.u8(..10) == 0).then(|| ms(rng, 0..=5000)),
             pipeline_flush: rng.u8(..3) == 0,
-            pings: (rng.u8(..3) == 0).then(|| (ms(rng, 200..=1000), ms(rng, 3000..=4000))),
+            http2: Http2::random(rng),
         }
     }
 
@@ -128,11 +157,6 @@ impl Settings {
                 http1.auto_date_header(false);
                 http1.pipeline_flush(self.pipeline_flush);
             })
-            .http2(|http2| {
-                http2.auto_date_header(false);
-                if let Some((every, timeout)) = self.pings {
-                    http2.keep_alive_interval(every).keep_alive_timeout(timeout);
-                }
-            })
+            .http2(|http2| self.http2.apply(http2, true))
     }
 }

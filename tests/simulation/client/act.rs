@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    Client, Tick, http1, http2,
+    Client, Protocol, Tick, http1, http2,
     plan::{Reading, Step},
     seen::{Ask, Own},
 };
@@ -187,8 +187,35 @@ impl Client {
         if !asked || complete || self.seen.own(Own::Notify).is_some() {
             return;
         }
+        let wanted = self.wanted[number].saturating_add(bytes);
+        self.wanted[number] = wanted.min(self.seen.asks[number].upload);
+        if self.wanted[number] == 0 {
+            // There is nothing to wait for.
+            return self.write_body(number, 0);
+        }
+        self.go_on(number);
+    }
+
+    /// Writes what the server's windows let through of an upload.
+    pub(super) fn go_on(&mut self, number: usize) {
+        let wanted = self.wanted[number] - self.uploaded[number];
+        if wanted == 0 || self.seen.own(Own::Notify).is_some() {
+            return;
+        }
+        let n = match &mut self.protocol {
+            Protocol::Http1(_) => wanted,
+            Protocol::Http2(reader) => reader.credit.take(number, wanted),
+        };
+        let ask = &mut self.seen.asks[number];
+        ask.waits = n < wanted && !ask.answer.is_reset();
+        ask.waited |= ask.waits;
+        if n > 0 {
+            self.write_body(number, n);
+        }
+    }
+
+    fn write_body(&mut self, number: usize, n: u64) {
         let left = self.seen.asks[number].upload - self.uploaded[number];
-        let n = bytes.min(left);
         let body = match self.plan.http2 {
             true => http2::body(number, n, left - n),
             false => http1::body(n, left - n, self.chunked(number)),

@@ -106,6 +106,41 @@ pub fn window_update(stream: u32, n: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &n.to_be_bytes())
 }
 
+/// What the server lets the client upload.
+#[derive(Debug, Default)]
+pub struct Credit {
+    initial: i64,
+    connection: i64,
+    /// Of each request, beside the initial.
+    streams: Vec<i64>,
+}
+
+impl Credit {
+    pub fn new(requests: usize) -> Self {
+        Self {
+            initial: 65_535,
+            connection: 65_535,
+            streams: vec![0; requests],
+        }
+    }
+
+    fn grant(&mut self, stream: u32, n: u32) {
+        match stream {
+            0 => self.connection += i64::from(n),
+            stream => self.streams[number(stream)] += i64::from(n),
+        }
+    }
+
+    /// Takes up to `wanted` bytes.
+    pub fn take(&mut self, number: usize, wanted: u64) -> u64 {
+        let own = self.initial + self.streams[number];
+        let n = (wanted as i64).min(own).min(self.connection).max(0);
+        self.streams[number] -= n;
+        self.connection -= n;
+        n as u64
+    }
+}
+
 /// Reads frames.
 #[derive(Debug, Default)]
 pub struct Reader {
@@ -114,6 +149,7 @@ pub struct Reader {
     pub opens: bool,
     pub stalled: Vec<usize>,
     pub deaf_to_pings: bool,
+    pub credit: Credit,
 }
 
 impl Reader {
@@ -140,7 +176,7 @@ impl Reader {
     }
 
     fn frame(
-        &self,
+        &mut self,
         (kind, flags, stream): (u8, u8, u32),
         payload: &[u8],
         now: Stamp,
@@ -154,11 +190,18 @@ impl Reader {
         match kind {
             SETTINGS if flags & ACK == 0 => {
                 seen.settings = true;
+                for setting in payload.chunks_exact(6) {
+                    if setting[..2] == [0, 4] {
+                        let value = setting[2..].try_into().unwrap_or_default();
+                        self.credit.initial = i64::from(u32::from_be_bytes(value));
+                    }
+                }
                 out.extend(frame(SETTINGS, ACK, 0, &[]));
             }
             PING if flags & ACK == 0 && !self.deaf_to_pings => {
                 out.extend(frame(PING, ACK, 0, payload));
             }
+            WINDOW_UPDATE => self.credit.grant(stream, word(0)),
             GOAWAY => seen.goaways.push((word(0) & 0x7fff_ffff, word(4))),
             HEADERS | DATA | RST_STREAM => {
                 let asked = seen

@@ -79,8 +79,9 @@ pub struct Client {
     replies: Vec<u8>,
     /// The end of the step's pause.
     until: Option<Instant>,
-    /// How much of each upload is written.
+    /// How much of each upload is written, and how much is to be.
     uploaded: Vec<u64>,
+    wanted: Vec<u64>,
     reading: Reading,
     allowance: usize,
     read_tick: Option<Tick>,
@@ -92,12 +93,13 @@ pub struct Client {
 impl Client {
     pub fn new(conn: usize, plan: Plan, end: ClientEnd, over: CancellationToken) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
-        let config = tls::client(plan.tls12, plan.http2);
+        let config = tls::client(plan.tls12, plan.http2 || plan.lies);
         let protocol = match plan.http2 {
             true => Protocol::Http2(http2::Reader {
                 opens: plan.window_tick.is_none() && !plan.never_opens,
                 stalled: plan.stalled.clone(),
                 deaf_to_pings: plan.deaf_to_pings,
+                credit: http2::Credit::new(plan.asks.len()),
                 ..http2::Reader::default()
             }),
             false => Protocol::Http1(http1::Reader::default()),
@@ -111,6 +113,7 @@ impl Client {
             tls,
             protocol,
             uploaded: vec![0; asks.len()],
+            wanted: vec![0; asks.len()],
             seen: Seen {
                 asks,
                 ..Seen::default()
@@ -292,6 +295,7 @@ impl Client {
         if !self.plan.is_within_raw(self.step) {
             let replies = mem::take(&mut self.replies);
             self.say(&replies);
+            (0..self.wanted.len()).for_each(|number| self.go_on(number));
         }
     }
 

@@ -80,6 +80,8 @@ pub struct Plan {
     pub connects: Duration,
     pub tls12: bool,
     pub http2: bool,
+    /// It agrees on HTTP/2 and speaks HTTP/1, which a server that looks for itself serves.
+    pub lies: bool,
     pub asks: Vec<Ask>,
     pub steps: Vec<Step>,
     /// HTTP/1 uploads are chunked.
@@ -125,10 +127,12 @@ impl Plan {
         self.steps.iter().any(half)
     }
 
-    /// Whether the steps before `step` have written raw bytes, and others will go on with them.
+    /// Whether the steps before `step` have written a part of something that others will go on with.
     pub fn is_within_raw(&self, step: usize) -> bool {
         let raw = |step: &Step| matches!(step, Step::Raw(_));
+        let head = |step: &&Step| matches!(step, Step::Head(_) | Step::HalfHead(_));
         let (done, to_do) = self.steps.split_at(step.min(self.steps.len()));
-        done.iter().any(raw) && to_do.iter().any(raw)
+        let half = matches!(done.iter().rev().find(head), Some(Step::HalfHead(_)));
+        half || done.iter().any(raw) && to_do.iter().any(raw)
     }
 }

@@ -12,7 +12,11 @@ use super::{
     rude,
     seen::Ask,
 };
-use crate::{endpoints::Endpoint, settings::Settings};
+use crate::{
+    endpoints::Endpoint,
+    servers::{Driver, Kind},
+    settings::Settings,
+};
 
 type Role = fn(&mut Plan, &mut Rng, &Settings);
 
@@ -37,6 +41,7 @@ const ROLES: &[(&str, Role)] = &[
     ("at the keep-alive edge", keep_alive_edge),
     ("at the shutdown", at_the_shutdown),
     ("bare FIN", rude::bare_fin),
+    ("upload at the window", upload_at_the_window),
     ("tunnel", tunnel),
     ("babbler", rude::babbler),
     ("half a head", rude::half_a_head),
@@ -48,7 +53,7 @@ pub(super) fn ms(ms: u64) -> Duration {
 }
 
 /// A client of a random role.
-pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
+pub fn random(rng: &mut Rng, settings: &Settings, kind: &Kind, start: Instant) -> Plan {
     let (name, role) = *rng.choice(ROLES).unwrap();
     let latest = settings
         .shutdown_at
@@ -61,6 +66,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         connects: ms(rng.u64(0..3000.min(latest + 100))),
         tls12: rng.u8(..8) == 0,
         http2: rng.bool(),
+        lies: false,
         asks: Vec::new(),
         steps: Vec::new(),
         chunked: rng.bool(),
@@ -77,6 +83,7 @@ pub fn random(rng: &mut Rng, settings: &Settings, start: Instant) -> Plan {
         holds: rng.u8(..6) == 0,
     };
     role(&mut plan, rng, settings);
+    plan.lies = kind.driver == Driver::Auto && !plan.http2 && rng.u8(..8) == 0;
     plan
 }
 
@@ -203,6 +210,18 @@ fn dribbled_upload(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     let size = rng.u64(1000..4000);
     let pause = rng.u64(50..=settings.keep_alive.as_millis() as u64 / 4);
     plan.dribble(endpoint, pieces, size, ms(pause));
+    plan.then(Step::Answers);
+    plan.leave(rng);
+}
+
+/// More than the server's window lets through, for a handler that takes its time with it.
+fn upload_at_the_window(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
+    plan.http2 = true;
+    let pause = rng.u64(0..2 * settings.keep_alive.as_millis() as u64);
+    let window = settings.http2.window.map_or(20_000, u64::from);
+    let n = plan.ask(Endpoint::Early(pause), rng.u64(window..window * 4));
+    plan.then(Step::Head(n));
+    plan.then(Step::Body(n, u64::MAX));
     plan.then(Step::Answers);
     plan.leave(rng);
 }

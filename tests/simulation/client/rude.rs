@@ -70,13 +70,25 @@ pub fn aborted_handshake(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
 }
 
 /// Idle but for frames that ask for nothing.
-pub fn flooder(plan: &mut Plan, rng: &mut Rng, _: &Settings) {
+pub fn flooder(plan: &mut Plan, rng: &mut Rng, settings: &Settings) {
     plan.http2 = true;
+    let slow = rng.u8(..3) == 0;
+    if slow {
+        // Then what is answered holds up what is read.
+        plan.then(Step::Read(rate(rng, settings)));
+    }
     let what = *rng
         .choice(&[Control::Pings, Control::Settings, Control::Updates])
         .unwrap();
-    plan.flood = Some((ms(rng.u64(100..900)), rng.usize(1..30), what));
-    if rng.bool() {
+    // A few, or as many as the link can take.
+    let many = rng.bool();
+    let n = match many {
+        true => rng.usize(500..4000),
+        false => rng.usize(1..30),
+    };
+    plan.flood = Some((ms(rng.u64(100..900)), n, what));
+    // What would be asked waits behind what is too much.
+    if !slow && !many && rng.bool() {
         let endpoint = quick(rng);
         plan.ask_whole(endpoint, rng);
     }

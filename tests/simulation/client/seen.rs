@@ -28,6 +28,9 @@ pub struct Ask {
     pub begun: Option<u64>,
     /// Where its upload ends.
     pub complete: Option<u64>,
+    /// More of its upload would go out, if the server's windows let it; and that has been so.
+    pub waits: bool,
+    pub waited: bool,
     pub asked: Option<Stamp>,
     pub answer: Answer,
 }
@@ -41,6 +44,8 @@ impl Ask {
             head: None,
             begun: None,
             complete: None,
+            waits: false,
+            waited: false,
             asked: None,
             answer: Answer::default(),
         }
@@ -95,9 +100,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    pub fn is_reset(&self) -> bool {
+        self.reset.is_some()
+    }
+
     /// Nothing more is to come.
     pub fn is_over(&self) -> bool {
-        self.whole.is_some() || self.reset.is_some()
+        self.whole.is_some() || self.is_reset()
     }
 }
 

@@ -10,7 +10,10 @@ use super::{
     view::{SLACK, View},
 };
 use crate::{
-    client::{plan::Step, seen::Ask},
+    client::{
+        plan::{Reading, Step},
+        seen::Ask,
+    },
     endpoints::Endpoint,
     net::reached,
     run::Facts,
@@ -30,20 +33,31 @@ fn teardown(facts: &Facts) -> Duration {
 }
 
 /// What the answers to a flood may hold up: rustls holds 64 KiB for a link that is full, hyper reads
-/// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection.
-fn backlog(view: &View<'_>) -> Duration {
-    let nature = &view.conn.nature;
-    let at_once = nature.send_buffer.min(nature.receive_buffer);
-    let rounds = (80_usize << 10).div_ceil(at_once.max(1)) as u32;
-    match view.conn.plan.flood {
-        Some(_) => nature.delay * rounds,
-        None => Duration::ZERO,
+/// 16 KiB ahead of what it has answered, and all of it goes before what ends the connection. To a
+/// client that takes its time so do the buffers on the way, and the answers to what has arrived: 39
+/// bytes to a PING of 17, where each has a record of its own.
+pub fn backlog(view: &View<'_>) -> Duration {
+    let (nature, plan) = (&view.conn.nature, &view.conn.plan);
+    if plan.flood.is_none() {
+        return Duration::ZERO;
     }
+    let ours = 80_usize << 10;
+    let at_once = nature.send_buffer.min(nature.receive_buffer);
+    let rounds = ours.div_ceil(at_once.max(1)) as u32;
+    let slow = plan.steps.iter().find_map(|step| match step {
+        Step::Read(Reading::Rate(n, every)) => {
+            let asked = nature.receive_buffer + (16 << 10);
+            let all = ours + nature.send_buffer + nature.receive_buffer + asked * 39 / 17;
+            Some(*every * all.div_ceil(*n) as u32)
+        }
+        _ => None,
+    });
+    nature.delay * rounds + slow.unwrap_or_default()
 }
 
-/// Who has begun something when the time is over may end it.
+/// Who has begun something when the time is over may end it; in HTTP/2 it can be refused.
 fn last_words(view: &View<'_>) -> Duration {
-    match view.conn.plan.dawdles() {
+    match view.conn.plan.dawdles() && !view.http2() {
         true => view.facts.settings.handshake_timeout,
         false => Duration::ZERO,
     }
@@ -126,6 +140,10 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
 
 fn waits_for_an_upload(view: &View<'_>) -> bool {
     view.asks().any(|(n, ask)| {
+        // The server has let it wait.
+        if ask.waited {
+            return true;
+        }
         let waited = view.served(n).is_some_and(|served| {
             // The end of the connection is what a handler that reads an upload fails of.
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();
@@ -161,7 +179,7 @@ pub fn idle(view: &View<'_>) -> Option<String> {
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let ended = view.ended()?;
-    if view.is_past(Phase::LameDuck, ended) || view.cancelled() {
+    if view.is_past(Phase::LameDuck, ended) || view.ended_before(ended) || view.cancelled() {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -178,12 +196,13 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
     let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
-    let told = view.http2() && !(view.facts.settings.handover && is_untold(view, begun.at));
+    let http2 = view.agreed_on_http2();
+    let told = http2 && !(view.facts.settings.handover && is_untold(view, begun.at));
     if told || ended.at < begun.at || over {
         return None;
     }
     let (since, due) = due_idle(view)?;
-    let held = begun.at + view.facts.settings.held_at_least(view.http2());
+    let held = begun.at + view.facts.settings.held_at_least(http2);
     let early = ended.at + Duration::from_millis(2) < due.min(held);
     early.then(|| format!("idle since {since}, held until {ended} and not {held:?}"))
 }
@@ -223,12 +242,12 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
     let (ended, plan) = (view.ended()?, &view.conn.plan);
     let asks = &view.conn.seen.asks;
     let answered = |ask: &Ask| {
-        let unasked = ask.head.is_none() && ask.begun.is_none();
+        let unasked = ask.head.is_none();
         let done = ask.answer.whole.is_some() && !ask.endpoint.is_tunnel();
         unasked || done && !ask.endpoint.takes_upload()
     };
-    let raw = |step: &Step| matches!(step, Step::Raw(_));
-    if !asks.iter().all(answered) || !plan.reads_eagerly() || plan.steps.iter().any(raw) {
+    let begun = plan.dawdles() && !view.http2();
+    if !asks.iter().all(answered) || !plan.reads_eagerly() || begun {
         return None;
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
@@ -274,7 +293,7 @@ fn departure(view: &View<'_>) -> Option<Duration> {
     let (lame, draining) = (view.phase(Phase::LameDuck)?, view.phase(Phase::Draining)?);
     let told = view.conn.seen.asks.iter().any(|ask| ask.answer.closes);
     let held = lame.at + settings.held_for() + settings.close_spread;
-    Some(match view.http2() {
+    Some(match view.agreed_on_http2() {
         true if settings.handover && is_untold(view, lame.at + view.lag() + SLACK) => held,
         true if settings.handover && crossed(view, lame.at) => {
             let deadline = draining.at + settings.shutdown_timeout;

@@ -36,10 +36,6 @@ const EXCUSES: &[(&str, Excuse)] = &[
         unread_before,
     ),
     (
-        "it came behind an answer that had begun without saying so, when draining had begun (R7)",
-        behind_a_last_answer,
-    ),
-    (
         "GOAWAY or REFUSED_STREAM says that it was not processed (RFC 9113 6.8, 8.7)",
         refused,
     ),
@@ -66,10 +62,6 @@ const EXCUSES: &[(&str, Excuse)] = &[
         in_transit,
     ),
     (
-        "its loop told hyper to stop, which throws away what is pipelined",
-        thrown_away,
-    ),
-    (
         "it sent more behind its close_notify than a drain takes",
         |v, _, _, _| v.flooded(),
     ),
@@ -84,18 +76,42 @@ pub fn excuse(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> Option
     EXCUSES.iter().find(holds).map(|(name, _)| *name)
 }
 
-/// The server's PINGs may have waited behind what the client was slow to take, or to say.
+/// The answers to the server's PINGs may have waited behind what the client was slow to say, or it did
+/// not look at them: what waits behind bytes that it has yet to get is nothing against it, where the
+/// server's kernel tells of those.
 pub fn pinged(view: &View<'_>) -> bool {
+    let (Some((_, timeout)), true) = (view.facts.kind.pings(), view.http2()) else {
+        return false;
+    };
     let plan = &view.conn.plan;
     let far = view.conn.nature.delay >= Duration::from_millis(300);
-    let slow = far || plan.dawdles() || !plan.reads_eagerly();
-    view.http2() && view.facts.settings.pings.is_some() && slow
+    let untold = || {
+        view.ended()
+            .is_none_or(|ended| !tells(view, ended, timeout))
+    };
+    far || plan.dawdles() || view.looks_away() || !plan.reads_eagerly() && untold()
+}
+
+/// A frame of an answer. A PING has its turn behind the one that is being written, and that behind the
+/// record that TLS has to send before it takes more.
+const FRAME: u64 = 9 + (16 << 10);
+
+/// Whether the PING that was not answered had its turn, and the kernel held something when it was sent.
+fn tells(view: &View<'_>, ended: Stamp, timeout: Duration) -> bool {
+    let sent = ended.at.saturating_sub(timeout);
+    let by = |marks: &[(u64, Stamp)], at: Duration| {
+        let before = marks.iter().take_while(|(_, stamp)| stamp.at <= at);
+        before.last().map_or(0, |(total, _)| *total)
+    };
+    let log = &view.conn.log;
+    let written = by(&log.written, sent.saturating_sub(TICK));
+    let turn = by(&log.written, ended.at) - written > 2 * FRAME;
+    view.conn.nature.asked && turn && by(&log.acknowledged, sent + TICK) < written
 }
 
 /// Why an upload may be cut that goes on behind its answer.
 pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let excuses: [Excuse; 7] = [
-        |v, _, _, _| v.facts.kind.tells_hyper && !v.http2() && v.phase(Phase::Draining).is_some(),
+    let excuses: [Excuse; 6] = [
         |v, _, _, ended| v.is_excused(ended),
         |v, _, _, _| pinged(v),
         tls12,
@@ -140,16 +156,6 @@ fn unread_before(view: &View<'_>, number: usize, _: &Ask, _: Stamp) -> bool {
     !view.http2() && view.conn.seen.asks[..number].iter().any(unread)
 }
 
-/// R7 speaks of what is in the socket before draining. What comes later, with no answer left that
-/// could say `Connection: close`, HTTP/1 can't refuse.
-fn behind_a_last_answer(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
-    let (Some(draining), Some(arrived)) = (view.phase(Phase::Draining), view.arrived(ask)) else {
-        return false;
-    };
-    let open = |ask: &Ask| ask.answer.whole.is_none_or(|whole| whole > arrived);
-    !view.http2() && draining.at <= arrived.at && view.conn.seen.asks[..number].iter().any(open)
-}
-
 /// By the client's knowledge: a request that did reach a handler all the same is another oracle's.
 fn refused(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
     let goaway = view.conn.seen.goaways.iter().map(|(last, _)| *last).min();
@@ -176,17 +182,21 @@ fn stuck(view: &View<'_>, _: usize, _: &Ask, _: Stamp) -> bool {
 /// There was more to come than the client's windows let through, and it did not open the one that
 /// was used up.
 fn window_closed(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
-    let delay = view.conn.nature.delay;
+    let (delay, late) = (view.conn.nature.delay, view.conn.nature.late);
     // What the client had said when the server gave up, as far as that could know.
-    let by = match ask.answer.reset_at {
-        Some(reset) => reset.at.saturating_sub(delay * 2),
-        None => ended.at.saturating_sub(delay),
+    let gave_up = match ask.answer.reset_at {
+        Some(reset) => reset.at.saturating_sub(delay),
+        None => ended.at,
     };
+    let (by, gave_up) = (
+        gave_up.saturating_sub(delay + late + TICK),
+        gave_up.saturating_sub(delay),
+    );
     let asked = ask.asked.map_or(Duration::ZERO, |stamp| stamp.at);
     let timeout = view.facts.settings.write_timeout.saturating_sub(TICK);
     let waited = |last: Option<Stamp>| {
         let since = last.map_or(asked, |stamp| stamp.at).max(asked);
-        by.saturating_sub(since) >= timeout
+        gave_up.saturating_sub(since) >= timeout
     };
     view.http2() && used_up(view, ask, by).into_iter().flatten().any(waited)
 }
@@ -248,6 +258,12 @@ pub fn is_unseen(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> boo
 /// The crate asks the kernel, of sockets. To other transports what is written has arrived.
 pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
     let log = &view.conn.log;
+    // The stream may have ended before.
+    let dropped = view
+        .served(number)
+        .filter(|served| served.work == Work::Dropped);
+    let dropped = dropped.and_then(|served| served.dropped);
+    let ended = dropped.map_or(ended, |dropped| dropped.min(ended));
     let by = |log: &[(u64, Stamp)]| {
         let before = log.iter().take_while(|(_, stamp)| *stamp < ended);
         before.last().map_or(0, |(total, _)| *total)
@@ -258,15 +274,6 @@ pub fn in_transit(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bo
     let held_back = view.http2() && used_up(view, ask, ended.at) != [None, None];
     let moves = by(&log.acknowledged) < by(&log.written);
     !view.conn.nature.asked && (all_written || held_back) && moves
-}
-
-fn thrown_away(view: &View<'_>, number: usize, ask: &Ask, _: Stamp) -> bool {
-    let told = view.facts.kind.tells_hyper && view.phase(Phase::Draining).is_some();
-    let behind = |ask: &Ask| ask.answer.begun.is_some();
-    told && !view.http2()
-        && number > 0
-        && ask.answer.begun.is_none()
-        && view.conn.seen.asks[..number].iter().any(behind)
 }
 
 fn upload_given_up(view: &View<'_>, _: usize, ask: &Ask, _: Stamp) -> bool {
@@ -281,7 +288,8 @@ fn upload_stalled(view: &View<'_>, _: usize, ask: &Ask, ended: Stamp) -> bool {
         .saturating_sub(TICK);
     let moved = view.useful().map_or(Duration::ZERO, |stamp| stamp.at);
     let waited = ended.at.saturating_sub(moved) >= shortest;
-    ask.complete.is_none() && waited && counts(view, ask)
+    // What the server's own window holds up is not the client's fault.
+    ask.complete.is_none() && !ask.waits && waited && counts(view, ask)
 }
 
 /// The answer depends on the upload: in HTTP/2 only where the handler reads it.

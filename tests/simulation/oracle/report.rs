@@ -6,7 +6,12 @@ use graceful_tls::{Outcome, Phase};
 
 use super::{excuses, server::views, view::View};
 use crate::{
-    client::seen::Ask, endpoints::Endpoint, logged::Logged, run::Facts, trace::Stamp, world::Work,
+    client::seen::Ask,
+    endpoints::Endpoint,
+    logged::Logged,
+    run::Facts,
+    trace::Stamp,
+    world::{Served, Work},
 };
 
 /// The report counts every connection that ended after the shutdown began, and no other.
@@ -168,7 +173,10 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
         "PeerClosed" => closed,
         "Abandoned" => closed && view.asks().any(|(_, ask)| unanswered(ask)),
         "Idle" => !is_at_work(view, ended) || !plan.reads_eagerly() || view.left(),
-        "Draining" => view.leaves().is_some_and(|leaves| leaves.at <= ended.at),
+        "Draining" => {
+            let leaves = view.leaves().is_some_and(|leaves| leaves.at <= ended.at);
+            leaves || view.ended_before(ended)
+        }
         "Deadline" => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
         "Stalled" => view.asks().any(|(_, ask)| ask.head.is_some()) && may_stall(view),
         "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
@@ -185,7 +193,11 @@ fn is_at_work(view: &View<'_>, ended: Stamp) -> bool {
         // A pipelined request behind the end of the connection is nobody's.
         let behind = !view.http2() && view.conn.seen.asks[..n].iter().any(open);
         let gone = excuses::in_transit(view, n, ask, ended);
-        view.served(n).is_some() && busy && !behind && !gone
+        // The server has let go of it before: its RST_STREAM is on its way.
+        let let_go = |served: &Served| {
+            served.work == Work::Dropped && served.dropped.is_some_and(|at| at.at < ended.at)
+        };
+        view.served(n).is_some_and(|served| !let_go(served)) && busy && !behind && !gone
     })
 }
 

@@ -9,7 +9,6 @@ use crate::{
     client::seen::{Ask, Own},
     endpoints::Endpoint,
     net::reached,
-    servers::Driver,
     trace::Stamp,
 };
 
@@ -99,17 +98,15 @@ pub fn half_a_head(view: &View<'_>) -> Option<String> {
 }
 
 fn may_end_half_a_head(view: &View<'_>, number: usize, ended: Stamp) -> bool {
-    let kind = view.facts.kind;
     let before = &view.conn.seen.asks[..number];
     let told = before.iter().any(|ask| ask.answer.closes);
-    let tells_hyper = kind.tells_hyper && kind.driver != Driver::Serve;
     let written = |ask: &Ask| reached(&view.conn.log.written, ask.answer.ends);
     let answered = before.iter().filter(|ask| ask.answer.whole.is_some());
     let idle_since = answered.filter_map(written).max();
     let idle_since = idle_since.or(view.conn.seen.handshake).unwrap_or_default();
     let idle = ended.at.saturating_sub(idle_since.at) + view.conn.nature.delay * 2;
     let idle = idle >= view.facts.settings.keep_alive * 9 / 10;
-    told || tells_hyper || idle || excuses::pinged(view) || view.is_excused(ended)
+    told || idle || excuses::pinged(view) || view.is_excused(ended)
 }
 
 /// R7. An HTTP/1 answer says that it is the last, once the shutdown has begun.

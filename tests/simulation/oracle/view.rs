@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use graceful_tls::Phase;
 
+use super::bounds::backlog;
 use crate::{
     client::{
         plan::{Reading, Step},
@@ -21,6 +22,9 @@ pub const SLACK: Duration = Duration::from_millis(500);
 /// What TLS and HTTP/2 add at the end at most, which nobody has to get: close_notify, or besides it
 /// GOAWAY, PING and RST_STREAM.
 const GOODBYE: [u64; 2] = [32, 200];
+
+/// A PING in a record of its own.
+const PING: u64 = 17 + 22;
 
 pub struct View<'a> {
     pub facts: &'a Facts,
@@ -46,14 +50,33 @@ impl<'a> View<'a> {
         self.phase(phase).is_some_and(|phase| phase.at <= then.at)
     }
 
+    /// HTTP/2 connections have to go in the lame duck already.
+    fn leaves_early(&self) -> bool {
+        let settings = &self.facts.settings;
+        self.agreed_on_http2() && (settings.handover || settings.lame_duck_goaway)
+    }
+
     /// Since when idle connections of this protocol have to go.
     pub fn leaves(&self) -> Option<Stamp> {
-        let settings = &self.facts.settings;
-        let early = settings.handover || settings.lame_duck_goaway;
-        self.phase(match self.http2() && early {
+        self.phase(match self.leaves_early() {
             true => Phase::LameDuck,
             false => Phase::Draining,
         })
+    }
+
+    /// Since when they had to before, in a shutdown that was called off.
+    pub fn left_before(&self) -> Option<Stamp> {
+        let undone = self.facts.undone.filter(|_| self.leaves_early());
+        undone.map(|(begun, _)| begun)
+    }
+
+    /// The connection may have ended in a shutdown that was called off.
+    pub fn ended_before(&self, ended: Stamp) -> bool {
+        let (Some(begun), Some((_, over))) = (self.left_before(), self.facts.undone) else {
+            return false;
+        };
+        let latest = over.at + self.lag() + backlog(self) + SLACK;
+        (begun.at..=latest).contains(&ended.at)
     }
 
     /// What is not the server's fault when the end begins then.
@@ -82,6 +105,11 @@ impl<'a> View<'a> {
 
     pub fn http2(&self) -> bool {
         self.conn.plan.http2
+    }
+
+    /// ALPN says that it is HTTP/2: when connections have to go is decided by that.
+    pub fn agreed_on_http2(&self) -> bool {
+        self.http2() || self.conn.plan.lies
     }
 
     pub fn served(&self, ask: usize) -> Option<&'a Served> {
@@ -254,11 +282,25 @@ impl<'a> View<'a> {
         let known =
             |(n, ask): &(usize, &Ask)| self.served(*n).is_some() || ask.answer.begun.is_some();
         let mut asked = self.asks().filter(known);
-        let most = written.saturating_sub(GOODBYE[usize::from(self.http2())]);
+        let goodbye = GOODBYE[usize::from(self.http2())] + self.pings();
+        let most = written.saturating_sub(goodbye);
         let end = asked.try_fold(0, |end, (_, ask)| {
             ask.answer.whole.map(|_| ask.answer.ends.max(end))
         });
         end.map_or(most, |end| end.min(written))
+    }
+
+    /// What the server's PINGs come to at most, which may all have waited behind the last answer.
+    fn pings(&self) -> u64 {
+        let (Some((every, _)), true) = (self.facts.kind.pings(), self.http2()) else {
+            return 0;
+        };
+        let (Some(accepted), Some(dropped)) = (self.conn.log.accepted, self.conn.log.dropped)
+        else {
+            return 0;
+        };
+        let pings = (dropped.at - accepted.at).as_nanos() / every.as_nanos() + 1;
+        PING * pings as u64
     }
 
     pub fn has_tunnel(&self) -> bool {
