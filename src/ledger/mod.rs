@@ -154,7 +154,7 @@ impl Ledger {
                 in_flight: http1.in_flight(),
             },
             Self::Http2(http2) => Requests {
-                begun: http2.begun().saturating_sub(http2.dismissed()),
+                begun: http2.begun(),
                 in_flight: http2.in_flight(),
             },
         }

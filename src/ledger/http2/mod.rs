@@ -58,7 +58,6 @@ pub(crate) struct Http2 {
     cut: bool,
     goaway: Option<u32>,
     begun: u32,
-    dismissed: u32,
     last_stream: u32,
     received_body: u64,
     sent_body: u64,
@@ -99,7 +98,6 @@ impl Http2 {
             cut: false,
             goaway: None,
             begun: 0,
-            dismissed: 0,
             last_stream: 0,
             received_body: 0,
             sent_body: 0,
@@ -161,11 +159,6 @@ impl Http2 {
     /// count, servers ignore them.
     pub(crate) fn begun(&self) -> u32 {
         self.begun
-    }
-
-    /// Those of them that a GOAWAY has dismissed since: the server has not looked at them.
-    pub(crate) fn dismissed(&self) -> u32 {
-        self.dismissed
     }
 
     /// Streams whose answer is not fully out: no END_STREAM of ours, no RST_STREAM either way, not
@@ -431,7 +424,7 @@ impl Http2 {
         self.goaway = Some(self.goaway.map_or(last, |said| said.min(last)));
         let kept = self.streams.partition_point(|s| s.id <= last);
         for stream in self.streams.drain(kept..) {
-            self.dismissed += u32::from(!stream.answered);
+            self.begun -= u32::from(!stream.answered);
             self.tally -= stream.tally(self.initial);
         }
     }

@@ -197,7 +197,8 @@ fn what_is_counted() {
         ("what is promised", vec![get(1), answer(2), done(2)], [1, 1, 0, 1, 0]),
         ("above GOAWAY", vec![away(1), get(1), get(3)], [1, 1, 0, 1, 0]),
         ("above GOAWAY, then below", vec![away(5), get(7), get(5)], [1, 1, 0, 1, 0]),
-        ("before GOAWAY and above", vec![get(1), get(3), get(5), away(3)], [3, 2, 0, 2, 0]),
+        ("before GOAWAY and above", vec![get(1), get(3), get(5), away(3)], [2, 2, 0, 2, 0]),
+        ("answered above", vec![get(1), get(3), done(3), away(1)], [2, 1, 0, 1, 0]),
         ("a client's GOAWAY", vec![get(1), Frame { side: Client, ..away(0) }, get(3)], [2, 2, 0, 2, 0]),
         ("others",
             vec![get(1), frame(Client, 2, 1, 1, &[0; 5]), frame(Server, 77, 1, 1, &[1])], [1, 1, 0, 1, 0]),
@@ -747,7 +748,7 @@ impl Model {
         let may = |other| self.block.is_none() || side == other;
         Seen {
             counts: [
-                (self.streams.len() + self.closed.len()) as u32,
+                (self.streams.len() + self.closed.values().filter(|s| s.answered).count()) as u32,
                 count(&|s| !s.answered),
                 count(&|s| !s.received),
                 count(&|s| !s.answered && s.received),
