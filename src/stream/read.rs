@@ -223,7 +223,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.lifetime.revive();
             // HTTP/1 says so in the answer. A GOAWAY now would come before it, and there are clients
             // that give it up then; an HTTP/2 connection is no longer idle, and that is all.
-            if !self.connection.is_http2() {
+            if !self.ledger.has_control_frames() {
                 self.connection.retire();
             }
         }

@@ -89,7 +89,8 @@ pub fn pinged(view: &View<'_>) -> bool {
         view.ended()
             .is_none_or(|ended| !tells(view, ended, timeout))
     };
-    far || plan.dawdles() || view.looks_away() || !plan.reads_eagerly() && untold()
+    let floods = plan.flood.is_some();
+    far || floods || plan.dawdles() || view.looks_away() || !plan.reads_eagerly() && untold()
 }
 
 /// A frame of an answer. A PING has its turn behind the one that is being written, and that behind the
@@ -98,14 +99,19 @@ const FRAME: u64 = 9 + (16 << 10);
 
 /// Whether the PING that was not answered had its turn, and the kernel held something when it was sent.
 fn tells(view: &View<'_>, ended: Stamp, timeout: Duration) -> bool {
-    let sent = ended.at.saturating_sub(timeout);
+    // hyper gives up before the end begins, where a write waits.
+    let asks = view.asks().filter_map(|(n, _)| view.served(n));
+    let dropped = asks.filter(|served| served.work == Work::Dropped);
+    let gave_up = dropped.filter_map(|served| served.dropped).min();
+    let gave_up = gave_up.map_or(ended.at, |at| at.at.min(ended.at));
+    let sent = gave_up.saturating_sub(timeout);
     let by = |marks: &[(u64, Stamp)], at: Duration| {
         let before = marks.iter().take_while(|(_, stamp)| stamp.at <= at);
         before.last().map_or(0, |(total, _)| *total)
     };
     let log = &view.conn.log;
     let written = by(&log.written, sent.saturating_sub(TICK));
-    let turn = by(&log.written, ended.at) - written > 2 * FRAME;
+    let turn = by(&log.written, gave_up) - written > 2 * FRAME;
     view.conn.nature.asked && turn && by(&log.acknowledged, sent + TICK) < written
 }
 
