@@ -29,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
         .layer(GracefulTlsLayer)
         .into_make_service_with_connect_info::<TlsConnection>();
     axum::serve(tls.listener(listener), app)
-        .with_graceful_shutdown(tls.draining())
+        .with_graceful_shutdown(tls.drained())
         .await?;
 
     println!("{}", tls.closed().await);

@@ -50,7 +50,7 @@ async fn serve() -> anyhow::Result<()> {
     Server::builder()
         .layer(GracefulTlsLayer)
         .add_service(health)
-        .serve_with_incoming_shutdown(tls.incoming(listener), tls.draining())
+        .serve_with_incoming_shutdown(tls.incoming(listener), tls.drained())
         .await?;
 
     println!("{}", tls.closed().await);

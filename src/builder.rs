@@ -61,7 +61,7 @@ impl Builder {
     ///
     /// In use is a request whose head is complete and whose answer is not fully on the wire, an
     /// upload that moves, and a tunnel. Control frames of HTTP/2 are no use. A request that has
-    /// arrived when the time is up is answered, and is the last.
+    /// arrived when the time is up is answered; over HTTP/1 it is the last.
     ///
     /// This one limit covers the client that never speaks, the head that drips in, the unfinished
     /// HTTP/2 preface, and keep-alive, in HTTP/1 and HTTP/2 alike.
@@ -84,7 +84,8 @@ impl Builder {
     /// How long a TLS handshake may take, shutdown or not. Default: 10 s.
     ///
     /// While the server drains it also bounds the head of a request that has begun to come in, and
-    /// what is left of it the first request of a connection that came late.
+    /// what is left of it the first request of a connection that came late; and how long an HTTP/2
+    /// client that was told at work has to answer the PING behind its GOAWAY.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake_timeout = timeout;
         self
@@ -144,9 +145,9 @@ impl Builder {
     /// Over how long idle connections are ended, and GOAWAYs are said, instead of all at once.
     /// Default: none.
     ///
-    /// Each connection has its own moment in this span, which begins when it would have ended
-    /// without. So a hundred thousand clients do not reconnect in one second. The shutdown lasts so
-    /// much longer, up to its deadline.
+    /// Each connection has its own moment in this span, so a hundred thousand clients do not
+    /// reconnect in one second. The span begins when the connections would have ended without it, and
+    /// the shutdown lasts so much longer; or earlier, where it would not be over by the deadline.
     pub fn close_spread(mut self, duration: Duration) -> Self {
         self.settings.close_spread = duration;
         self
@@ -157,8 +158,7 @@ impl Builder {
     ///
     /// For servers behind a balancer that watches their readiness: their clients come back through
     /// it, to another server. Without one they come back to this one. Connections that are made
-    /// during the lame duck get it after their first request. Connections at work are told under
-    /// [`GracefulTls::serve`]; another server tells them when draining begins.
+    /// during the lame duck get it after their first request.
     ///
     /// In a [handover](GracefulTls::handover) it is on.
     pub fn lame_duck_goaway(mut self, on: bool) -> Self {

@@ -135,9 +135,9 @@ impl GracefulTls {
     ///
     /// An accept loop of your own stops when [`Phase::Draining`] is [`reached`](Self::reached), which
     /// is earlier.
-    pub fn draining(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
         let server = self.server.clone();
-        async move { server.shutdown.handed_over().await }
+        async move { server.shutdown.drained().await }
     }
 
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.

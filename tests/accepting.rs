@@ -139,7 +139,7 @@ async fn unix_sockets_are_served_by_axum() {
         .route("/", axum::routing::get(who))
         .layer(GracefulTlsLayer)
         .into_make_service_with_connect_info::<TlsConnection>();
-    let server = axum::serve(tls.listener(listener), app).with_graceful_shutdown(tls.draining());
+    let server = axum::serve(tls.listener(listener), app).with_graceful_shutdown(tls.drained());
     let server = tokio::spawn(server.into_future());
     let client = UnixStream::connect(folder.path().join("socket"))
         .await

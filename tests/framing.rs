@@ -253,7 +253,7 @@ async fn serve_partly(tls: GracefulTls, listener: TcpListener) {
         .route("/endless", answers(endless));
     let app = app.into_make_service_with_connect_info::<TlsConnection>();
     axum::serve(tls.listener(listener), app)
-        .with_graceful_shutdown(tls.draining())
+        .with_graceful_shutdown(tls.drained())
         .await
         .unwrap();
 }

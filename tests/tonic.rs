@@ -44,7 +44,7 @@ async fn bed(shutdown_timeout: Duration) -> Bed {
     let server = Server::builder()
         .layer(GracefulTlsLayer)
         .add_service(service)
-        .serve_with_incoming_shutdown(tls.incoming(listener), tls.draining());
+        .serve_with_incoming_shutdown(tls.incoming(listener), tls.drained());
     let server = tokio::spawn(server);
     let connect = tower::service_fn(move |_| connect(addr, connector.clone()));
     // TLS is the connector's business, which tonic must not know.

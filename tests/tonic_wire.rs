@@ -116,7 +116,7 @@ fn server(builder: Builder) -> Within {
             Server::builder()
                 .layer(GracefulTlsLayer)
                 .add_service(Large)
-                .serve_with_incoming_shutdown(tls.incoming(listener), tls.draining())
+                .serve_with_incoming_shutdown(tls.incoming(listener), tls.drained())
                 .await
                 .unwrap();
         },

@@ -127,7 +127,7 @@ async fn serve(
                 .route("/outside", get(routes::HELLO))
                 .into_make_service_with_connect_info::<TlsConnection>();
             axum::serve(tls.listener(listener), app)
-                .with_graceful_shutdown(tls.draining())
+                .with_graceful_shutdown(tls.drained())
                 .await?;
         }
         Server::AxumServer => {

@@ -125,11 +125,12 @@ impl<A: Accept> AcceptLoop<A> {
         };
         let accepted = tokio::select! {
             biased;
-            accepted = next => accepted,
+            // First, or a listener that is always ready would hide it. The sweep takes what is there.
             () = stop => {
                 self.state = State::Sweeping;
                 return Ok(None);
             }
+            accepted = next => accepted,
         };
         match accepted {
             Ok(accepted) => {

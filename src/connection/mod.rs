@@ -227,8 +227,8 @@ impl TlsConnection {
     /// Ends the connection as soon as nothing is in flight.
     ///
     /// HTTP/1 answers that begin from now on carry `Connection: close` (RFC 9112 9.6). An HTTP/2
-    /// connection gets a GOAWAY (RFC 9113 6.8) that names the last stream once it is idle, and one
-    /// that announces it at once.
+    /// connection in use gets a GOAWAY (RFC 9113 6.8) at once that announces the end, and when it is
+    /// idle one that names the last stream.
     pub fn close(&self) {
         self.retire();
         self.wake();

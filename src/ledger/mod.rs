@@ -181,8 +181,7 @@ impl Ledger {
         match () {
             () if !followed => Use::Unknown { bytes: moved() },
             () if requests.in_flight > 0 || self.is_answering() => Use::Request,
-            // The server has yet to open a window.
-            () if upload && !self.may_upload() => Use::Request,
+            () if upload && self.awaits_window() => Use::Request,
             () if upload => Use::Upload { bytes },
             () => Use::Nothing {
                 requests: requests.begun,
@@ -201,12 +200,9 @@ impl Ledger {
         }
     }
 
-    /// Whether it is up to the client to go on with an upload that is not all in.
-    fn may_upload(&self) -> bool {
-        match self {
-            Self::Http2(http2) => http2.may_upload(),
-            _ => true,
-        }
+    /// Whether an upload that is not all in waits for the server.
+    fn awaits_window(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.awaits_window())
     }
 
     fn is_answering(&self) -> bool {
@@ -314,12 +310,12 @@ impl Ledger {
         }
     }
 
-    /// Whether the server has sent a PING since this was last asked.
+    /// The PING by which the server has asked whether its peer lives, if it has since this was called.
     #[inline]
-    pub(crate) fn has_pinged(&mut self) -> bool {
+    pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
         match self {
-            Self::Http2(http2) => http2.has_pinged(),
-            _ => false,
+            Self::Http2(http2) => http2.asks_for_life(),
+            _ => None,
         }
     }
 

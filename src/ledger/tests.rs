@@ -389,3 +389,30 @@ fn answers_and_what_is_not() {
     );
     assert_eq!(sent(true, &[In(&hello), In(&broken)]), (false, None));
 }
+
+/// What is asked of the server's and the stream's own PINGs, and of its SETTINGS; nothing in HTTP/1.
+#[test]
+fn control_frames_that_matter() {
+    let (ask, own) = (frame(6, 0, 0, b"12345678"), ping(HEARD));
+    let heard = frame(4, 1, 0, &[]);
+    let (hello, settings) = (hello(), settings());
+    let greeted = [In(&hello), Out(&settings)];
+    let asked = |http2, more: &[Step<'_>]| {
+        let mut ledger = split(http2, &[&greeted[..], more].concat(), 5);
+        (
+            ledger.asks_for_life(),
+            ledger.awaits_pong(),
+            ledger.settings_heard(),
+        )
+    };
+    assert_eq!(asked(true, &[]), (None, false, false));
+    assert_eq!(
+        asked(true, &[Out(&ask)]),
+        (Some(*b"12345678"), false, false)
+    );
+    assert_eq!(asked(true, &[Out(&own)]), (None, true, false));
+    assert_eq!(asked(true, &[In(&heard)]), (None, false, true));
+    let mut http1 = split(false, &[In(GET), Out(OK)], 5);
+    assert_eq!(http1.asks_for_life(), None);
+    assert!(!http1.awaits_pong() && !http1.settings_heard());
+}

@@ -8,7 +8,7 @@
 //!     .layer(GracefulTlsLayer)
 //!     .into_make_service_with_connect_info::<TlsConnection>();
 //! axum::serve(tls.listener(tcp), app)
-//!     .with_graceful_shutdown(tls.draining())
+//!     .with_graceful_shutdown(tls.drained())
 //!     .await?;
 //! let report = tls.closed().await;
 //! # Ok(()) }

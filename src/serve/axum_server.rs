@@ -96,7 +96,7 @@ impl GracefulTls {
     }
 
     fn follow(&self, handle: Handle<TlsAddress>) {
-        let draining = self.draining();
+        let draining = self.drained();
         let follow = async move {
             draining.await;
             // No time-out: the stream enforces the deadline.

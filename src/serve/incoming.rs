@@ -57,7 +57,7 @@ impl GracefulTls {
             parts: Some((listener, self.acceptor())),
             streams: mpsc::channel(1).1,
             #[cfg(feature = "tonic")]
-            draining: Box::pin(self.draining()),
+            draining: Box::pin(self.drained()),
         }
     }
 }

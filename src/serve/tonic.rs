@@ -10,7 +10,7 @@
 //! tonic::transport::Server::builder()
 //!     .layer(GracefulTlsLayer)
 //!     .add_service(service)
-//!     .serve_with_incoming_shutdown(tls.incoming(tcp), tls.draining())
+//!     .serve_with_incoming_shutdown(tls.incoming(tcp), tls.drained())
 //!     .await?;
 //! let report = tls.closed().await;
 //! # Ok(()) }

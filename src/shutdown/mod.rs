@@ -128,7 +128,7 @@ impl Shutdown {
     /// A server that is told earlier ends connections in words of its own, all at once: it drops
     /// handshakes that are under way and requests that wait behind another, and its GOAWAY asks nobody
     /// when.
-    pub(crate) async fn handed_over(&self) {
+    pub(crate) async fn drained(&self) {
         let phases = &self.context.phases;
         phases.reached(Phase::Draining).await;
         tokio::select! {

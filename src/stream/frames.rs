@@ -13,7 +13,7 @@
 //! * **PING** acknowledged (RFC 9113 6.7) for a peer that has said close_notify and waits for its
 //!   answers: it lives, and can't say so.
 
-use std::io::Write;
+use std::{io::Write, mem};
 
 use tokio::io::ReadBuf;
 use tokio_rustls::rustls::ServerConnection;
@@ -33,11 +33,13 @@ pub(super) struct Frames {
     /// The server has been given the beginning of that.
     begun: bool,
     to_peer: Vec<u8>,
+    /// The client is to be told that no more streams are wanted.
+    announces: bool,
 }
 
 impl Frames {
     pub(super) fn is_empty(&self) -> bool {
-        self.to_server.is_empty() && self.to_peer.is_empty()
+        self.to_server.is_empty() && self.to_peer.is_empty() && !self.announces
     }
 
     /// Breaks off `stream`.
@@ -52,11 +54,18 @@ impl Frames {
 
     /// Says that no more streams are wanted, and asks for a sign that this has been heard.
     pub(super) fn announce(&mut self) {
-        self.to_peer.extend(goaway(MAX_31_BITS));
-        self.to_peer.extend(ping(HEARD));
+        self.announces = true;
     }
 
-    /// Acknowledges the server's PINGs for a peer that can't.
+    /// Acknowledges a PING of the server's for its peer.
+    pub(super) fn answer_ping(&mut self, payload: [u8; 8], ledger: &mut Ledger) {
+        if let Some(http2) = ledger.http2() {
+            http2.forget_ping(payload);
+        }
+        self.to_server.extend(ping_ack(payload));
+    }
+
+    /// Acknowledges all of them for a peer that can't.
     pub(super) fn answer_pings(&mut self, ledger: &mut Ledger) {
         while let Some(payload) = ledger.http2().and_then(|http2| http2.take_ping()) {
             self.to_server.extend(ping_ack(payload));
@@ -81,14 +90,21 @@ impl Frames {
     /// Sends the peer what waits for it, where there is a boundary, and the server knows already. How
     /// many bytes that were.
     pub(super) fn send(&mut self, ledger: &mut Ledger, session: &mut ServerConnection) -> usize {
-        let n = self.to_peer.len();
-        let waits = n > 0 && self.to_server.is_empty();
-        let may = waits && ledger.http2().is_some_and(|http2| http2.may_speak());
-        if may && speak(&self.to_peer, ledger, session) {
-            self.to_peer.clear();
-            return n;
+        let waits = !self.is_empty() && self.to_server.is_empty();
+        let Some(http2) = ledger.http2().filter(|http2| waits && http2.may_speak()) else {
+            return 0;
+        };
+        if mem::take(&mut self.announces) {
+            // The server may have said it, or which stream is the last, and that may not rise again.
+            if http2.goaway_said().is_none() {
+                self.to_peer.extend(goaway(MAX_31_BITS));
+            }
+            self.to_peer.extend(ping(HEARD));
         }
-        0
+        match speak(&self.to_peer, ledger, session) {
+            true => mem::take(&mut self.to_peer).len(),
+            false => 0,
+        }
     }
 }
 

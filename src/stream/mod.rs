@@ -247,8 +247,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if answers || self.is_answer() {
             self.tail = Some(self.flushed + self.taken);
         }
-        if self.ledger.has_pinged() {
-            self.vouch(before);
+        if let Some(ping) = self.ledger.asks_for_life() {
+            self.vouch(ping, before);
         }
     }
 

@@ -237,15 +237,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// A connection that is to end has begun a request, or answered one.
     #[cold]
     fn note_requests(&mut self, before: Requests) {
+        // The client had not got the last answer when it sent this.
+        let unheard = self
+            .transport()
+            .is_some_and(|io| io.acknowledged() < self.answers_end());
         let Some(departure) = &mut self.departure else {
             return;
         };
         let now = Instant::now();
         let Requests { begun, in_flight } = self.published;
-        if begun != before.begun {
+        if begun > before.begun {
             let has_it = |idle: Instant| Some(idle + self.round_trip?);
             let waited = |idle| has_it(idle).is_some_and(|by| by <= now);
-            departure.crossed = in_flight > 1 || !departure.idle.is_none_or(waited);
+            departure.crossed = in_flight > 1 || unheard || !departure.idle.is_none_or(waited);
         }
         if in_flight < before.in_flight {
             departure.idle = Some(now);
@@ -333,7 +337,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Then it says nothing of the peer that the answer to the PING is late, and as long as bytes are owed
     /// the write time-out watches over it: so the server is answered at once.
     #[cold]
-    pub(super) fn vouch(&mut self, behind: u64) {
+    pub(super) fn vouch(&mut self, ping: [u8; 8], behind: u64) {
         if self
             .transport()
             .is_none_or(|io| io.acknowledged() >= behind)
@@ -342,7 +346,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         self.blocked();
         let frames = self.frames.get_or_insert_default();
-        frames.answer_pings(&mut self.ledger);
+        frames.answer_ping(ping, &mut self.ledger);
         self.connection.wake();
     }
 
@@ -402,6 +406,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if requests != self.published {
             let before = std::mem::replace(&mut self.published, requests);
             self.connection.set_requests(requests);
+            if requests.begun > before.begun && self.lifetime.over().is_none() {
+                // It has more time, and a last look of its own at the end of that.
+                self.arrived = None;
+            }
             if self.departure.is_some() {
                 self.note_requests(before);
             }

@@ -151,7 +151,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
 
     /// Lets it go on without whoever began it: at once if it can, as a task if it must.
     pub(crate) fn finish_elsewhere(mut self) {
-        self.leave_task();
         let cx = &mut Context::from_waker(Waker::noop());
         if let Some(outcome) = self.advance(cx) {
             return self.finish(outcome);
@@ -344,12 +343,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             _ => {}
         }
         self.machine.tick(Instant::now());
-    }
-
-    /// The task that polled so far will not again: an eviction has to find the next one.
-    fn leave_task(&mut self) {
-        self.place = None;
-        self.watched = None;
     }
 
     /// What needs no waiting: called where nobody will poll again.

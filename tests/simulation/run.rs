@@ -219,7 +219,7 @@ async fn connect(
 
 /// Tells the loops when their servers should stop.
 async fn tell_loops(tls: GracefulTls, draining: CancellationToken) {
-    tls.draining().await;
+    tls.drained().await;
     draining.cancel();
 }
 

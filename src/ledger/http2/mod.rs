@@ -14,8 +14,8 @@
 mod frame;
 mod stream;
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::{collections::VecDeque, mem, time::Duration};
+
 use tokio::time::Instant;
 
 use self::frame::{
@@ -78,8 +78,10 @@ pub(crate) struct Http2 {
     /// The PINGs of the server that were not acknowledged: it has at most one that shows that its
     /// peer lives, and one that goes with a GOAWAY.
     pings: [Option<[u8; 8]>; 2],
-    /// One of them was sent since this was last asked.
-    has_pinged: bool,
+    /// The last of them asks whether the peer lives, and nobody has asked for it yet.
+    asks_for_life: Option<[u8; 8]>,
+    /// The next one asks whether a GOAWAY has been heard, which nobody but the peer knows.
+    asks_for_heard: bool,
     /// A PING of the stream's own, by [`HEARD`], was not acknowledged.
     awaits_pong: bool,
     /// The server's first SETTINGS were.
@@ -109,7 +111,8 @@ impl Http2 {
             our_initial: DEFAULT_WINDOW,
             our_window: DEFAULT_WINDOW,
             pings: [None; 2],
-            has_pinged: false,
+            asks_for_life: None,
+            asks_for_heard: false,
             awaits_pong: false,
             settings_heard: false,
         }
@@ -173,11 +176,13 @@ impl Http2 {
         self.tally.uploads
     }
 
-    /// Whether a client that is not done with a request could go on with it: its windows are open.
+    /// Whether a client that is not done with a request waits for the server to open a window.
     /// O(streams).
-    pub(crate) fn may_upload(&self) -> bool {
-        let open = |stream: &Stream| !stream.received && stream.may_send(self.our_initial);
-        self.our_window > 0 && self.streams.iter().any(open)
+    pub(crate) fn awaits_window(&self) -> bool {
+        let waits = |stream: &Stream| {
+            !stream.received && (self.our_window <= 0 || !stream.may_send(self.our_initial))
+        };
+        self.streams.iter().any(waits)
     }
 
     /// Streams of which something is to come still, the answer or the rest of the request.
@@ -243,10 +248,10 @@ impl Http2 {
         self.cut
     }
 
-    /// Whether the server has sent a PING since this was last asked.
+    /// The PING by which the server has asked whether its peer lives, if it has since this was called.
     #[inline]
-    pub(crate) fn has_pinged(&mut self) -> bool {
-        std::mem::take(&mut self.has_pinged)
+    pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
+        self.asks_for_life.take()
     }
 
     /// Whether a PING of the stream's own was not acknowledged.
@@ -258,6 +263,12 @@ impl Http2 {
     #[inline]
     pub(crate) fn settings_heard(&self) -> bool {
         self.settings_heard
+    }
+
+    /// The server has been given an acknowledgement of its PING: the peer's is one too many.
+    pub(crate) fn forget_ping(&mut self, payload: [u8; 8]) {
+        let known = self.pings.iter_mut().find(|ping| **ping == Some(payload));
+        known.map(Option::take);
     }
 
     /// A PING of the server that was not acknowledged, to be so on behalf of a peer that can't.
@@ -358,12 +369,17 @@ impl Http2 {
             (HEADERS, _) => self.answer(head.id),
             (RST_STREAM, Some(REFUSED_STREAM)) => self.close(head.id),
             (RST_STREAM, _) => self.reset(head.id),
-            (GOAWAY, Some(last)) => self.dismiss(last & MAX_31_BITS),
+            (GOAWAY, Some(last)) => {
+                // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
+                self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
+                self.dismiss(last & MAX_31_BITS);
+            }
             (PING, _) if !head.has(ACK) => match self.outbound.ping() {
-                HEARD => self.awaits_pong = true,
+                HEARD => (self.awaits_pong, self.asks_for_heard) = (true, false),
                 ping => {
                     self.pings = [self.pings[1], Some(ping)];
-                    self.has_pinged = true;
+                    let asks_for_heard = mem::take(&mut self.asks_for_heard);
+                    self.asks_for_life = Some(ping).filter(|_| !asks_for_heard);
                 }
             },
             (SETTINGS, Some(value)) => self.our_initial = i64::from(value),

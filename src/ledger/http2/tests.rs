@@ -1010,12 +1010,68 @@ fn ping(side: Side, flags: u8, payload: [u8; 8]) -> Frame {
     frame(side, 6, flags, 0, &payload)
 }
 
+/// What stands behind a GOAWAY that names no stream asks for more than life.
+#[test]
+fn which_pings_ask_for_life() {
+    let goaway = |last: u32| away(last);
+    for (said, asks) in [
+        (vec![], true),
+        (vec![goaway(MAX_31_BITS)], false),
+        (
+            vec![goaway(MAX_31_BITS), ping(Server, ACK, *b"12345678")],
+            false,
+        ),
+        (
+            vec![goaway(MAX_31_BITS), ping(Server, 0, *b"12345678")],
+            true,
+        ),
+        (vec![goaway(MAX_31_BITS), ping(Server, 0, HEARD)], true),
+        (vec![goaway(MAX_31_BITS), goaway(1)], true),
+    ] {
+        let mut http2 = after(&said);
+        http2.asks_for_life();
+        let (first, second) = (*b"87654321", *b"22222222");
+        say(&mut http2, &ping(Server, 0, first));
+        assert_eq!(http2.asks_for_life(), asks.then_some(first), "{said:?}");
+        say(&mut http2, &ping(Server, 0, second));
+        assert_eq!(http2.asks_for_life(), Some(second));
+        assert_eq!(http2.asks_for_life(), None);
+    }
+}
+
+/// An acknowledgement that the server has been given already is one too many.
+#[test]
+fn pings_answered_for_the_peer_are_forgotten() {
+    let (one, other) = (*b"12345678", *b"87654321");
+    let mut http2 = after(&[ping(Server, 0, one), ping(Server, 0, other)]);
+    http2.forget_ping(other);
+    assert_eq!(http2.take_ping(), Some(one));
+    assert_eq!(http2.take_ping(), None);
+}
+
+#[test]
+fn settings_are_heard_when_they_are_acknowledged() {
+    let mut http2 = greeted();
+    for (said, heard) in [
+        (frame(Client, SETTINGS, 0, 0, &[]), false),
+        (frame(Server, SETTINGS, ACK, 0, &[]), false),
+        (initial(9), false),
+        (frame(Client, SETTINGS, ACK, 0, &[]), true),
+        (initial(8), true),
+    ] {
+        say(&mut http2, &said);
+        assert_eq!(http2.settings_heard(), heard, "{said:?}");
+    }
+}
+
 /// The server is not told of answers to what it did not ask.
 #[test]
 fn whose_pong_it_is() {
     let (asked, other) = (*b"12345678", *b"87654321");
     let mut http2 = after(&[ping(Server, 0, asked), ping(Server, 0, HEARD)]);
-    assert!(http2.has_pinged() && !http2.has_pinged() && http2.awaits_pong());
+    assert_eq!(http2.asks_for_life(), Some(asked));
+    assert_eq!(http2.asks_for_life(), None);
+    assert!(http2.awaits_pong());
     let pong = |payload| ping(Client, ACK, payload).bytes();
     let before = headers(Client, BOTH, 1).bytes();
     for (bytes, stray, awaits) in [
@@ -1059,24 +1115,23 @@ fn whose_turn_an_upload_is() {
     ]);
     let data = |id, n: usize| frame(Client, 0, 0, id, &vec![0; n]);
     let small = frame(Server, SETTINGS, 0, 0, &setting(4, 10));
-    for (name, said, may_upload) in [
-        ("the least that there is", data(1, 16_384), true),
-        ("which may be less", small, true),
-        ("used up by one, and the other is not", data(3, 9), true),
-        ("both are", data(3, 1), false),
-        ("one is opened", update(1, 16_375), true),
-        ("and used", data(1, 16_375 - 16_374), false),
-        ("the other", update(3, 50_000), true),
-        ("the connection's", data(3, 65_535 - 16_384 - 11), false),
-        ("of which there is more", update(0, 1), true),
-        ("but it ends", frame(Client, 0, END_STREAM, 3, b""), false),
-        (
-            "as does the last",
-            frame(Client, 0, END_STREAM, 1, b""),
-            false,
-        ),
+    for (name, said, awaits) in [
+        ("the least that there is", data(1, 16_384), false),
+        ("which may be less, and used up by one", small, true),
+        ("not by the other", data(3, 9), true),
+        ("by both", data(3, 1), true),
+        ("one is opened", update(1, 16_376), true),
+        ("the other", update(3, 50_000), false),
+        ("one is used", data(1, 2), true),
+        ("and opened", update(1, 9), false),
+        ("the connection's", data(3, 65_535 - 16_384 - 12), true),
+        ("of which there is more", update(0, 9), false),
+        ("one is used again", data(1, 9), true),
+        ("and ends", frame(Client, 0, END_STREAM, 1, b""), true),
+        ("of which there is more", update(0, 1), false),
+        ("the last ends", frame(Client, 0, END_STREAM, 3, b""), false),
     ] {
         say(&mut http2, &said);
-        assert_eq!(http2.may_upload(), may_upload, "{name}");
+        assert_eq!(http2.awaits_window(), awaits, "{name}");
     }
 }
