@@ -11,8 +11,14 @@ use bytes::Bytes;
 use graceful_tls::{GracefulTls, GracefulTlsLayer};
 use http::{Request, Response};
 use http_body_util::{Full, StreamBody};
-use hyper::{body::Frame, server::conn::http1};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper::{
+    body::Frame,
+    server::conn::{http1, http2},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use support::{VERSIONS, pair};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Notify};
 use tower::{Layer, service_fn};
@@ -129,6 +135,54 @@ fn a_dropped_server_leaves_its_connections_and_the_shutdown_reaches_them() {
     let ending = client.read_until_end(5 * SECOND);
     assert!(ending.is_proper(), "{ending:?}");
     let _ = client.close();
+    let report = runtime.block_on(tls.closed());
+    assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
+}
+
+/// One connection, whose server is told of its end by its own means.
+async fn ends_it_itself(tls: GracefulTls, listener: TcpListener, told: Arc<Notify>) {
+    let (tcp, _) = listener.accept().await.unwrap();
+    let stream = tls.acceptor().accept(tcp).await.unwrap();
+    let slow = service_fn(|_: Request<hyper::body::Incoming>| async {
+        tokio::time::sleep(SECOND).await;
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("whole"))))
+    });
+    let service = TowerToHyperService::new(slow);
+    let served =
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(served);
+    tokio::select! {
+        biased;
+        () = told.notified() => served.as_mut().graceful_shutdown(),
+        _ = served.as_mut() => return,
+    }
+    let _ = served.await;
+}
+
+/// The last stream that a GOAWAY names may not rise (RFC 9113 6.8): clients give up then.
+#[test]
+fn a_server_that_has_said_goaway_is_not_contradicted() {
+    let runtime = Runtime::new().unwrap();
+    let tls = pair(VERSIONS[1]).0.lame_duck(Duration::ZERO);
+    let tls = tls.build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let told = Arc::new(Notify::new());
+    runtime.spawn(ends_it_itself(tls.clone(), listener, told.clone()));
+    let mut h2 = wire::H2::connect(addr).unwrap();
+    let stream = h2.get("/").unwrap();
+    // By its answer the request has been seen.
+    assert!(h2.ping(*b"arrived?", 5 * SECOND).unwrap().is_some());
+    told.notify_one();
+    let names_it = |h2: &wire::H2| h2.goaways().contains(&(stream, 0));
+    assert!(h2.pump_until(5 * SECOND, names_it), "{h2:?}");
+
+    tls.shutdown();
+    assert!(h2.wait_stream(stream, 5 * SECOND).is_complete(), "{h2:?}");
+    let ending = h2.read_until_end(5 * SECOND);
+    assert!(ending.is_proper(), "{ending:?}");
+    assert_eq!(h2.goaways().last(), Some(&(stream, 0)), "{h2:?}");
+    let _ = h2.conn.close();
     let report = runtime.block_on(tls.closed());
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }
