@@ -41,7 +41,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("http/1.1", "/"),
         requests: [400, 1400],
         // Reading along costs about 1,000; bare reads no framing, and has a timer a request instead.
-        limit: 1.02,
+        limit: 1.022, // 1.02, and what bare hyper varies by from one build to the next
     },
     Scenario {
         name: "http1-mib",
