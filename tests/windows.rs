@@ -228,6 +228,32 @@ fn a_stalled_stream_is_reset_and_the_others_go_on() {
     );
 }
 
+/// The others come one after the other, so that at moments no other is open.
+#[test]
+fn so_do_those_that_come_one_by_one() {
+    let timeout = Duration::from_millis(1000);
+    everywhere(
+        &["--write-timeout-ms", "1000"],
+        &[("streamed", "/bytes/100000"), ("whole", "/full/100000")],
+        |bed, version, path| {
+            let options = Options::new().version(version).h2();
+            let mut h2 = H2::connect_with(bed.addr, &options, H2Options::window(16 << 10)).unwrap();
+            h2.send_frame(&Frame::window_update(0, 1 << 30)).unwrap();
+            let stalled = h2.get(path).unwrap();
+            let held = |h2: &H2| h2.stream(stalled).body.len() == 16 << 10;
+            assert!(h2.pump_until(LONG, held), "{h2:?}");
+            let since = h2.conn.now();
+            while h2.stream(stalled).reset.is_none() && h2.conn.now() - since < LONG {
+                assert_eq!(h2.h2_get("/").unwrap().text(), "hello\n", "{h2:?}");
+                h2.pump_until(Duration::from_millis(50), |_| false);
+            }
+            let reset = h2.stream(stalled).reset.map(|(_, at)| at);
+            is_within(reset, since, (timeout * 3 / 4, at_most(timeout)), &h2);
+            assert_eq!(h2.h2_get("/").unwrap().text(), "hello\n", "{h2:?}");
+        },
+    );
+}
+
 /// A window may also be opened by SETTINGS, for every stream at once, and be narrowed before.
 #[test]
 fn settings_open_windows_too() {

@@ -308,9 +308,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Windows::Patient(Some(now + self.limits().every()));
         }
         self.may_open = None;
-        // Another answer may be on its way still, or an upload: then only the streams end.
-        let open = self.ledger.open_streams();
-        if stalled.streams.len() >= open && progress.flushed == progress.written {
+        // The client may go on with others, an answer may be on its way still, or an upload: then only
+        // the streams end.
+        let all = !stalled.outlived && stalled.streams.len() >= self.ledger.open_streams();
+        if all && progress.flushed == progress.written {
             return Windows::AllStalled;
         }
         let frames = self.frames.get_or_insert_default();

@@ -41,6 +41,8 @@ const DEFAULT_WINDOW: i64 = 65_535;
 pub(crate) struct Stalled {
     /// The streams that are stalled.
     pub(crate) streams: Vec<u32>,
+    /// The client has begun a request since one of them was held: it lives, and goes on without.
+    pub(crate) outlived: bool,
     /// When the first of the other held streams will be if nothing moves. `None` if there is none.
     pub(crate) next: Option<Instant>,
 }
@@ -311,11 +313,12 @@ impl Http2 {
             };
             // Before its head is out an answer waits for the handler: no window holds that up.
             let (since, before) = match stream.answering {
-                true => stream.held_since(now, moved, progress),
+                true => stream.held_since(now, moved, self.begun, progress),
                 false => (now, false),
             };
             if before && now.saturating_duration_since(since) >= timeout {
                 found.streams.push(stream.id);
+                found.outlived |= stream.is_outlived(self.begun);
             } else if let Some(due) = since.checked_add(timeout) {
                 found.next = Some(found.next.map_or(due, |next| next.min(due)));
             }

@@ -29,6 +29,8 @@ pub(super) struct Mark {
     /// What was sent, on this stream or on all, when it was first held by its own window or the
     /// connection's.
     moved: i64,
+    /// How many requests had begun on the connection.
+    begun: u32,
     /// The connection's bytes that the transport had taken.
     written: u64,
     /// Where the last of the stream's bytes is at most, once that is known.
@@ -84,6 +86,11 @@ impl Stream {
         !self.answered && self.window(initial) <= 0
     }
 
+    /// Whether its client has begun a request since it was first seen held, by which `begun` have.
+    pub(super) fn is_outlived(&self, begun: u32) -> bool {
+        self.mark.is_some_and(|mark| mark.begun != begun)
+    }
+
     pub(super) fn tally(&self, initial: i64) -> Tally {
         Tally {
             in_flight: u32::from(!self.answered),
@@ -98,12 +105,14 @@ impl Stream {
         &mut self,
         now: Instant,
         moved: i64,
+        begun: u32,
         progress: &Progress,
     ) -> (Instant, bool) {
         let mark = match &mut self.mark {
             Some(mark) if mark.moved == moved => mark,
             mark => mark.insert(Mark {
                 moved,
+                begun,
                 written: progress.written,
                 end: (progress.flushed == progress.written).then_some(progress.written),
                 since: None,

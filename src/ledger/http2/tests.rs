@@ -538,6 +538,7 @@ fn stalls() {
         frames.iter().for_each(|frame| say(&mut http2, frame));
         let want = Stalled {
             streams,
+            outlived: false,
             next: next.map(at),
         };
         assert_eq!(http2.stalled(at(s), timeout, &Progress::default()), want, "{s}");
@@ -591,6 +592,7 @@ fn the_connection_s_window_stalls_all() {
     ]);
     let none = Stalled {
         streams: vec![],
+        outlived: false,
         next: Some(now + timeout),
     };
     let at_once = http2.stalled(now, Duration::ZERO, &Progress::default());
@@ -953,6 +955,40 @@ fn nobody_stalls_before_all_has_arrived() {
             assert_eq!(found.streams.len(), usize::from(stalled), "{s}");
             assert_eq!(found.next, (!stalled).then(|| at(next)), "{s}");
         }
+    }
+}
+
+/// A client that goes on asking lives, and has given up no more than the stream.
+#[test]
+fn who_outlives_a_stalled_stream() {
+    let get = |id| headers(Client, BOTH, id);
+    let answer = |id| headers(Server, END_HEADERS, id);
+    let (now, timeout) = (Instant::now(), Duration::from_secs(8));
+    let all = Progress::default();
+    let small = frame(Client, SETTINGS, 0, 0, &setting(4, 5));
+    for (between, outlived) in [
+        (vec![], false),
+        (vec![headers(Server, BOTH, 1)], false),
+        (vec![get(5)], true),
+        (vec![get(5), headers(Server, BOTH, 5)], true),
+    ] {
+        let begun = [
+            small.clone(),
+            get(1),
+            get(3),
+            answer(3),
+            data(Server, 0, 3, 5),
+        ];
+        let mut http2 = after(&begun);
+        http2.stalled(now, timeout, &all);
+        http2.stalled(now, timeout, &all);
+        between.iter().for_each(|frame| say(&mut http2, frame));
+        let found = http2.stalled(now + timeout, timeout, &all);
+        assert_eq!(
+            (found.streams, found.outlived),
+            (vec![3], outlived),
+            "{between:?}"
+        );
     }
 }
 
