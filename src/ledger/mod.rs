@@ -191,10 +191,11 @@ impl Ledger {
 
     /// Whether a part of an HTTP/1 request's head has come, and not the rest, or of what may be one.
     ///
-    /// In HTTP/2 that may be refused: the GOAWAY says that it was not looked at.
+    /// In HTTP/2 that may be refused: the GOAWAY says that it was not looked at. A part of the preface
+    /// too, where HTTP/2 was agreed on.
     pub(crate) fn head_begun(&self) -> bool {
         match self {
-            Self::Undecided { seen, .. } => *seen > 0,
+            Self::Undecided { seen, http2 } => *seen > 0 && !http2,
             Self::Http1(http1) => http1.head_begun(),
             Self::Http2(_) => false,
         }

@@ -174,6 +174,9 @@ fn which_protocol_it_is() {
     ] {
         assert_eq!(after(true, &steps).protocol, protocol, "whatever ALPN says");
     }
+    let part = [In(&preface[..7])];
+    assert!(after(false, &part).head_begun, "it may become a request");
+    assert!(!after(true, &part).head_begun, "which can be refused");
 }
 
 /// What came before the protocol was known is not forgotten.
