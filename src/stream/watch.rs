@@ -237,16 +237,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// A connection that is to end has begun a request, or answered one.
     #[cold]
     fn note_requests(&mut self, before: Requests) {
-        // The client had not got the last answer when it sent this.
-        let unheard = self
-            .transport()
-            .is_some_and(|io| io.acknowledged() < self.answers_end());
-        let Some(departure) = &mut self.departure else {
+        let Some(mut departure) = self.departure else {
             return;
         };
         let now = Instant::now();
         let Requests { begun, in_flight } = self.published;
         if begun > before.begun {
+            // The client had not got the last answer when it sent this.
+            let end = self.answers_end();
+            let unheard = self.transport().is_some_and(|io| io.acknowledged() < end);
             let has_it = |idle: Instant| Some(idle + self.round_trip?);
             let waited = |idle| has_it(idle).is_some_and(|by| by <= now);
             departure.crossed = in_flight > 1 || unheard || !departure.idle.is_none_or(waited);
@@ -254,6 +253,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if in_flight < before.in_flight {
             departure.idle = Some(now);
         }
+        self.departure = Some(departure);
     }
 
     /// Whether something waits for the peer to take it.
