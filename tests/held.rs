@@ -424,6 +424,8 @@ fn one_that_was_called_off_leaves_no_mark() {
         bed.call_off();
         is_ready(&bed, version, true);
         assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        // The server is done with that answer too: GOAWAY may follow one that it has just sent.
+        assert!(h2.ping([2; 8], LONG).unwrap().is_some(), "{h2:?}");
         let since = Instant::now();
         bed.terminate();
         ends_properly_h2(&mut h2, Then::Closes);
