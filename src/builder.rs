@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     graceful_tls::GracefulTls,
+    pace::Rate,
     server::Server,
     settings::{self, BuildError, Drain, PlainHttp, Settings},
 };
@@ -63,8 +64,8 @@ impl Builder {
     /// upload that moves, and a tunnel. Control frames of HTTP/2 are no use. A request that has
     /// arrived when the time is up is answered; over HTTP/1 it is the last.
     ///
-    /// This one limit covers the client that never speaks, the head that drips in, the unfinished
-    /// HTTP/2 preface, and keep-alive, in HTTP/1 and HTTP/2 alike.
+    /// This one limit covers the client that never speaks, and keep-alive, in HTTP/1 and HTTP/2 alike.
+    /// From the first byte of a request on it is [`header_timeout`](Self::header_timeout).
     pub fn keep_alive_timeout(mut self, timeout: Duration) -> Self {
         self.settings.keep_alive_timeout = timeout;
         self
@@ -74,10 +75,55 @@ impl Builder {
     ///
     /// What it has taken is what its kernel has acknowledged, or, where HTTP/2 is held up by a
     /// window that the client does not open, DATA. A client that takes a little in each such time
-    /// is waited for. That it takes nothing is noticed up to an eighth of the time late. An HTTP/2
+    /// is waited for, if that is no less than [`min_rate`](Self::min_rate) asks. That it takes nothing is noticed up to an eighth of the time late. An HTTP/2
     /// stream that is held up beside others that go on is reset alone (RFC 9113 6.4).
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
+        self
+    }
+
+    /// How long the head of a request may take to go on coming in, from its first byte. Default: 30 s.
+    ///
+    /// Each byte extends it by the time that it may take at the [`min_rate`](Self::min_rate), to no
+    /// more than the whole time again: a head that stops is given up after this time, one that drips
+    /// hardly later. Over HTTP/1 the client gets 408 (RFC 9110 15.5.9), over HTTP/2 GOAWAY. It covers
+    /// the HTTP/2 preface and header blocks too.
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.header_timeout = timeout;
+        self
+    }
+
+    /// How long the body of a request may take to go on coming in, while the server waits for it.
+    /// Default: 60 s.
+    ///
+    /// Each byte of the body, not of the framing of chunks, extends it as in
+    /// [`header_timeout`](Self::header_timeout). While the handler does not read, or the client has no
+    /// HTTP/2 window to send in, nobody waits, and no time counts. Over HTTP/1 the client gets 408 (RFC
+    /// 9110 15.5.9) if no answer has begun, and the connection ends; over HTTP/2 that stream alone is
+    /// reset (RFC 9113 6.4). An HTTP/2 stream that is open both ways, as in gRPC, is a tunnel: see
+    /// [`tunnel_timeout`](Self::tunnel_timeout).
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.body_timeout = timeout;
+        self
+    }
+
+    /// How long a tunnel may be without a byte in either direction. Default: none, for ever.
+    ///
+    /// Tunnels are websockets, CONNECT, and HTTP/2 streams on which both directions are open. It is
+    /// off because a silent one may be just that, and a client whose machine is gone is found out
+    /// otherwise. HTTP/1 connections are ended, of HTTP/2 ones that stream is reset.
+    pub fn tunnel_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.tunnel_timeout = Some(timeout);
+        self
+    }
+
+    /// How fast a client that is waited for has to be, in bytes a second. Default: 240; 0 for any.
+    ///
+    /// It goes together with the time-outs of heads, bodies and writes: what a client moves extends
+    /// them by the time that it may take at this rate, to no more than the whole time again. So
+    /// whoever keeps the rate up is waited for, in pauses of up to the time-out too.
+    pub fn min_rate(mut self, bytes_per_second: u32) -> Self {
+        self.settings.min_rate = Rate(bytes_per_second);
         self
     }
 

@@ -21,8 +21,15 @@ pub enum Cause {
     /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close), or
     /// after a last request that had arrived by the keep-alive time-out.
     Retired,
-    /// The peer took nothing of what waits for it for the write time-out.
+    /// The peer took nothing of what waits for it for the write time-out, or less than the minimum
+    /// rate.
     Stalled,
+    /// The head of a request did not come in by the header time-out, or too slowly.
+    HeaderTimeout,
+    /// The body of a request stopped coming in for the body time-out, or came too slowly.
+    BodyTimeout,
+    /// Nothing went through a tunnel for the tunnel time-out.
+    TunnelTimeout,
     /// The shutdown deadline passed.
     Deadline,
     /// The TLS handshake failed, stalled, or was none.

@@ -108,6 +108,7 @@ pub mod layer;
 mod ledger;
 mod lifetime;
 mod observe;
+mod pace;
 mod phase;
 mod register;
 mod serve;

@@ -4,11 +4,17 @@
 
 use std::time::Duration;
 
+use crate::pace::Rate;
+
 /// The numbers of a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) keep_alive_timeout: Duration,
     pub(crate) write_timeout: Duration,
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) tunnel_timeout: Option<Duration>,
+    pub(crate) min_rate: Rate,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_handshakes: usize,
     pub(crate) drain: Drain,
@@ -27,6 +33,10 @@ impl Default for Settings {
         Self {
             keep_alive_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            tunnel_timeout: None,
+            min_rate: Rate(240),
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
             drain: Drain::default(),
@@ -145,6 +155,15 @@ pub enum BuildError {
         /// The setting's name.
         setting: &'static str,
     },
+    /// A rate that honest clients do not reach.
+    #[error(
+        "min_rate is {value} bytes a second, which clients on a bad line do not reach: set at most \
+         7000, or 0 for none"
+    )]
+    MinRate {
+        /// What it was set to, in bytes a second.
+        value: u32,
+    },
     /// Clients would be promised more than they get, or nothing.
     #[error(
         "keep_alive_header is {announced:?}, which has to be at least 1 s, and at least 1 s shorter \
@@ -175,12 +194,18 @@ pub enum BuildError {
 
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// What a modem does.
+const FASTEST: Rate = Rate(7_000);
+
 /// The first setting that can't work.
 pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     let drain = &settings.drain;
     for (setting, value) in [
         ("keep_alive_timeout", settings.keep_alive_timeout),
         ("write_timeout", settings.write_timeout),
+        ("header_timeout", settings.header_timeout),
+        ("body_timeout", settings.body_timeout),
+        ("tunnel_timeout", settings.tunnel_timeout.unwrap_or(LONGEST)),
         ("handshake_timeout", settings.handshake_timeout),
         ("drain.total_timeout", drain.total_timeout),
         ("drain.idle_timeout", drain.idle_timeout),
@@ -196,6 +221,11 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     check_length("idle_grace", settings.idle_grace)?;
     check_length("close_spread", settings.close_spread)?;
     check_keep_alive_header(settings)?;
+    if settings.min_rate > FASTEST {
+        return Err(BuildError::MinRate {
+            value: settings.min_rate.0,
+        });
+    }
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
         ("drain.max_bytes", drain.max_bytes == 0),

@@ -159,8 +159,20 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
                 .keep_alive_timeout(PING)
                 .enable_connect_protocol();
         });
-    if let Some(timeout) = settings.keep_alive_timeout {
+    if let Some(timeout) = settings.header_timeout {
+        builder = builder.header_timeout(timeout);
+    }
+    if let Some(timeout) = settings.idle_timeout.or(settings.header_timeout) {
         builder = builder.keep_alive_timeout(timeout);
+    }
+    if let Some(timeout) = settings.body_timeout {
+        builder = builder.body_timeout(timeout);
+    }
+    if let Some(timeout) = settings.tunnel_timeout {
+        builder = builder.tunnel_timeout(timeout);
+    }
+    if let Some(rate) = settings.min_rate {
+        builder = builder.min_rate(rate);
     }
     if let Some(timeout) = settings.write_timeout {
         builder = builder.write_timeout(timeout);

@@ -30,15 +30,35 @@ pub(crate) struct Settings {
     #[arg(long, value_enum, default_value_t = Server::Hyper)]
     pub(crate) server: Server,
 
-    /// How long a connection may be open with no exchange in flight [default: 120000]
+    /// How long a connection may be open with no exchange in flight, and a request's head take
+    /// [default: 120000 and 30000]
     #[arg(long = "header-timeout-ms", value_name = "MS", value_parser = time_limit)]
     #[arg(allow_negative_numbers = true)]
-    pub(crate) keep_alive_timeout: Option<Duration>,
+    pub(crate) header_timeout: Option<Duration>,
+
+    /// How long a connection may be idle [default: as --header-timeout-ms]
+    #[arg(long = "keep-alive-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) idle_timeout: Option<Duration>,
 
     /// How long a write may make no progress [default: 30000]
     #[arg(long = "write-timeout-ms", value_name = "MS", value_parser = time_limit)]
     #[arg(allow_negative_numbers = true)]
     pub(crate) write_timeout: Option<Duration>,
+
+    /// How long the body of a request may make no progress [default: 60000]
+    #[arg(long = "body-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) body_timeout: Option<Duration>,
+
+    /// How long nothing may go through a tunnel [default: not limited]
+    #[arg(long = "tunnel-timeout-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) tunnel_timeout: Option<Duration>,
+
+    /// How many bytes a second a client that is waited for has to move, 0 for any [default: 240]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) min_rate: Option<u32>,
 
     /// How long a TLS handshake may take
     #[arg(long = "handshake-timeout-ms", value_name = "MS", value_parser = time_limit)]

@@ -18,13 +18,17 @@ use std::time::Duration;
 use http1::Http1;
 use http2::Http2;
 pub(crate) use http2::{
-    HEARD, MAX_31_BITS, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
+    HEARD, MAX_31_BITS, Patience, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack,
+    rst_stream,
 };
 use tokio::time::Instant;
 
-use crate::connection::Requests;
+use crate::{connection::Requests, pace::Rate};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What a connection is used for, as far as its bytes tell.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,10 +39,34 @@ pub(crate) enum Use {
     Upload { bytes: u64 },
     /// A request is in flight: its head is complete, its answer not fully out.
     Request,
-    /// It is a tunnel, which lasts as long as its two ends like.
-    Tunnel,
+    /// It is a tunnel, which lasts as long as its two ends like; `bytes` went either way.
+    Tunnel { bytes: u64 },
     /// Its protocol can't be followed. That it moves is all that is known; `bytes` went either way.
     Unknown { bytes: u64 },
+}
+
+/// A request that is coming in, and has not all come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Coming {
+    pub(crate) stage: Stage,
+    /// How many requests had begun.
+    pub(crate) request: u32,
+    /// How much of it is in.
+    pub(crate) bytes: u64,
+}
+
+/// How far a request has come in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stage {
+    Head,
+    Body,
+}
+
+impl Coming {
+    /// Whether both are about the same stage of the same request.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.stage, self.request) == (other.stage, other.request)
+    }
 }
 
 /// How the end of what was sent last is known to the peer.
@@ -165,7 +193,9 @@ impl Ledger {
     pub(crate) fn usage(&self, moved: impl FnOnce() -> u64) -> Use {
         let (followed, upload, bytes) = match self {
             Self::Undecided { .. } => (true, false, 0),
-            Self::Http1(http1) if http1.tunnel().is_some() => return Use::Tunnel,
+            Self::Http1(http1) if http1.tunnel().is_some() => {
+                return Use::Tunnel { bytes: moved() };
+            }
             Self::Http1(http1) => (
                 http1.is_followed(),
                 http1.has_upload(),
@@ -199,6 +229,28 @@ impl Ledger {
             Self::Http1(http1) => http1.head_begun(),
             Self::Http2(_) => false,
         }
+    }
+
+    /// The request that is coming in, where the server has nothing else to do for this client.
+    ///
+    /// In HTTP/2 that is a header block. Bodies come beside one another there: see
+    /// [`late_uploads`](Self::late_uploads).
+    #[inline]
+    pub(crate) fn coming(&self) -> Option<Coming> {
+        let (stage, request, bytes) = match self {
+            Self::Http1(http1) => {
+                let (stage, bytes) = http1.coming()?;
+                (stage, http1.begun(), bytes)
+            }
+            Self::Http2(http2) => (Stage::Head, http2.begun(), http2.header_block()?),
+            Self::Undecided { seen: 0, .. } => return None,
+            Self::Undecided { seen, .. } => (Stage::Head, 0, *seen as u64),
+        };
+        Some(Coming {
+            stage,
+            request,
+            bytes,
+        })
     }
 
     /// Whether an upload that is not all in waits for the server.
@@ -350,11 +402,36 @@ impl Ledger {
         &mut self,
         now: Instant,
         timeout: Duration,
+        rate: Rate,
         progress: &Progress,
     ) -> Stalled {
         match self {
-            Self::Http2(http2) => http2.stalled(now, timeout, progress),
+            Self::Http2(http2) => http2.stalled(now, timeout, rate, progress),
             _ => Stalled::default(),
+        }
+    }
+
+    /// The HTTP/2 streams whose request has not come on for too long.
+    pub(crate) fn late_uploads(&mut self, now: Instant, patience: &Patience) -> Stalled {
+        match self {
+            Self::Http2(http2) => http2.late_uploads(now, patience),
+            _ => Stalled::default(),
+        }
+    }
+
+    /// Whether an HTTP/2 request is not all in.
+    #[inline]
+    pub(crate) fn has_uploads(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.uploads() > 0)
+    }
+
+    /// The refusal of a request that does not come in (RFC 9110 15.5.9), if there is a place for one:
+    /// over HTTP/1, where no answer has begun.
+    pub(crate) fn refusal(&self) -> Option<&'static [u8]> {
+        match self {
+            Self::Http1(http1) => http1.may_refuse().then_some(REQUEST_TIMEOUT),
+            Self::Undecided { http2, .. } => (!http2).then_some(REQUEST_TIMEOUT),
+            Self::Http2(_) => None,
         }
     }
 }

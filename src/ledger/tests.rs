@@ -14,6 +14,8 @@ use Step::*;
 /// How many bytes have gone either way, says the transport.
 const MOVED: u64 = 77;
 
+const TUNNEL: Use = Use::Tunnel { bytes: MOVED };
+
 /// After the steps, in slices of this size.
 fn split(http2: bool, steps: &[Step<'_>], size: usize) -> Ledger {
     let mut ledger = Ledger::new(http2);
@@ -233,9 +235,9 @@ fn http1() {
         ("ended by the close", vec![In(GET), Out(UNTIL_CLOSE)], Request, Owed::Answers, CloseDelimited, true),
         ("and closed", vec![In(GET), Out(UNTIL_CLOSE), Finish], nothing(1), Owed::Nothing, Shown, false),
         ("closed too soon", vec![In(GET), Out(HALF), Finish], Request, Owed::Answers, Shown, true),
-        ("a websocket", vec![In(GET), Out(&websocket)], Tunnel, Owed::Nothing, Shown, false),
-        ("another tunnel", vec![In(GET), Out(&other)], Tunnel, Owed::Nothing, CloseDelimited, false),
-        ("and closed", vec![In(GET), Out(&other), Finish], Tunnel, Owed::Nothing, Shown, false),
+        ("a websocket", vec![In(GET), Out(&websocket)], TUNNEL, Owed::Nothing, Shown, false),
+        ("another tunnel", vec![In(GET), Out(&other)], TUNNEL, Owed::Nothing, CloseDelimited, false),
+        ("and closed", vec![In(GET), Out(&other), Finish], TUNNEL, Owed::Nothing, Shown, false),
         ("a body without an end", vec![In(broken)], unknown, Owed::Doubtful, Shown, true),
         ("refused", vec![In(broken), Out(REFUSAL), Out(b"o")], nothing(1), Owed::Nothing, Shown, false),
         ("answered", vec![In(broken), Out(OK)], unknown, Owed::Doubtful, Shown, false),
@@ -248,7 +250,7 @@ fn http1() {
         let seen = after(false, &steps);
         assert_eq!((seen.usage, seen.owed), (usage, owed), "{name}");
         assert_eq!((seen.end, seen.cut_short), (end, cut_short), "{name}");
-        assert_eq!((seen.tunnel, seen.goodbye), (usage == Tunnel, None), "{name}");
+        assert_eq!((seen.tunnel, seen.goodbye), (usage == TUNNEL, None), "{name}");
     }
 }
 
@@ -349,7 +351,10 @@ fn held_streams() {
     assert!(ledger.has_held());
     for (seconds, streams) in [(0, vec![]), (1, vec![]), (9, vec![1])] {
         let now = begun + Duration::from_secs(seconds);
-        assert_eq!(ledger.stalled(now, timeout, &none).streams, streams);
+        assert_eq!(
+            ledger.stalled(now, timeout, Rate(0), &none).streams,
+            streams
+        );
     }
     ledger.http2().unwrap().reset(1);
     assert!(!ledger.has_held() && ledger.is_cut_short());
@@ -357,7 +362,10 @@ fn held_streams() {
     for steps in [vec![], vec![In(GET)]] {
         let mut ledger = split(false, &steps, usize::MAX);
         assert!(ledger.http2().is_none() && !ledger.has_held());
-        assert_eq!(ledger.stalled(begun, timeout, &none), Stalled::default());
+        assert_eq!(
+            ledger.stalled(begun, timeout, Rate(0), &none),
+            Stalled::default()
+        );
     }
     let mut ledger = split(
         false,
@@ -365,7 +373,10 @@ fn held_streams() {
         usize::MAX,
     );
     assert!(!ledger.has_held(), "its window is open");
-    assert_eq!(ledger.stalled(begun, timeout, &none), Stalled::default());
+    assert_eq!(
+        ledger.stalled(begun, timeout, Rate(0), &none),
+        Stalled::default()
+    );
 }
 
 /// What of all that is sent is answers: in HTTP/1 all, in HTTP/2 DATA, as long as it can be followed.

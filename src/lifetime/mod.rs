@@ -2,8 +2,10 @@
 //!
 //! A connection is *in use* while a request is unanswered, an upload moves, or a tunnel is open.
 //! Everything else is idle, and ends at the keep-alive time-out, or at once when the server drains.
-//! What is in use is never ended for its age, but for a peer that takes nothing of what waits for
-//! it: that is *stalled*, and ends at the write time-out.
+//! What is in use is never ended for its age, but for a peer that does not bring it on: one that takes
+//! nothing of what waits for it, or next to nothing, is *stalled* and ends at the write time-out; a
+//! request that does not come in, at the time-out of its head or its body. `pace` says how nothing and
+//! next to nothing are one.
 //!
 //! ```text
 //!            nothing in use             keep-alive time-out, draining, retired
@@ -12,7 +14,9 @@
 //!     └────────────────────────┘                                                   │
 //!       a request, upload bytes                                                    │
 //!                                                                                  │
-//!   any ── bytes wait and the peer has acknowledged none for the write time-out ───┤
+//!   any ── bytes wait for the peer to acknowledge them: write time-out ────────────┤
+//!   any ── a request waits for the peer to send on: header or body time-out ───────┤
+//!   a tunnel ── no byte either way: tunnel time-out, where there is one ───────────┤
 //!   any ── the shutdown's deadline ────────────────────────────────────────────────┘
 //! ```
 //!
@@ -26,7 +30,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{ending::Cause, ledger::Use, phase::Phase};
+use crate::{
+    ending::Cause,
+    ledger::{Coming, Stage, Use},
+    pace::{Rate, Wait},
+    phase::Phase,
+};
 
 pub(crate) use half_close::HalfClose;
 
@@ -44,6 +53,10 @@ pub(crate) struct Facts {
     pub(crate) awaited: Option<Instant>,
     pub(crate) usage: Use,
     pub(crate) owed: Owed,
+    /// The request that is coming in, where the server has asked for more of it.
+    pub(crate) coming: Option<Coming>,
+    /// There is more, and the server has not taken it yet.
+    pub(crate) unread: bool,
     /// Whether the end of an answer is not known to be acknowledged. Control frames are none.
     pub(crate) tail: bool,
     /// What is known of the HTTP/2 streams that wait for the peer's windows.
@@ -66,8 +79,13 @@ pub(crate) enum Owed {
     Unasked,
     /// Everything that was sent has been acknowledged.
     Nothing,
-    /// Something waits; so many bytes have been acknowledged so far.
-    Since(u64),
+    /// Something waits.
+    Bytes {
+        /// It ends there, at most.
+        end: u64,
+        /// The peer has acknowledged so many of them.
+        taken: u64,
+    },
 }
 
 /// The time-outs that the machine goes by.
@@ -75,12 +93,33 @@ pub(crate) enum Owed {
 pub(crate) struct Limits {
     pub(crate) keep_alive: Duration,
     pub(crate) write: Duration,
+    pub(crate) header: Duration,
+    pub(crate) body: Duration,
+    pub(crate) tunnel: Option<Duration>,
+    pub(crate) rate: Rate,
 }
 
 impl Limits {
-    /// How often a peer that is owed something is looked at: how late a stall may be noticed.
-    pub(crate) fn every(&self) -> Duration {
-        self.write / 8
+    /// How often a peer that is waited for is looked at: how late a stall may be noticed.
+    pub(crate) fn every(limit: Duration) -> Duration {
+        limit / 8
+    }
+
+    fn of(&self, stage: Stage) -> (Duration, Cause) {
+        match stage {
+            Stage::Head => (self.header, Cause::HeaderTimeout),
+            Stage::Body => (self.body, Cause::BodyTimeout),
+        }
+    }
+
+    /// How long a connection may be without what it is used for going on; `None` while that is use
+    /// itself.
+    fn idle(&self, usage: Use) -> Option<Duration> {
+        match usage {
+            Use::Request => None,
+            Use::Tunnel { .. } => self.tunnel,
+            _ => Some(self.keep_alive),
+        }
     }
 }
 
@@ -95,9 +134,31 @@ struct Since<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Lifetime {
     idle: Option<Since<Use>>,
-    /// Something waits for the peer, who had acknowledged so many bytes.
-    owed: Option<Since<u64>>,
+    /// Something waits for the peer.
+    owed: Option<Owing>,
+    /// A request waits for the peer to send on.
+    coming: Option<(Coming, Wait)>,
     over: Option<Cause>,
+}
+
+/// What waits for the peer to acknowledge it.
+#[derive(Clone, Copy, Debug)]
+struct Owing {
+    wait: Wait,
+    /// Where it ended when it was last looked at.
+    end: u64,
+}
+
+impl Owing {
+    /// What the peer has not taken may have been written a moment ago: whoever has all by now that
+    /// waited at the last look, keeps nothing waiting.
+    fn comes_to(&mut self, now: Instant, end: u64, taken: u64, rate: Rate) {
+        match taken >= self.end {
+            true => self.wait = Wait::new(now, taken),
+            false => self.wait.comes_to(now, taken, rate),
+        }
+        self.end = end;
+    }
 }
 
 impl Lifetime {
@@ -110,7 +171,7 @@ impl Lifetime {
     /// Whether the connection ends by force: nothing that is done to it now is orderly.
     #[inline]
     pub(crate) fn is_forced(&self) -> bool {
-        matches!(self.over, Some(Cause::Deadline | Cause::Stalled))
+        self.over.is_some_and(is_force)
     }
 
     /// Whether the connection has been seen to be idle with just this having gone before.
@@ -127,16 +188,17 @@ impl Lifetime {
         self.idle = None;
     }
 
-    /// The connection is seen not to be in use. When it has to be looked at.
+    /// The connection is seen not to be in use, or to be a tunnel. When it has to be looked at.
     #[inline]
-    pub(crate) fn idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Instant {
+    pub(crate) fn idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Option<Instant> {
         if !self.is_idle_since(usage) {
             self.idle = Some(Since {
                 at: now,
                 mark: usage,
             });
         }
-        self.idle.map_or(now, |idle| idle.at) + limits.keep_alive
+        let since = self.idle.map_or(now, |idle| idle.at);
+        limits.idle(usage).map(|limit| since + limit)
     }
 
     /// Whether somebody looks after what waits for the peer.
@@ -145,13 +207,27 @@ impl Lifetime {
         self.owed.is_some()
     }
 
-    /// Something waits for the peer, who has acknowledged `taken` bytes so far. When to look.
-    pub(crate) fn owes(&mut self, now: Instant, taken: u64, limits: &Limits) -> Instant {
-        let owed = *self.owed.get_or_insert(Since {
-            at: now,
-            mark: taken,
+    /// Something waits for the peer, to this end, of which so much was taken so far. When to look.
+    pub(crate) fn owes(&mut self, now: Instant, end: u64, taken: u64, limits: &Limits) -> Instant {
+        let owed = self.owed.get_or_insert(Owing {
+            wait: Wait::new(now, taken),
+            end,
         });
-        (now + limits.every()).min(owed.at + limits.write)
+        let due = owed.wait.over_at(limits.write);
+        due.min(now + Limits::every(limits.write))
+    }
+
+    /// Whether somebody looks after this stage of this request.
+    #[inline]
+    pub(crate) fn awaits(&self, coming: &Coming) -> bool {
+        self.coming.is_some_and(|(known, _)| known.is_same(coming))
+    }
+
+    /// The server waits for more of a request. When to look.
+    pub(crate) fn comes(&mut self, now: Instant, coming: Coming, limits: &Limits) -> Instant {
+        let wait = Wait::new(now, coming.bytes);
+        self.coming = Some((coming, wait));
+        now + Limits::every(limits.of(coming.stage).0)
     }
 
     /// A request came in the last look at an idle connection: it is not over.
@@ -170,63 +246,83 @@ impl Lifetime {
         if self.is_forced() {
             return None;
         }
-        let stall = self.stall(now, facts.owed, limits);
-        let idle = self.idle_end(now, facts, limits);
-        let passed = |due: Option<Instant>| due.is_some_and(|due| now >= due);
-        // What the peer has taken meanwhile may change these.
+        // What the peer has taken and sent meanwhile may change these.
         let asked = facts.owed != Owed::Unasked;
+        if asked {
+            self.bring_up(now, facts, limits);
+        }
+        let stall = self.owed.map(|owed| owed.wait.over_at(limits.write));
+        let late = self
+            .coming
+            .map(|(coming, wait)| (limits.of(coming.stage), wait));
+        let idle = self.idle_end(now, facts, limits);
         let known = asked || matches!(facts.usage, Use::Nothing { .. });
-        match () {
-            () if facts.phase >= Phase::Deadline => self.over = Some(Cause::Deadline),
-            () if facts.windows == Windows::AllStalled || asked && passed(stall) => {
+        let passed = |due: Option<Instant>| due.is_some_and(|due| now >= due);
+        let too_late = late.filter(|((limit, _), wait)| asked && now >= wait.over_at(*limit));
+        match too_late {
+            _ if facts.phase >= Phase::Deadline => self.over = Some(Cause::Deadline),
+            _ if facts.windows == Windows::AllStalled || asked && passed(stall) => {
                 self.over = Some(Cause::Stalled);
             }
-            () if self.over.is_none() && known && passed(idle) => {
+            Some(((_, cause), _)) => self.over = Some(cause),
+            None if self.over.is_none() && known && passed(idle) => {
                 self.over = Some(facts.why_idle_ends());
             }
-            () => {}
+            None => {}
         }
         if self.is_forced() {
             return None;
         }
-        let look_at_stall = stall.map(|stall| stall.min(now + limits.every()));
+        let soon = |due: Instant, limit| due.min(now + Limits::every(limit));
+        let stall = stall.map(|stall| soon(stall, limits.write));
+        let late = late.map(|((limit, _), wait)| soon(wait.over_at(limit), limit));
         let idle = idle.filter(|_| self.over.is_none());
-        let dues = [look_at_stall, facts.windows.next(), idle];
+        let dues = [stall, late, facts.windows.next(), idle];
         dues.into_iter().flatten().min()
     }
 
-    /// When the peer will have taken nothing for too long, if something waits for it.
-    fn stall(&mut self, now: Instant, owed: Owed, limits: &Limits) -> Option<Instant> {
-        match owed {
-            Owed::Unasked => {}
-            Owed::Nothing => self.owed = None,
-            Owed::Since(taken) => {
-                if self.owed.is_none_or(|owed| owed.mark != taken) {
-                    self.owed = Some(Since {
-                        at: now,
-                        mark: taken,
-                    });
-                }
+    /// Brings what waits for the peer up to now.
+    fn bring_up(&mut self, now: Instant, facts: &Facts, limits: &Limits) {
+        match (facts.owed, &mut self.owed) {
+            (Owed::Unasked, _) => {}
+            (Owed::Nothing, owed) => *owed = None,
+            (Owed::Bytes { end, taken }, Some(owed)) => {
+                owed.comes_to(now, end, taken, limits.rate);
             }
+            (Owed::Bytes { end, taken }, None) => drop(self.owes(now, end, taken, limits)),
         }
-        self.owed.map(|owed| owed.at + limits.write)
+        self.coming = facts.coming.map(|coming| match self.coming {
+            Some((known, mut wait)) if known.is_same(&coming) => {
+                match facts.unread {
+                    true => wait.skip(now),
+                    false => wait.comes_to(now, coming.bytes, limits.rate),
+                }
+                (coming, wait)
+            }
+            _ => (coming, Wait::new(now, coming.bytes)),
+        });
     }
 
     /// When the connection will have been idle for too long, if it is idle.
     fn idle_end(&mut self, now: Instant, facts: &Facts, limits: &Limits) -> Option<Instant> {
-        if matches!(facts.usage, Use::Request | Use::Tunnel) {
+        let Some(end) = self.idle(now, facts.usage, limits) else {
             self.busy();
             return None;
-        }
-        let end = self.idle(now, facts.usage, limits);
+        };
         match facts.usage {
+            Use::Tunnel { .. } => Some(end),
+            // From the first byte of a request on it has that one's time.
+            Use::Nothing { .. } if !facts.leaving && self.coming.is_some() => {
+                self.busy();
+                None
+            }
             Use::Nothing { .. } if facts.leaving => {
                 Some(facts.awaited.map_or(now, |until| until.min(end)))
             }
             // The last answer is not fully on the wire: that is use, seen only now.
             _ if facts.tail => {
                 self.busy();
-                Some(self.idle(now, facts.usage, limits))
+                self.idle(now, facts.usage, limits)
             }
             _ => Some(end),
         }
@@ -236,11 +332,24 @@ impl Lifetime {
 impl Facts {
     fn why_idle_ends(&self) -> Cause {
         match self {
+            Self {
+                usage: Use::Tunnel { .. },
+                ..
+            } => Cause::TunnelTimeout,
             Self { leaving: false, .. } => Cause::Idle,
             Self { retired: true, .. } if self.phase < Phase::Draining => Cause::Retired,
             _ => Cause::Draining,
         }
     }
+}
+
+/// Whether nothing that is done to a connection that ends so is orderly.
+fn is_force(cause: Cause) -> bool {
+    use Cause::{BodyTimeout, Deadline, HeaderTimeout, Stalled, TunnelTimeout};
+    matches!(
+        cause,
+        BodyTimeout | Deadline | HeaderTimeout | Stalled | TunnelTimeout
+    )
 }
 
 impl Windows {
@@ -261,6 +370,10 @@ mod tests {
     const LIMITS: Limits = Limits {
         keep_alive: Duration::from_secs(10),
         write: Duration::from_secs(8),
+        header: Duration::from_secs(5),
+        body: Duration::from_secs(6),
+        tunnel: Some(Duration::from_secs(20)),
+        rate: Rate(100),
     };
 
     const NOTHING: Use = Use::Nothing { requests: 1 };
@@ -274,6 +387,10 @@ mod tests {
         Blocked(u64),
         /// What the kernel will say from now on.
         Kernel(Owed),
+        /// So much of a request is in that is not all in, and the server waits.
+        Comes(Option<Coming>),
+        /// There is more than that.
+        Unread,
         Opens(Windows),
         Turns(Phase),
         Retire,
@@ -307,6 +424,8 @@ mod tests {
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
+                    coming: None,
+                    unread: false,
                     tail: false,
                     windows: Windows::Patient(None),
                 },
@@ -322,14 +441,19 @@ mod tests {
                 Is(usage) => {
                     facts.usage = usage;
                     match usage {
-                        Use::Request | Use::Tunnel => self.machine.busy(),
+                        Use::Request => self.machine.busy(),
                         _ => drop(self.machine.idle(self.now, usage, &LIMITS)),
                     }
                 }
-                Blocked(taken) => drop(self.machine.owes(self.now, taken, &LIMITS)),
+                Blocked(taken) => {
+                    let taken = taken * MUCH;
+                    let _ = self.machine.owes(self.now, u64::MAX, taken, &LIMITS);
+                }
+                Comes(coming) => (facts.coming, facts.unread) = (coming, false),
+                Unread => facts.unread = true,
                 Kernel(owed) => {
                     facts.owed = owed;
-                    facts.tail = matches!(owed, Owed::Since(1..));
+                    facts.tail = matches!(owed, Owed::Bytes { taken: 1.., .. });
                 }
                 Opens(windows) => facts.windows = windows,
                 Turns(phase) => {
@@ -353,8 +477,15 @@ mod tests {
         bench.machine.over()
     }
 
+    /// More than the minimum rate asks in any time-out.
+    const MUCH: u64 = 10_000;
+
     const fn held(taken: u64) -> Event {
-        Kernel(Owed::Since(taken))
+        waits(u64::MAX, taken * MUCH)
+    }
+
+    const fn waits(end: u64, taken: u64) -> Event {
+        Kernel(Owed::Bytes { end, taken })
     }
 
     #[test]
@@ -363,6 +494,7 @@ mod tests {
         let second = Use::Nothing { requests: 2 };
         let upload = |bytes| Is(Use::Upload { bytes });
         let unknown = |bytes| Is(Use::Unknown { bytes });
+        let tunnel = |bytes| Is(Use::Tunnel { bytes });
         for (name, events, expected) in [
             ("not yet", vec![Is(NOTHING), Wait(9), Look], None),
             (
@@ -381,7 +513,16 @@ mod tests {
                 None,
             ),
             ("in use", vec![Is(Use::Request), Wait(99), Look], None),
-            ("a tunnel", vec![Is(Use::Tunnel), Wait(99), Look], None),
+            (
+                "a tunnel",
+                vec![tunnel(1), Wait(19), tunnel(2), Wait(19), Look],
+                None,
+            ),
+            (
+                "that nothing goes through",
+                vec![tunnel(1), Wait(19), tunnel(1), Wait(1), Look],
+                Some(TunnelTimeout),
+            ),
             (
                 "in use, and then not",
                 vec![Is(Use::Request), Wait(99), Is(NOTHING), Wait(10), Look],
@@ -477,6 +618,48 @@ mod tests {
                 Some(Stalled),
             ),
             (
+                "takes too little",
+                vec![
+                    request,
+                    waits(999, 0),
+                    Look,
+                    Wait(7),
+                    waits(999, 7),
+                    Look,
+                    Wait(2),
+                    Look,
+                ],
+                Some(Stalled),
+            ),
+            (
+                "takes enough",
+                vec![
+                    request,
+                    waits(999, 0),
+                    Look,
+                    Wait(7),
+                    waits(999, 700),
+                    Look,
+                    Wait(7),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "too little, but all that there was",
+                vec![
+                    request,
+                    waits(7, 0),
+                    Look,
+                    Wait(7),
+                    waits(14, 7),
+                    Look,
+                    Wait(7),
+                    Look,
+                ],
+                None,
+            ),
+            (
                 "seen at a strike alone",
                 vec![request, held(3), Look, Wait(8), Look],
                 Some(Stalled),
@@ -561,7 +744,7 @@ mod tests {
             ),
             (
                 "a tunnel",
-                vec![Is(Use::Tunnel), drain, Wait(99), Look],
+                vec![Is(Use::Tunnel { bytes: 1 }), drain, Wait(19), Look],
                 None,
             ),
             (
@@ -627,6 +810,141 @@ mod tests {
     }
 
     #[test]
+    fn requests_come_in_or_end() {
+        use Cause::*;
+        let comes = |stage, request, bytes| {
+            Comes(Some(Coming {
+                stage,
+                request,
+                bytes,
+            }))
+        };
+        let head = |request, bytes| comes(Stage::Head, request, bytes);
+        let body = |request, bytes| comes(Stage::Body, request, bytes);
+        let request = Is(Use::Request);
+        for (name, events, expected) in [
+            (
+                "half a head",
+                vec![head(0, 9), Look, Wait(5), Look],
+                Some(HeaderTimeout),
+            ),
+            ("not yet", vec![head(0, 9), Look, Wait(4), Look], None),
+            (
+                "it drips",
+                vec![head(0, 9), Look, Wait(4), head(0, 10), Look, Wait(2), Look],
+                Some(HeaderTimeout),
+            ),
+            (
+                "it comes slowly",
+                vec![head(0, 9), Look, Wait(4), head(0, 409), Look, Wait(4), Look],
+                None,
+            ),
+            (
+                "just before keep-alive",
+                vec![Is(NOTHING), Look, Wait(9), head(0, 9), Look, Wait(4), Look],
+                None,
+            ),
+            (
+                "it is another's",
+                vec![head(0, 9), Look, Wait(4), head(1, 9), Look, Wait(4), Look],
+                None,
+            ),
+            (
+                "half a body",
+                vec![request, body(1, 9), Look, Wait(6), Look],
+                Some(BodyTimeout),
+            ),
+            (
+                "a body is no head",
+                vec![
+                    head(1, 9),
+                    Look,
+                    Wait(4),
+                    request,
+                    body(1, 9),
+                    Look,
+                    Wait(5),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "the server does not wait for it",
+                vec![
+                    request,
+                    body(1, 9),
+                    Look,
+                    Wait(4),
+                    Comes(None),
+                    Look,
+                    Wait(9),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "there is more to read",
+                vec![
+                    request,
+                    body(1, 9),
+                    Look,
+                    Wait(4),
+                    Unread,
+                    Look,
+                    Wait(9),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "which does not make it young",
+                vec![
+                    request,
+                    body(1, 9),
+                    Look,
+                    Wait(4),
+                    Look,
+                    Wait(1),
+                    Unread,
+                    Look,
+                    Wait(2),
+                    body(1, 9),
+                    Look,
+                ],
+                Some(BodyTimeout),
+            ),
+            (
+                "and then it does",
+                vec![
+                    request,
+                    Comes(None),
+                    Look,
+                    Wait(9),
+                    body(1, 9),
+                    Look,
+                    Wait(5),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "who looks without asking knows nothing",
+                vec![
+                    request,
+                    body(1, 9),
+                    Look,
+                    Wait(9),
+                    Kernel(Owed::Unasked),
+                    Look,
+                ],
+                None,
+            ),
+        ] {
+            assert_eq!(over(&events), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn says_when_to_look_again() {
         let drain = Turns(Phase::Draining);
         let soon = |bench: &Bench| Opens(Windows::Patient(Some(bench.now)));
@@ -682,12 +1000,12 @@ mod tests {
     fn a_blocked_write_says_when_to_look() {
         let mut bench = Bench::new();
         assert!(!bench.machine.is_owed());
-        let first = bench.machine.owes(bench.now, 7, &LIMITS);
-        assert_eq!(first, bench.now + LIMITS.every());
+        let first = bench.machine.owes(bench.now, u64::MAX, 7, &LIMITS);
+        assert_eq!(first, bench.now + Limits::every(LIMITS.write));
         assert!(bench.machine.is_owed());
         let late = bench.now + LIMITS.write - Duration::from_millis(1);
         assert_eq!(
-            bench.machine.owes(late, 9, &LIMITS),
+            bench.machine.owes(late, u64::MAX, 9, &LIMITS),
             bench.now + LIMITS.write
         );
     }
@@ -698,7 +1016,7 @@ mod tests {
             (0..3_u64).prop_map(|bytes| Use::Upload { bytes }),
             (0..3_u64).prop_map(|bytes| Use::Unknown { bytes }),
             Just(Use::Request),
-            Just(Use::Tunnel),
+            (0..3_u64).prop_map(|bytes| Use::Tunnel { bytes }),
         ]
     }
 
@@ -712,6 +1030,15 @@ mod tests {
             Just(Turns(Phase::LameDuck)),
             Just(Turns(Phase::Draining)),
             Just(Retire),
+            (0..3_u64).prop_map(|bytes| {
+                Comes(Some(Coming {
+                    stage: Stage::Body,
+                    request: 1,
+                    bytes,
+                }))
+            }),
+            Just(Comes(None)),
+            Just(Unread),
             (0..20_u64).prop_map(Awaited),
             Just(Look),
             Just(Look),
@@ -732,7 +1059,7 @@ mod tests {
                 if before != after {
                     prop_assert!(matches!(event, Look), "{event:?}");
                     prop_assert!(before.is_none() || bench.machine.is_forced(), "{before:?}, {after:?}");
-                    let in_use = matches!(bench.facts.usage, Use::Request | Use::Tunnel);
+                    let in_use = bench.facts.usage == Use::Request;
                     prop_assert!(!in_use || bench.machine.is_forced(), "{after:?}");
                 }
             }
@@ -746,9 +1073,10 @@ mod tests {
             for event in events {
                 bench.happen(event);
             }
-            let idle = !matches!(bench.facts.usage, Use::Request | Use::Tunnel);
-            let owed = matches!(bench.facts.owed, Owed::Since(_));
+            let idle = bench.facts.usage != Use::Request;
+            let owed = matches!(bench.facts.owed, Owed::Bytes { .. });
             let begun = bench.now;
+            bench.facts.unread = false;
             for _ in 0..100 {
                 bench.happen(Look);
                 match bench.next {
@@ -766,7 +1094,7 @@ mod tests {
             }
             let ended = bench.machine.over().is_some();
             prop_assert!(ended || !(idle || owed), "{:?}", bench.facts);
-            let most = LIMITS.keep_alive + LIMITS.write + LIMITS.keep_alive;
+            let most = LIMITS.keep_alive + LIMITS.write + LIMITS.keep_alive + LIMITS.tunnel.unwrap();
             prop_assert!(bench.now <= begun + most, "{:?}", bench.now - begun);
         }
     }

@@ -116,11 +116,17 @@ pub(super) fn speak(frames: &[u8], ledger: &mut Ledger, session: &mut ServerConn
     else {
         return false;
     };
-    session.set_buffer_limit(None);
-    let spoken = session.writer().write_all(frames).is_ok();
-    session.set_buffer_limit(Some(BUFFER_LIMIT));
+    let spoken = put(frames, session);
     if spoken {
         http2.sent(frames);
     }
     spoken
+}
+
+/// Puts `bytes` behind what TLS holds, all of them.
+pub(super) fn put(bytes: &[u8], session: &mut ServerConnection) -> bool {
+    session.set_buffer_limit(None);
+    let taken = session.writer().write_all(bytes).is_ok();
+    session.set_buffer_limit(Some(BUFFER_LIMIT));
+    taken
 }

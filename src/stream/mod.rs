@@ -103,8 +103,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     moved: bool,
     /// Our own direction of a tunnel is closed.
     half_closed: bool,
-    /// The timer is set for the streams that the peer's windows hold up.
-    watches_windows: bool,
+    /// The timer is set for the HTTP/2 streams that wait for the peer.
+    watches_streams: bool,
+    /// The server has asked for what comes, and nothing was there.
+    reads: bool,
     /// Application data was written.
     wrote: bool,
 }
@@ -164,7 +166,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             is_blocked: false,
             moved: true,
             half_closed: false,
-            watches_windows: false,
+            watches_streams: false,
+            reads: false,
             wrote: false,
         }
     }
@@ -196,6 +199,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             io::ErrorKind::TimedOut,
             match self.lifetime.over() {
                 Some(Cause::Stalled) => "the peer took no bytes for the write time-out",
+                Some(Cause::HeaderTimeout) => "the head of a request did not come in in time",
+                Some(Cause::BodyTimeout) => "the body of a request did not come in in time",
+                Some(Cause::TunnelTimeout) => "nothing went through the tunnel for its time-out",
                 _ => "the shutdown deadline has passed",
             },
         )

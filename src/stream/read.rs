@@ -59,7 +59,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let before = buf.filled().len();
         match Pin::new(tls).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                self.moved = true;
+                (self.moved, self.reads) = (true, false);
                 self.read = self.received();
                 if let Some(at) = self.ledger.received(&buf.filled()[before..]) {
                     // Servers ignore both, but complain of an answer that they did not ask for.
@@ -85,6 +85,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Poll::Pending => {
                 self.note_parts();
                 self.settled();
+                self.await_request();
                 Poll::Pending
             }
         }
@@ -212,7 +213,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Poll::Ready(Ok(()));
         }
         let usage = self.ledger.usage(|| 0);
-        let used = matches!(usage, Use::Request | Use::Upload { .. } | Use::Tunnel);
+        let used = matches!(
+            usage,
+            Use::Request | Use::Upload { .. } | Use::Tunnel { .. }
+        );
         let revived = used || self.ledger.head_begun();
         if revived && buf.filled().len() > before {
             // Half a head has the time that a head has, and no last look of its own.

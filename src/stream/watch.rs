@@ -11,10 +11,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Departure, GracefulStream, State};
+use super::{Departure, GracefulStream, State, frames};
 use crate::{
     connection::{Leaving, Requests},
-    ledger::{Progress, Use},
+    ending::Cause,
+    ledger::{Coming, Patience, Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
 };
 
@@ -24,6 +25,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Limits {
             keep_alive: settings.keep_alive_timeout,
             write: settings.write_timeout,
+            header: settings.header_timeout,
+            body: settings.body_timeout,
+            tunnel: settings.tunnel_timeout,
+            rate: settings.min_rate,
         }
     }
 
@@ -122,7 +127,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     fn strike(&mut self) {
         let now = Instant::now();
         let owed = self.ask_kernel();
-        let windows = self.look_at_windows(now);
+        let windows = self.look_at_streams(now);
         let leaving = self.connection.leaving();
         let next = self.decide(now, leaving.as_ref(), owed, windows);
         let limits = self.limits();
@@ -172,7 +177,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             awaited: leaving.and_then(|leaving| self.awaited(now, leaving)),
             usage: self.usage(),
             owed,
-            tail: matches!(owed, Owed::Since(taken) if taken < self.answers_end()),
+            coming: self.coming().filter(|_| self.reads),
+            unread: owed != Owed::Unasked && self.has_unread(),
+            tail: matches!(owed, Owed::Bytes { taken, .. } if taken < self.answers_end()),
             windows,
         };
         let before = self.lifetime.over();
@@ -180,8 +187,41 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.lifetime.over() != before {
             // The one who polls may not be the one who has to know.
             self.connection.wake();
+            self.refuse();
         }
         next
+    }
+
+    /// Answers a request that does not come in for the server, which knows nothing of that.
+    fn refuse(&mut self) {
+        let late = matches!(
+            self.lifetime.over(),
+            Some(Cause::HeaderTimeout | Cause::BodyTimeout)
+        );
+        let State::Open(tls, _) = &mut self.state else {
+            return;
+        };
+        let Some(refusal) = self.ledger.refusal().filter(|_| late) else {
+            return;
+        };
+        if frames::put(refusal, tls.get_mut().1) {
+            self.sent([refusal].into_iter());
+        }
+    }
+
+    /// The request that is coming in. Of a record that is not all in each byte counts.
+    #[inline]
+    fn coming(&self) -> Option<Coming> {
+        let coming = self.ledger.coming()?;
+        Some(Coming {
+            bytes: coming.bytes + self.parts,
+            ..coming
+        })
+    }
+
+    /// Whether something has arrived that the server has not read yet.
+    fn has_unread(&self) -> bool {
+        self.transport().is_some_and(|io| io.readable() > Some(0))
     }
 
     /// Until when a request that is on its way may come although the connection is to end.
@@ -262,8 +302,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Owed::Nothing;
         };
         let io = tls.get_ref().0;
-        match self.holds_back() || io.unacknowledged() > 0 {
-            true => Owed::Since(io.acknowledged()),
+        let holds_back = self.holds_back();
+        match holds_back || io.unacknowledged() > 0 {
+            true => Owed::Bytes {
+                // There is no telling how much of it there is where TLS or the server has the rest.
+                end: if holds_back { u64::MAX } else { io.written() },
+                taken: io.acknowledged(),
+            },
             false => Owed::Nothing,
         }
     }
@@ -285,15 +330,49 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Which HTTP/2 streams has the peer's window held up for too long?
+    /// Which HTTP/2 streams have waited for the peer for too long?
+    fn look_at_streams(&mut self, now: Instant) -> Windows {
+        let next = self.look_at_uploads(now);
+        let windows = self.look_at_windows(now);
+        self.watches_streams = next.is_some() || matches!(windows, Windows::Patient(Some(_)));
+        match windows {
+            Windows::Patient(windows) => Windows::Patient(windows.into_iter().chain(next).min()),
+            Windows::AllStalled => windows,
+        }
+    }
+
+    /// Breaks off those whose requests do not come on; the others go on. When to look again.
+    fn look_at_uploads(&mut self, now: Instant) -> Option<Instant> {
+        if !self.ledger.has_uploads() {
+            return None;
+        }
+        let limits = self.limits();
+        let late = self.ledger.late_uploads(
+            now,
+            &Patience {
+                body: limits.body,
+                tunnel: limits.tunnel,
+                rate: limits.rate,
+                parts: self.parts,
+                asked: self.reads,
+                unread: self.has_unread(),
+            },
+        );
+        self.reset(late.streams);
+        // One that is not waited for now may be at any moment.
+        let shortest = limits.tunnel.map_or(limits.body, |it| it.min(limits.body));
+        let soon = now + Limits::every(shortest);
+        Some(late.next.map_or(soon, |next| next.min(soon)))
+    }
+
+    /// Which of them has the peer's window held up?
     fn look_at_windows(&mut self, now: Instant) -> Windows {
-        let timeout = self.limits().write;
+        let Limits { write, rate, .. } = self.limits();
         let progress = self.progress();
-        let stalled = self.ledger.stalled(now, timeout, &progress);
+        let stalled = self.ledger.stalled(now, write, rate, &progress);
         let next = stalled
             .next
-            .map(|next| next.min(now + self.limits().every()));
-        self.watches_windows = next.is_some();
+            .map(|next| next.min(now + Limits::every(write)));
         if stalled.streams.is_empty() {
             self.may_open = None;
             return Windows::Patient(next);
@@ -303,9 +382,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             (io.read(), io.read() + io.readable().unwrap_or(0))
         });
         if read < *self.may_open.get_or_insert(arrived) {
-            self.watches_windows = true;
             self.connection.wake();
-            return Windows::Patient(Some(now + self.limits().every()));
+            return Windows::Patient(Some(now + Limits::every(write)));
         }
         self.may_open = None;
         // The client may go on with others, an answer may be on its way still, or an upload: then only
@@ -314,13 +392,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if all && progress.flushed == progress.written {
             return Windows::AllStalled;
         }
+        self.reset(stalled.streams);
+        Windows::Patient(next)
+    }
+
+    fn reset(&mut self, streams: Vec<u32>) {
+        if streams.is_empty() {
+            return;
+        }
         let frames = self.frames.get_or_insert_default();
-        for stream in stalled.streams {
+        for stream in streams {
             frames.reset(stream, &mut self.ledger);
         }
         self.publish();
         self.connection.wake();
-        Windows::Patient(next)
     }
 
     /// What came of a write, a flush or a half-close: whether it waits for the transport.
@@ -355,9 +440,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.lifetime.is_owed() {
             return;
         }
-        let acknowledged = self.transport().map_or(0, |io| io.acknowledged());
+        let taken = self.transport().map_or(0, |io| io.acknowledged());
         let limits = self.limits();
-        let due = self.lifetime.owes(Instant::now(), acknowledged, &limits);
+        let now = Instant::now();
+        let due = self.lifetime.owes(now, u64::MAX, taken, &limits);
         self.timer.fires_by(due, &self.connection);
     }
 
@@ -368,12 +454,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return;
         }
         let usage = self.usage();
-        if matches!(usage, Use::Request | Use::Tunnel) {
+        if usage == Use::Request {
             self.lifetime.busy();
         } else if !self.lifetime.is_idle_since(usage) {
             let limits = self.limits();
-            let due = self.lifetime.idle(Instant::now(), usage, &limits);
-            self.timer.fires_by(due, &self.connection);
+            if let Some(due) = self.lifetime.idle(Instant::now(), usage, &limits) {
+                self.timer.fires_by(due, &self.connection);
+            }
             if self.connection.leaving().is_some() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.
                 self.connection.wake();
@@ -382,8 +469,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             // What came may be the client's word that it has heard.
             self.connection.wake();
         }
-        if !self.watches_windows && self.ledger.has_held() {
-            self.watch_windows();
+        if !self.watches_streams && (self.ledger.has_held() || self.ledger.has_uploads()) {
+            self.watch_streams();
         }
         if self.round_trip.is_none() && self.ledger.settings_heard() {
             // The server says its SETTINGS first of all.
@@ -392,11 +479,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     #[cold]
-    fn watch_windows(&mut self) {
-        let now = Instant::now();
-        // Marks those that are held now.
-        if let Windows::Patient(Some(next)) = self.look_at_windows(now) {
+    fn watch_streams(&mut self) {
+        // Marks those that wait now.
+        if let Windows::Patient(Some(next)) = self.look_at_streams(Instant::now()) {
             self.timer.fires_by(next, &self.connection);
+        }
+    }
+
+    /// The server waits for what comes: for more of a request, and since when?
+    #[inline]
+    pub(super) fn await_request(&mut self) {
+        self.reads = true;
+        if let Some(coming) = self.coming() {
+            if !self.lifetime.awaits(&coming) {
+                let limits = self.limits();
+                let due = self.lifetime.comes(Instant::now(), coming, &limits);
+                self.timer.fires_by(due, &self.connection);
+            }
         }
     }
 

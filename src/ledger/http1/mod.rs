@@ -22,6 +22,7 @@ mod response;
 #[cfg(test)]
 mod tests;
 
+use super::Stage;
 use request::{Requests, Unanswered};
 use response::Responses;
 pub(crate) use response::Tunnel;
@@ -139,6 +140,27 @@ impl Http1 {
     /// Whether some of a next head is in, more than empty lines, and its blank line is not.
     pub(crate) fn head_begun(&self) -> bool {
         self.requests.head_begun()
+    }
+
+    /// How far a request has come in that is not all in, and how many bytes of that, where nothing else is in
+    /// flight but what that request itself has got of its answer.
+    #[inline]
+    pub(crate) fn coming(&self) -> Option<(Stage, u64)> {
+        let (stage, bytes) = self.requests.coming()?;
+        let others = match stage {
+            Stage::Head => self.in_flight() > 0 || self.is_answering(),
+            Stage::Body => self.owes_complete(),
+        };
+        (!others && self.is_followed()).then_some((stage, bytes))
+    }
+
+    /// Whether a refusal could be sent to a client whose request does not come in: nothing was
+    /// answered of it, and nothing else is to be answered.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.is_followed()
+            && !self.is_answering()
+            && !self.owes_complete()
+            && !self.responses.is_closed()
     }
 
     /// Whether a request in flight is wholly in, head and body: a peer that half-closes is still

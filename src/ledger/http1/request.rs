@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::body::Body;
 use super::head::{Coding, Fields, First, Head, Length, REQUEST, Said};
+use crate::ledger::Stage;
 
 /// The methods that change how an answer ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -191,6 +192,16 @@ impl Requests {
 
     pub(super) fn has_upload(&self) -> bool {
         matches!(self.state, State::Body(_))
+    }
+
+    /// How far a request has come in that is not all in, and how many bytes of that.
+    #[inline]
+    pub(super) fn coming(&self) -> Option<(Stage, u64)> {
+        match self.state {
+            State::Head if !self.head.is_empty() => Some((Stage::Head, self.ahead)),
+            State::Body(_) => Some((Stage::Body, self.body)),
+            _ => None,
+        }
     }
 
     pub(super) fn head_begun(&self) -> bool {

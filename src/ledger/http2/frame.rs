@@ -41,15 +41,21 @@ const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 
 // Error codes (RFC 9113 7).
 const NO_ERROR: u32 = 0;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(super) const REFUSED_STREAM: u32 = 7;
 
 /// A GOAWAY frame with NO_ERROR, on behalf of a server that has seen streams up to `last_stream`.
 pub(crate) fn goaway(last_stream: u32) -> [u8; 17] {
+    goaway_for(NO_ERROR, last_stream)
+}
+
+/// The same with another reason.
+pub(crate) fn goaway_for(code: u32, last_stream: u32) -> [u8; 17] {
     let mut frame = [0; 17];
     frame[2] = 8;
     frame[3] = GOAWAY;
     frame[9..13].copy_from_slice(&(last_stream & MAX_31_BITS).to_be_bytes());
-    frame[13..].copy_from_slice(&NO_ERROR.to_be_bytes());
+    frame[13..].copy_from_slice(&code.to_be_bytes());
     frame
 }
 
@@ -137,7 +143,8 @@ pub(super) enum Step {
     /// So many more bytes of the DATA payload of this stream have gone by; whether the stream ends
     /// with them.
     Data(u32, u32, bool),
-    /// Another frame is complete. A header block is one frame, whose head is that of its first.
+    /// Another frame is complete. A header block is one frame, whose head is that of its first; before
+    /// that each part of it is a CONTINUATION.
     ///
     /// The value is the first word of WINDOW_UPDATE, RST_STREAM and GOAWAY, and the initial window
     /// of SETTINGS if there is one in it.
@@ -159,6 +166,8 @@ pub(super) struct Reader {
     left: u32,
     /// The first frame of a header block that goes on.
     block: Option<Head>,
+    /// How long its frames were so far.
+    block_len: u64,
     /// The part of a head, a setting or a word that was at the end of the last slice.
     buf: [u8; HEAD_LEN],
     filled: usize,
@@ -179,6 +188,7 @@ impl Reader {
             frame: None,
             left: 0,
             block: None,
+            block_len: 0,
             buf: [0; HEAD_LEN],
             filled: 0,
             value: None,
@@ -195,6 +205,21 @@ impl Reader {
     pub(super) fn is_between_frames(&self) -> bool {
         let inside = self.frame.is_some() || self.filled > 0 || self.block.is_some();
         self.preface.is_empty() && !self.expects_settings && !inside
+    }
+
+    /// How much is in of a header block that is not all in, or of the preface.
+    pub(super) fn header_block(&self) -> Option<u64> {
+        let greeted = PREFACE.len() - self.preface.len();
+        if !self.preface.is_empty() {
+            return (greeted > 0).then_some(greeted as u64);
+        }
+        let frame = self
+            .frame
+            .filter(|head| matches!(head.kind, HEADERS | CONTINUATION));
+        let in_frame = frame.map(|head| u64::from(head.len - self.left));
+        let before = self.block.map(|_| self.block_len);
+        (in_frame.is_some() || before.is_some())
+            .then(|| in_frame.unwrap_or(0) + before.unwrap_or(0))
     }
 
     /// Whether not a byte of the server's has gone by.
@@ -278,7 +303,7 @@ impl Reader {
                 Some(Step::Data(head.id, part.len() as u32, ends))
             }
             HEADERS | PUSH_PROMISE | CONTINUATION if is_over => self.end_headers(head),
-            // It makes nothing of a header block that goes on.
+            // It makes nothing of a part of one.
             _ => self.look(head, part, is_over),
         }
     }
@@ -289,8 +314,18 @@ impl Reader {
         if head.has(END_HEADERS) {
             return Some(Step::Frame(first, None));
         }
+        Some(self.goes_on(first, head))
+    }
+
+    #[cold]
+    fn goes_on(&mut self, first: Head, head: Head) -> Step {
+        if head.kind != CONTINUATION {
+            self.block_len = 0;
+        }
+        self.block_len += u64::from(head.len);
         self.block = Some(first);
-        None
+        let kind = CONTINUATION;
+        Step::Frame(Head { kind, ..head }, None)
     }
 
     /// Picks out what the payload says, a setting or a word at a time.

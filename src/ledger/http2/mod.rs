@@ -24,6 +24,7 @@ use self::frame::{
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{Stream, Tally};
+use crate::pace::Rate;
 
 pub(crate) use self::frame::{
     MAX_31_BITS, SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
@@ -45,6 +46,19 @@ pub(crate) struct Stalled {
     pub(crate) outlived: bool,
     /// When the first of the other held streams will be if nothing moves. `None` if there is none.
     pub(crate) next: Option<Instant>,
+}
+
+/// How long a client may take to send on, and whether the server waits for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) body: Duration,
+    pub(crate) tunnel: Option<Duration>,
+    pub(crate) rate: Rate,
+    /// What has come of records that are not all in: it may belong to any of them.
+    pub(crate) parts: u64,
+    /// The server has asked for more, and there is more that it has not taken yet.
+    pub(crate) asked: bool,
+    pub(crate) unread: bool,
 }
 
 /// One server connection, as its frames show it.
@@ -286,13 +300,14 @@ impl Http2 {
         self.close(id);
     }
 
-    /// The held streams on which no DATA has gone out, and all that did has been acknowledged by the
-    /// peer, since an earlier call, `timeout` or longer ago, that found them so. O(streams). Nothing
-    /// once the connection is not followed.
+    /// The held streams on which no DATA has gone out, or less than the rate asks, and all that did
+    /// has been acknowledged by the peer, for `timeout` as far as calls have found them so. O(streams).
+    /// Nothing once the connection is not followed.
     pub(crate) fn stalled(
         &mut self,
         now: Instant,
         timeout: Duration,
+        rate: Rate,
         progress: &Progress,
     ) -> Stalled {
         let mut found = Stalled::default();
@@ -312,24 +327,60 @@ impl Http2 {
                 }
             };
             // Before its head is out an answer waits for the handler: no window holds that up.
-            let (since, before) = match stream.answering {
-                true => stream.held_since(now, moved, self.begun, progress),
-                false => (now, false),
+            let since = match stream.answering {
+                true => stream.held_since(now, moved, self.begun, progress, rate),
+                false => None,
             };
-            if before && now.saturating_duration_since(since) >= timeout {
+            let stalls_at = since.unwrap_or(now).checked_add(timeout);
+            if since.is_some() && stalls_at.is_some_and(|due| now >= due) {
                 found.streams.push(stream.id);
                 found.outlived |= stream.is_outlived(self.begun);
-            } else if let Some(due) = since.checked_add(timeout) {
+            } else if let Some(due) = stalls_at {
                 found.next = Some(found.next.map_or(due, |next| next.min(due)));
             }
         }
         found
     }
 
+    /// The streams whose request has not come on, or less than the rate asks, for the time-out of
+    /// bodies although its client may send: it has window. One that is open both ways by now is a
+    /// tunnel, or as good as one, and has the time-out of tunnels, if there is one. O(streams).
+    pub(crate) fn late_uploads(&mut self, now: Instant, patience: &Patience) -> Stalled {
+        let mut found = Stalled::default();
+        let may_send = patience.asked && self.our_window > 0;
+        for stream in self.streams.iter_mut().filter(|stream| !stream.received) {
+            let two_ways = stream.answering && !stream.answered;
+            let limit = match two_ways {
+                true => patience.tunnel.map(|limit| (limit, Rate(0))),
+                false => Some((patience.body, patience.rate)),
+            };
+            let limit = limit.filter(|_| two_ways || may_send && stream.may_send(self.our_initial));
+            let Some((limit, rate)) = limit else {
+                stream.late = None;
+                continue;
+            };
+            let moved = stream.got + if two_ways { stream.sent } else { 0 };
+            let moved = moved.unsigned_abs() + patience.parts;
+            let moved = (!patience.unread).then_some(moved);
+            let due = stream.late_since(now, moved, rate) + limit;
+            match now >= due {
+                true => found.streams.push(stream.id),
+                false => found.next = Some(found.next.map_or(due, |next| next.min(due))),
+            }
+        }
+        found
+    }
+
+    /// How much is in of a header block that is not all in, where nothing else is in flight.
+    pub(crate) fn header_block(&self) -> Option<u64> {
+        let alone = self.followed && self.streams.is_empty();
+        self.inbound.header_block().filter(|_| alone)
+    }
+
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
         self.our_window -= i64::from(n);
         let Some(at) = self.find(id) else { return };
-        self.streams[at].credit -= i64::from(n);
+        self.streams[at].got += i64::from(n);
         if !self.streams[at].received {
             self.received_body += u64::from(n);
             if ends {
@@ -402,8 +453,8 @@ impl Http2 {
         match (id, self.find(id)) {
             (0, _) => self.our_window = self.our_window.saturating_add(n),
             (_, Some(at)) => {
-                let credit = &mut self.streams[at].credit;
-                *credit = credit.saturating_add(n);
+                let allowed = &mut self.streams[at].allowed;
+                *allowed = allowed.saturating_add(n);
             }
             _ => {}
         }

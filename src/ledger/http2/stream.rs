@@ -1,8 +1,12 @@
 //! What is known of one stream, and how many streams are what.
 
-use std::ops::{AddAssign, SubAssign};
+use std::{
+    ops::{AddAssign, SubAssign},
+    time::Duration,
+};
 
 use super::Instant;
+use crate::pace::{Rate, Wait};
 
 /// A stream that the client began and that is not closed.
 #[derive(Debug)]
@@ -18,12 +22,16 @@ pub(super) struct Stream {
     pub(super) granted: i64,
     /// DATA bytes of ours that are out.
     pub(super) sent: i64,
-    /// The sum of the server's window updates, less the DATA bytes of the client's that came.
-    pub(super) credit: i64,
+    /// The sum of the server's window updates.
+    pub(super) allowed: i64,
+    /// DATA bytes of the client's that came.
+    pub(super) got: i64,
     pub(super) mark: Option<Mark>,
+    /// The server waits for the rest of the request.
+    pub(super) late: Option<Wait>,
 }
 
-/// What was so when a stream was first seen held.
+/// What was so when a stream was last seen held with something having moved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     /// What was sent, on this stream or on all, when it was first held by its own window or the
@@ -35,8 +43,10 @@ pub(super) struct Mark {
     written: u64,
     /// Where the last of the stream's bytes is at most, once that is known.
     end: Option<u64>,
-    /// When the peer was seen to have acknowledged all of those: only then can it be waited for.
+    /// Since when it is waited for: only once it was seen to have acknowledged all of those.
     since: Option<Instant>,
+    /// How long it had been waited for before something moved.
+    waited: Duration,
 }
 
 /// How far a connection's bytes have come, as the transport counts them.
@@ -59,8 +69,10 @@ impl Stream {
             answered: false,
             granted: 0,
             sent: 0,
-            credit: 0,
+            allowed: 0,
+            got: 0,
             mark: None,
+            late: None,
         }
     }
 
@@ -77,7 +89,7 @@ impl Stream {
 
     /// Whether the client may send something on it, given the server's initial window.
     pub(super) fn may_send(&self, our_initial: i64) -> bool {
-        our_initial.saturating_add(self.credit) > 0
+        our_initial.saturating_add(self.allowed) > self.got
     }
 
     /// Whether it is in flight and its own window is used up.
@@ -99,34 +111,65 @@ impl Stream {
         }
     }
 
-    /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked,
-    /// and whether anybody saw that before. It is held anew whenever `moved` has changed.
+    /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked;
+    /// `None` while that is not so. It is held anew whenever `moved` has changed, but for what the peer
+    /// was behind the minimum rate.
     pub(super) fn held_since(
         &mut self,
         now: Instant,
         moved: i64,
         begun: u32,
         progress: &Progress,
-    ) -> (Instant, bool) {
+        rate: Rate,
+    ) -> Option<Instant> {
         let mark = match &mut self.mark {
             Some(mark) if mark.moved == moved => mark,
-            mark => mark.insert(Mark {
-                moved,
-                begun,
-                written: progress.written,
-                end: (progress.flushed == progress.written).then_some(progress.written),
-                since: None,
-            }),
+            known => {
+                let waited = known.map_or(Duration::ZERO, |mark| mark.waited(now, moved, rate));
+                let late = known.filter(|_| !waited.is_zero());
+                known.insert(Mark {
+                    moved,
+                    begun: late.map_or(begun, |mark| mark.begun),
+                    written: progress.written,
+                    end: (progress.flushed == progress.written).then_some(progress.written),
+                    since: None,
+                    waited,
+                })
+            }
         };
-        if let Some(since) = mark.since {
-            return (since, true);
+        if mark.since.is_none() {
+            if mark.end.is_none() && progress.flushed > mark.written {
+                mark.end = Some(progress.flushed);
+            }
+            let arrived = mark.end.is_some_and(|end| progress.acknowledged >= end);
+            mark.since = arrived.then(|| now.checked_sub(mark.waited).unwrap_or(now));
         }
-        if mark.end.is_none() && progress.flushed > mark.written {
-            mark.end = Some(progress.flushed);
+        mark.since
+    }
+
+    /// Since when the server has waited for more of the request, of which so much `moved` by now;
+    /// `None` where more is there that the server has yet to take.
+    pub(super) fn late_since(&mut self, now: Instant, moved: Option<u64>, rate: Rate) -> Instant {
+        let wait = self.late.get_or_insert(Wait::new(now, moved.unwrap_or(0)));
+        match moved {
+            Some(moved) => wait.comes_to(now, moved, rate),
+            None => wait.skip(now),
         }
-        let arrived = mark.end.is_some_and(|end| progress.acknowledged >= end);
-        mark.since = arrived.then_some(now);
-        (now, false)
+        wait.over_at(Duration::ZERO)
+    }
+}
+
+impl Mark {
+    /// How long the peer has been waited for, less what it has done since, which is worth its time.
+    fn waited(&self, now: Instant, moved: i64, rate: Rate) -> Duration {
+        let waited = self
+            .since
+            .map_or(self.waited, |since| now.saturating_duration_since(since));
+        match u64::try_from(moved - self.moved) {
+            Ok(bytes) => waited.saturating_sub(rate.time_for(bytes)),
+            // By another window than before.
+            Err(_) => Duration::ZERO,
+        }
     }
 }
 

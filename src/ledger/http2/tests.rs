@@ -315,7 +315,7 @@ fn nothing_changes_once_it_is_not_followed() {
     let (now, timeout) = (Instant::now(), Duration::from_secs(1));
     assert!(
         http2
-            .stalled(now, timeout, &Progress::default())
+            .stalled(now, timeout, Rate(0), &Progress::default())
             .next
             .is_some()
     );
@@ -335,7 +335,7 @@ fn nothing_changes_once_it_is_not_followed() {
         assert_eq!(seen(&http2), before, "{frame:?}");
     }
     assert_eq!(
-        http2.stalled(now + 2 * timeout, timeout, &Progress::default()),
+        http2.stalled(now + 2 * timeout, timeout, Rate(0), &Progress::default()),
         Stalled::default()
     );
 }
@@ -541,7 +541,7 @@ fn stalls() {
             outlived: false,
             next: next.map(at),
         };
-        assert_eq!(http2.stalled(at(s), timeout, &Progress::default()), want, "{s}");
+        assert_eq!(http2.stalled(at(s), timeout, Rate(0), &Progress::default()), want, "{s}");
     }
 }
 
@@ -560,7 +560,9 @@ fn a_connection_s_window_that_moves_stalls_nobody() {
     ]);
     let mut stalled = |seconds| {
         let now = start + Duration::from_secs(seconds);
-        let stalled = http2.stalled(now, timeout, &Progress::default()).streams;
+        let stalled = http2
+            .stalled(now, timeout, Rate(0), &Progress::default())
+            .streams;
         say(&mut http2, &update(0, 5));
         say(&mut http2, &data(Server, 0, 3, 5));
         stalled
@@ -572,7 +574,9 @@ fn a_connection_s_window_that_moves_stalls_nobody() {
     // From now on nothing moves.
     let mut stalled = |seconds| {
         let now = start + Duration::from_secs(seconds);
-        http2.stalled(now, timeout, &Progress::default()).streams
+        http2
+            .stalled(now, timeout, Rate(0), &Progress::default())
+            .streams
     };
     assert_eq!(stalled(51), [0; 0]);
     assert_eq!(stalled(61), [1, 3]);
@@ -595,28 +599,29 @@ fn the_connection_s_window_stalls_all() {
         outlived: false,
         next: Some(now + timeout),
     };
-    let at_once = http2.stalled(now, Duration::ZERO, &Progress::default());
-    assert_eq!((at_once.streams, at_once.next), (vec![], Some(now)));
-    assert_eq!(http2.stalled(now, timeout, &Progress::default()), none);
+    assert_eq!(
+        http2.stalled(now, timeout, Rate(0), &Progress::default()),
+        none
+    );
     assert_eq!(
         http2
-            .stalled(now + timeout, timeout, &Progress::default())
+            .stalled(now + timeout, timeout, Rate(0), &Progress::default())
             .streams,
         [3, 5]
     );
     assert_eq!(
-        http2.stalled(now + timeout, Duration::MAX, &Progress::default()),
+        http2.stalled(now + timeout, Duration::MAX, Rate(0), &Progress::default()),
         Stalled::default()
     );
     assert_eq!(
         http2
-            .stalled(now, Duration::ZERO, &Progress::default())
+            .stalled(now, Duration::ZERO, Rate(0), &Progress::default())
             .streams,
         [3, 5]
     );
     say(&mut http2, &update(0, 1));
     assert_eq!(
-        http2.stalled(now + timeout, Duration::ZERO, &Progress::default()),
+        http2.stalled(now + timeout, Duration::ZERO, Rate(0), &Progress::default()),
         Stalled::default()
     );
 }
@@ -907,7 +912,7 @@ proptest! {
                 http2.reset(size as u32);
             }
             now += Duration::from_secs(1);
-            let found = http2.stalled(now, Duration::from_secs(3), &Progress::default());
+            let found = http2.stalled(now, Duration::from_secs(3), Rate(0), &Progress::default());
             prop_assert!(found.streams.len() as u32 <= http2.held());
             prop_assert!(found.next.is_none_or(|next| next > now));
             check_invariants(&http2);
@@ -951,7 +956,7 @@ fn nobody_stalls_before_all_has_arrived() {
                 flushed,
                 acknowledged,
             };
-            let found = http2.stalled(at(s), timeout, &progress);
+            let found = http2.stalled(at(s), timeout, Rate(0), &progress);
             assert_eq!(found.streams.len(), usize::from(stalled), "{s}");
             assert_eq!(found.next, (!stalled).then(|| at(next)), "{s}");
         }
@@ -980,10 +985,10 @@ fn who_outlives_a_stalled_stream() {
             data(Server, 0, 3, 5),
         ];
         let mut http2 = after(&begun);
-        http2.stalled(now, timeout, &all);
-        http2.stalled(now, timeout, &all);
+        http2.stalled(now, timeout, Rate(0), &all);
+        http2.stalled(now, timeout, Rate(0), &all);
         between.iter().for_each(|frame| say(&mut http2, frame));
-        let found = http2.stalled(now + timeout, timeout, &all);
+        let found = http2.stalled(now + timeout, timeout, Rate(0), &all);
         assert_eq!(
             (found.streams, found.outlived),
             (vec![3], outlived),
@@ -1005,12 +1010,16 @@ fn a_slow_handler_does_not_stall() {
             shut,
         ]);
         for s in [0, 10, 20, 99] {
-            let stalled = http2.stalled(at(s), timeout, &Progress::default()).streams;
+            let stalled = http2
+                .stalled(at(s), timeout, Rate(0), &Progress::default())
+                .streams;
             assert_eq!(stalled, if s == 0 { vec![] } else { vec![1] }, "{s}");
         }
         say(&mut http2, &headers(Server, END_HEADERS, 3));
         for (s, want) in [(100, vec![1]), (110, vec![1, 3])] {
-            let stalled = http2.stalled(at(s), timeout, &Progress::default()).streams;
+            let stalled = http2
+                .stalled(at(s), timeout, Rate(0), &Progress::default())
+                .streams;
             assert_eq!(stalled, want, "{s}");
         }
     }
