@@ -127,6 +127,18 @@ impl Builder {
         self
     }
 
+    /// How many frames an HTTP/2 client may send in 10 s that neither ask nor answer anything. Default:
+    /// 1000.
+    ///
+    /// PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, CONTINUATION, empty DATA: a few of them are
+    /// every client's due for each answer that it gets, and do not count. Who sends more than this on
+    /// top, as in a flood or a rapid reset, gets GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 10.5), and the
+    /// connection ends.
+    pub fn max_control_frames(mut self, max: u32) -> Self {
+        self.settings.max_control_frames = max;
+        self
+    }
+
     /// How long a TLS handshake may take, shutdown or not. Default: 10 s.
     ///
     /// While the server drains it also bounds the head of a request that has begun to come in, and

@@ -28,6 +28,8 @@ pub enum Cause {
     HeaderTimeout,
     /// The body of a request stopped coming in for the body time-out, or came too slowly.
     BodyTimeout,
+    /// An HTTP/2 client sent too many frames that neither ask nor answer anything.
+    Flood,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,
     /// The shutdown deadline passed.

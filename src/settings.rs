@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) body_timeout: Duration,
     pub(crate) tunnel_timeout: Option<Duration>,
     pub(crate) min_rate: Rate,
+    pub(crate) max_control_frames: u32,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_handshakes: usize,
     pub(crate) drain: Drain,
@@ -37,6 +38,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(60),
             tunnel_timeout: None,
             min_rate: Rate(240),
+            max_control_frames: 1000,
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
             drain: Drain::default(),
@@ -228,6 +230,7 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     }
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
+        ("max_control_frames", settings.max_control_frames == 0),
         ("drain.max_bytes", drain.max_bytes == 0),
         ("drain.max_connections", drain.max_connections == 0),
     ] {

@@ -171,6 +171,9 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
     if let Some(timeout) = settings.tunnel_timeout {
         builder = builder.tunnel_timeout(timeout);
     }
+    if let Some(max) = settings.max_control_frames {
+        builder = builder.max_control_frames(max);
+    }
     if let Some(rate) = settings.min_rate {
         builder = builder.min_rate(rate);
     }

@@ -60,6 +60,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) min_rate: Option<u32>,
 
+    /// How many HTTP/2 frames may come in 10 s that neither ask nor answer anything [default: 1000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) max_control_frames: Option<u32>,
+
     /// How long a TLS handshake may take
     #[arg(long = "handshake-timeout-ms", value_name = "MS", value_parser = time_limit)]
     #[arg(default_value = "10000", allow_negative_numbers = true)]

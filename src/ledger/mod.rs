@@ -16,10 +16,10 @@ mod http2;
 use std::time::Duration;
 
 use http1::Http1;
-use http2::Http2;
+use http2::{ENHANCE_YOUR_CALM, Http2};
 pub(crate) use http2::{
-    HEARD, MAX_31_BITS, Patience, Progress, Stalled, UNKNOWN_TYPE, goaway, ping, ping_ack,
-    rst_stream,
+    HEARD, MAX_31_BITS, NO_ERROR, Patience, Progress, Stalled, UNKNOWN_TYPE, goaway, ping,
+    ping_ack, rst_stream,
 };
 use tokio::time::Instant;
 
@@ -329,9 +329,11 @@ impl Ledger {
     /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say
     /// something new.
     ///
+    /// `calm` if it is for too much noise (ENHANCE_YOUR_CALM).
+    ///
     /// Where the server has not spoken yet, its SETTINGS come first (RFC 9113 3.4). It has looked at
     /// nothing then: it would have done so before.
-    pub(crate) fn goodbye(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn goodbye(&mut self, calm: bool) -> Option<Vec<u8>> {
         if let Self::Undecided { seen, http2: true } = *self {
             self.becomes(Self::http2_begins(), seen);
         }
@@ -339,11 +341,21 @@ impl Ledger {
             return None;
         };
         if http2.is_silent() {
-            return Some([&http2::SETTINGS_FRAME[..], &goaway(0)].concat());
+            return Some([&http2::SETTINGS_FRAME[..], &goaway(NO_ERROR, 0)].concat());
         }
         let last = http2.last_stream();
-        let news = http2.goaway_said().is_none_or(|said| said > last);
-        (news && http2.may_speak()).then(|| goaway(last).to_vec())
+        let news = calm || http2.goaway_said().is_none_or(|said| said > last);
+        let code = if calm { ENHANCE_YOUR_CALM } else { NO_ERROR };
+        (news && http2.may_speak()).then(|| goaway(code, last).to_vec())
+    }
+
+    /// How many frames of an HTTP/2 client said nothing, more than answers give it reason for.
+    #[inline]
+    pub(crate) fn noise(&self) -> u32 {
+        match self {
+            Self::Http2(http2) => http2.noise(),
+            _ => 0,
+        }
     }
 
     pub(crate) fn http2(&mut self) -> Option<&mut Http2> {
@@ -430,7 +442,7 @@ impl Ledger {
     pub(crate) fn refusal(&self) -> Option<&'static [u8]> {
         match self {
             Self::Http1(http1) => http1.may_refuse().then_some(REQUEST_TIMEOUT),
-            Self::Undecided { http2, .. } => (!http2).then_some(REQUEST_TIMEOUT),
+            Self::Undecided { seen, http2 } => (*seen > 0 && !http2).then_some(REQUEST_TIMEOUT),
             Self::Http2(_) => None,
         }
     }

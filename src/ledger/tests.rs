@@ -59,7 +59,7 @@ fn seen(ledger: &mut Ledger) -> Seen {
         cut_short: ledger.is_cut_short(),
         head_begun: ledger.head_begun(),
         tunnel: ledger.is_tunnel(),
-        goodbye: ledger.goodbye(),
+        goodbye: ledger.goodbye(false),
     }
 }
 
@@ -315,7 +315,7 @@ fn goodbyes() {
         ("a lower one was", vec![In(hello), Out(settings), In(get), In(get_3), Out(first)], None),
         ("not followed", vec![In(hello), Out(settings), In(broken)], None),
     ] {
-        let expected = last.map(|last: u32| http2::goaway(last).to_vec());
+        let expected = last.map(|last: u32| http2::goaway(NO_ERROR, last).to_vec());
         assert_eq!(after(true, &steps).goodbye, expected, "{name}");
     }
     // A server that has not said hello does so first, and has not looked at anything.
@@ -429,4 +429,88 @@ fn control_frames_that_matter() {
     let mut http1 = split(false, &[In(GET), Out(OK)], 5);
     assert_eq!(http1.asks_for_life(), None);
     assert!(!http1.awaits_pong() && !http1.settings_heard());
+}
+
+#[test]
+fn what_is_coming_in() {
+    use Stage::*;
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nbody";
+    let chunk = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9;ext\r\nbody";
+    let hello = hello();
+    for (name, http2, steps, coming, refusal) in [
+        ("nothing", false, vec![], None, false),
+        ("a letter", false, vec![In(b"P")], Some((Head, 0, 1)), true),
+        (
+            "half a head",
+            false,
+            vec![In(b"GET / HT")],
+            Some((Head, 0, 8)),
+            true,
+        ),
+        ("a request", false, vec![In(GET)], None, false),
+        (
+            "and half another",
+            false,
+            vec![In(GET), In(b"GET")],
+            None,
+            false,
+        ),
+        (
+            "which is next",
+            false,
+            vec![In(GET), In(b"GET"), Out(answer)],
+            Some((Head, 1, 3)),
+            true,
+        ),
+        (
+            "behind the last",
+            false,
+            vec![In(GET), Out(last), In(b"GET")],
+            Some((Head, 1, 3)),
+            false,
+        ),
+        ("a body", false, vec![In(post)], Some((Body, 1, 4)), true),
+        (
+            "it is answered already",
+            false,
+            vec![In(post), Out(answer)],
+            Some((Body, 1, 4)),
+            false,
+        ),
+        (
+            "its answer has begun",
+            false,
+            vec![In(post), Out(&answer[..39])],
+            Some((Body, 1, 4)),
+            false,
+        ),
+        (
+            "behind a request",
+            false,
+            vec![In(GET), In(post)],
+            None,
+            false,
+        ),
+        (
+            "in chunks",
+            false,
+            vec![In(chunk)],
+            Some((Body, 1, 4)),
+            true,
+        ),
+        (
+            "half a preface",
+            true,
+            vec![In(&hello[..9])],
+            Some((Head, 0, 9)),
+            false,
+        ),
+    ] {
+        let ledger = split(http2, &steps, usize::MAX);
+        let seen = ledger.coming().map(|it| (it.stage, it.request, it.bytes));
+        assert_eq!(seen, coming, "{name}");
+        assert_eq!(ledger.refusal().is_some(), refusal, "{name}");
+    }
 }

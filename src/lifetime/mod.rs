@@ -230,6 +230,13 @@ impl Lifetime {
         now + Limits::every(limits.of(coming.stage).0)
     }
 
+    /// It is over at once, for something that is not a matter of time.
+    pub(crate) fn force(&mut self, cause: Cause) {
+        if !self.is_forced() {
+            self.over = Some(cause);
+        }
+    }
+
     /// A request came in the last look at an idle connection: it is not over.
     pub(crate) fn revive(&mut self) {
         if !self.is_forced() {
@@ -345,10 +352,10 @@ impl Facts {
 
 /// Whether nothing that is done to a connection that ends so is orderly.
 fn is_force(cause: Cause) -> bool {
-    use Cause::{BodyTimeout, Deadline, HeaderTimeout, Stalled, TunnelTimeout};
+    use Cause::{BodyTimeout, Deadline, Flood, HeaderTimeout, Stalled, TunnelTimeout};
     matches!(
         cause,
-        BodyTimeout | Deadline | HeaderTimeout | Stalled | TunnelTimeout
+        BodyTimeout | Deadline | Flood | HeaderTimeout | Stalled | TunnelTimeout
     )
 }
 

@@ -18,7 +18,7 @@ use std::{io::Write, mem};
 use tokio::io::ReadBuf;
 use tokio_rustls::rustls::ServerConnection;
 
-use crate::ledger::{HEARD, Ledger, MAX_31_BITS, goaway, ping, ping_ack, rst_stream};
+use crate::ledger::{HEARD, Ledger, MAX_31_BITS, NO_ERROR, goaway, ping, ping_ack, rst_stream};
 
 /// RFC 9113 7.
 const CANCEL: u32 = 8;
@@ -97,7 +97,7 @@ impl Frames {
         if mem::take(&mut self.announces) {
             // The server may have said it, or which stream is the last, and that may not rise again.
             if http2.goaway_said().is_none() {
-                self.to_peer.extend(goaway(MAX_31_BITS));
+                self.to_peer.extend(goaway(NO_ERROR, MAX_31_BITS));
             }
             self.to_peer.extend(ping(HEARD));
         }

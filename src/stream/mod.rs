@@ -107,6 +107,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     watches_streams: bool,
     /// The server has asked for what comes, and nothing was there.
     reads: bool,
+    /// How many frames of an HTTP/2 client may say nothing.
+    most_noise: u32,
     /// Application data was written.
     wrote: bool,
 }
@@ -141,6 +143,7 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
+        let most_noise = connection.context().settings.max_control_frames;
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         Self {
@@ -168,6 +171,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             half_closed: false,
             watches_streams: false,
             reads: false,
+            most_noise,
             wrote: false,
         }
     }
@@ -201,6 +205,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 Some(Cause::Stalled) => "the peer took no bytes for the write time-out",
                 Some(Cause::HeaderTimeout) => "the head of a request did not come in in time",
                 Some(Cause::BodyTimeout) => "the body of a request did not come in in time",
+                Some(Cause::Flood) => "the peer sent too many frames that say nothing",
                 Some(Cause::TunnelTimeout) => "nothing went through the tunnel for its time-out",
                 _ => "the shutdown deadline has passed",
             },
@@ -353,7 +358,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return;
         };
         if self.half_close == HalfClose::Open {
-            if let Some(goodbye) = self.ledger.goodbye() {
+            let calm = self.lifetime.over() == Some(Cause::Flood);
+            if let Some(goodbye) = self.ledger.goodbye(calm) {
                 frames::speak(&goodbye, &mut self.ledger, tls.get_mut().1);
             }
         }

@@ -66,6 +66,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                     buf.filled_mut()[before + at] = UNKNOWN_TYPE;
                 }
                 self.publish();
+                if self.ledger.noise() > self.most_noise {
+                    self.judge_noise();
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),

@@ -396,6 +396,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Windows::Patient(next)
     }
 
+    /// There are more frames that say nothing than there may be.
+    #[cold]
+    pub(super) fn judge_noise(&mut self) {
+        let now = Instant::now();
+        let begun = now.checked_sub(self.connection.age()).unwrap_or(now);
+        if let Some(http2) = self.ledger.http2() {
+            if http2.is_flood(now, begun) {
+                self.lifetime.force(Cause::Flood);
+                self.connection.wake();
+            }
+        }
+    }
+
     fn reset(&mut self, streams: Vec<u32>) {
         if streams.is_empty() {
             return;

@@ -157,10 +157,12 @@ impl Http1 {
     /// Whether a refusal could be sent to a client whose request does not come in: nothing was
     /// answered of it, and nothing else is to be answered.
     pub(crate) fn may_refuse(&self) -> bool {
-        self.is_followed()
-            && !self.is_answering()
-            && !self.owes_complete()
-            && !self.responses.is_closed()
+        let unanswered = match self.coming() {
+            Some((Stage::Head, _)) => !self.responses.is_closed(),
+            Some((Stage::Body, _)) => self.in_flight() == 1,
+            None => false,
+        };
+        unanswered && !self.is_answering()
     }
 
     /// Whether a request in flight is wholly in, head and body: a peer that half-closes is still

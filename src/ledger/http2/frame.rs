@@ -40,17 +40,12 @@ pub(super) const END_HEADERS: u8 = 0x4;
 const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 
 // Error codes (RFC 9113 7).
-const NO_ERROR: u32 = 0;
+pub(crate) const NO_ERROR: u32 = 0;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(super) const REFUSED_STREAM: u32 = 7;
 
-/// A GOAWAY frame with NO_ERROR, on behalf of a server that has seen streams up to `last_stream`.
-pub(crate) fn goaway(last_stream: u32) -> [u8; 17] {
-    goaway_for(NO_ERROR, last_stream)
-}
-
-/// The same with another reason.
-pub(crate) fn goaway_for(code: u32, last_stream: u32) -> [u8; 17] {
+/// A GOAWAY frame, on behalf of a server that has seen streams up to `last_stream`.
+pub(crate) fn goaway(code: u32, last_stream: u32) -> [u8; 17] {
     let mut frame = [0; 17];
     frame[2] = 8;
     frame[3] = GOAWAY;
@@ -509,7 +504,7 @@ mod tests {
         let want = [
             0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0,
         ];
-        assert_eq!(goaway(u32::MAX), want);
+        assert_eq!(goaway(NO_ERROR, u32::MAX), want);
         let want = [0, 0, 4, 3, 0, 0, 0, 1, 2, 0, 0, 3, 4];
         assert_eq!(rst_stream(0x8000_0102, 0x0304), want);
         let want = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];

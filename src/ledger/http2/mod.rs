@@ -27,7 +27,8 @@ use self::stream::{Stream, Tally};
 use crate::pace::Rate;
 
 pub(crate) use self::frame::{
-    MAX_31_BITS, SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack, rst_stream,
+    ENHANCE_YOUR_CALM, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack,
+    rst_stream,
 };
 
 /// How many streams may be open at once before the connection is no longer followed. It bounds
@@ -102,7 +103,20 @@ pub(crate) struct Http2 {
     awaits_pong: bool,
     /// The server's first SETTINGS were.
     settings_heard: bool,
+    /// Frames of the client that neither begin a request nor bring one on, less what answers have given
+    /// it reason for.
+    noise: u32,
+    /// Since when, if not since the beginning.
+    noise_since: Option<Instant>,
 }
+
+/// In how much time the noise is counted.
+const NOISE_WINDOW: Duration = Duration::from_secs(10);
+
+/// How many frames a client may have reason for by an answer, and by a part of one: it opens two
+/// windows, and asks by a PING how long the way is.
+const BY_ANSWER: u32 = 16;
+const BY_DATA: u32 = 4;
 
 /// What the stream's own PINGs carry.
 pub(crate) const HEARD: [u8; 8] = *b"goodbye?";
@@ -131,6 +145,8 @@ impl Http2 {
             asks_for_heard: false,
             awaits_pong: false,
             settings_heard: false,
+            noise: 0,
+            noise_since: None,
         }
     }
 
@@ -145,6 +161,7 @@ impl Http2 {
                 Some(Step::Frame(head, _)) if head.kind == PING && head.has(ACK) => {
                     let end = len - bytes.len();
                     if !self.ping_answered() {
+                        self.is_noise();
                         stray = end.checked_sub(PING_LEN - TYPE_AT).or(stray);
                     }
                 }
@@ -295,8 +312,10 @@ impl Http2 {
     /// RST_STREAM has been written both ways on this stream. It is closed, and cut if it was in
     /// flight.
     pub(crate) fn reset(&mut self, id: u32) {
-        let at = self.find(id);
-        self.cut |= at.is_some_and(|at| !self.streams[at].answered);
+        if self.find(id).is_some_and(|at| !self.streams[at].answered) {
+            self.cut = true;
+            self.is_noise();
+        }
         self.close(id);
     }
 
@@ -371,6 +390,27 @@ impl Http2 {
         found
     }
 
+    /// How many frames of the client were noise, more than answers give it reason for.
+    #[inline]
+    pub(crate) fn noise(&self) -> u32 {
+        self.noise
+    }
+
+    /// There is more noise than there may be: whether all that came within [`NOISE_WINDOW`]. Else it is
+    /// counted anew. `begun` is when the connection began.
+    pub(crate) fn is_flood(&mut self, now: Instant, begun: Instant) -> bool {
+        let since = self.noise_since.unwrap_or(begun);
+        if now.saturating_duration_since(since) < NOISE_WINDOW {
+            return true;
+        }
+        (self.noise, self.noise_since) = (0, Some(now));
+        false
+    }
+
+    fn is_noise(&mut self) {
+        self.noise = self.noise.saturating_add(1);
+    }
+
     /// How much is in of a header block that is not all in, where nothing else is in flight.
     pub(crate) fn header_block(&self) -> Option<u64> {
         let alone = self.followed && self.streams.is_empty();
@@ -379,6 +419,9 @@ impl Http2 {
 
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
         self.our_window -= i64::from(n);
+        if n == 0 && !ends {
+            self.is_noise();
+        }
         let Some(at) = self.find(id) else { return };
         self.streams[at].got += i64::from(n);
         if !self.streams[at].received {
@@ -390,8 +433,11 @@ impl Http2 {
     }
 
     fn frame_received(&mut self, head: Head, value: Option<u32>) {
+        if head.kind == HEADERS && head.id > self.last_stream {
+            return self.open(head);
+        }
+        self.is_noise();
         match (head.kind, value) {
-            (HEADERS, _) if head.id > self.last_stream => self.open(head),
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
             (RST_STREAM, _) => self.close(head.id),
             (SETTINGS, Some(value)) => self.set_initial(value),
@@ -404,6 +450,7 @@ impl Http2 {
     fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
         self.window -= i64::from(n);
         self.sent_body += u64::from(n);
+        self.noise = self.noise.saturating_sub(BY_DATA);
         let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
         if stream.answered {
@@ -421,7 +468,10 @@ impl Http2 {
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
             (HEADERS, _) => self.answer(head.id),
-            (RST_STREAM, Some(REFUSED_STREAM)) => self.close(head.id),
+            (RST_STREAM, Some(REFUSED_STREAM)) => {
+                self.is_noise();
+                self.close(head.id);
+            }
             (RST_STREAM, _) => self.reset(head.id),
             (GOAWAY, Some(last)) => {
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
@@ -472,7 +522,7 @@ impl Http2 {
     /// A client's first header block on a stream. It may have come after GOAWAY.
     fn open(&mut self, head: Head) {
         if self.goaway.is_some_and(|last| head.id > last) {
-            return;
+            return self.is_noise();
         }
         if self.streams.len() == MAX_STREAMS {
             self.followed = false;
@@ -537,6 +587,9 @@ impl Http2 {
         self.tally -= stream.tally(self.initial);
         stream.received |= request;
         stream.answered |= answer;
+        if answer && !request {
+            self.noise = self.noise.saturating_sub(BY_ANSWER);
+        }
         match (stream.is_closed(), at) {
             // Almost always, and much less to do.
             (true, 0) => drop(self.streams.pop_front()),

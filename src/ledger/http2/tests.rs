@@ -461,7 +461,7 @@ fn goaways() {
     assert_eq!(http2.goaway_said(), Some(5));
     say(&mut http2, &away(7));
     assert_eq!(http2.goaway_said(), Some(5));
-    http2.sent(&goaway(3));
+    http2.sent(&goaway(NO_ERROR, 3));
     assert_eq!(
         (http2.goaway_said(), greeted().goaway_said()),
         (Some(3), None)
@@ -1179,4 +1179,304 @@ fn whose_turn_an_upload_is() {
         say(&mut http2, &said);
         assert_eq!(http2.awaits_window(), awaits, "{name}");
     }
+}
+
+/// What a stream is late for, at which second, having had these frames: a body has 10 s, a tunnel 20.
+#[test]
+fn uploads_that_do_not_come_on() {
+    let start = Instant::now();
+    let at = |second| start + Duration::from_secs(second);
+    let asks = [headers(Client, END_HEADERS, 1), data(Client, 0, 1, 5)];
+    let answers = headers(Server, END_HEADERS, 1);
+    let ours = |id, n| frame(Server, WINDOW_UPDATE, 0, id, &u32::to_be_bytes(n));
+    let no_window = frame(Server, SETTINGS, 0, 0, &setting(4, 5));
+    let (nothing, unread, nobody) = ((true, false), (true, true), (false, false));
+    for (name, steps) in [
+        (
+            "it stops",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nothing, vec![], None),
+                (10, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "it drips",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nothing, vec![data(Client, 0, 1, 2)], None),
+                (11, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "it comes",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nothing, vec![data(Client, 0, 1, 90)], None),
+                (18, nothing, vec![], None),
+            ],
+        ),
+        (
+            "it is in",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nothing, vec![data(Client, END_STREAM, 1, 0)], None),
+                (99, nothing, vec![], None),
+            ],
+        ),
+        (
+            "nobody has asked",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nobody, vec![], None),
+                (18, nothing, vec![], None),
+                (28, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "there is more that nobody has read",
+            vec![
+                (0, nothing, vec![], None),
+                (5, unread, vec![], None),
+                (14, nothing, vec![], None),
+                (15, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "it has no window",
+            vec![
+                (0, nothing, vec![no_window.clone()], None),
+                (99, nothing, vec![], None),
+                (99, nothing, vec![ours(1, 1)], None),
+                (109, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "answered, and not in",
+            vec![
+                (0, nothing, vec![headers(Server, BOTH, 1)], None),
+                (10, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "a tunnel",
+            vec![
+                (0, nothing, vec![answers.clone()], None),
+                (19, nothing, vec![data(Client, 0, 1, 1)], None),
+                (38, nothing, vec![], None),
+                (39, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "the other way",
+            vec![
+                (0, nothing, vec![answers.clone()], None),
+                (19, nothing, vec![data(Server, 0, 1, 1)], None),
+                (38, nothing, vec![], None),
+                (39, nothing, vec![], Some(1)),
+            ],
+        ),
+    ] {
+        let mut http2 = after(&asks);
+        for (second, (asked, unread), frames, late) in steps {
+            frames.iter().for_each(|frame| say(&mut http2, frame));
+            let patience = Patience {
+                body: Duration::from_secs(10),
+                tunnel: Some(Duration::from_secs(20)),
+                rate: Rate(10),
+                parts: 0,
+                asked,
+                unread,
+            };
+            let found = http2.late_uploads(at(second), &patience);
+            assert_eq!(found.streams, Vec::from_iter(late), "{name}, {second}");
+        }
+    }
+}
+
+/// The connection's window is one for all.
+#[test]
+fn uploads_without_a_window_are_not_late() {
+    let start = Instant::now();
+    let mut http2 = after(&[
+        headers(Client, END_HEADERS, 1),
+        headers(Client, END_HEADERS, 3),
+    ]);
+    say(
+        &mut http2,
+        &frame(Server, SETTINGS, 0, 0, &setting(4, 2 * WHOLE)),
+    );
+    say(&mut http2, &data(Client, 0, 1, WHOLE));
+    let patience = Patience {
+        body: Duration::from_secs(10),
+        tunnel: None,
+        rate: Rate(10),
+        parts: 0,
+        asked: true,
+        unread: false,
+    };
+    assert_eq!(http2.late_uploads(start, &patience), Stalled::default());
+    let update = frame(Server, WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(1));
+    say(&mut http2, &update);
+    let found = http2.late_uploads(start, &patience);
+    assert_eq!(found.next, Some(start + patience.body));
+    let found = http2.late_uploads(start + patience.body, &patience);
+    assert_eq!((found.streams, found.next), (vec![1, 3], None));
+}
+
+/// A window that drips is as good as shut; one that opens by more is not.
+#[test]
+fn windows_that_drip() {
+    let timeout = Duration::from_secs(10);
+    for (name, by, every, rate, lives) in [
+        ("a byte each second", 1, 1, 100, Some(11)),
+        ("half of the rate", 50, 1, 100, Some(20)),
+        ("the rate", 100, 1, 100, None),
+        ("much, in pauses", 900, 9, 100, None),
+        ("a byte is enough", 1, 9, 0, None),
+    ] {
+        let start = Instant::now();
+        let mut http2 = after(&[
+            initial(1),
+            headers(Client, BOTH, 1),
+            headers(Server, END_HEADERS, 1),
+            data(Server, 0, 1, 1),
+        ]);
+        let stalls = (0..100_u64).find(|second| {
+            if *second > 0 && second % every == 0 {
+                say(&mut http2, &update(1, by));
+                say(&mut http2, &data(Server, 0, 1, by));
+            }
+            let now = start + Duration::from_secs(*second);
+            let found = http2.stalled(now, timeout, Rate(rate), &Progress::default());
+            !found.streams.is_empty()
+        });
+        assert_eq!(stalls, lives, "{name}");
+    }
+}
+
+#[test]
+fn what_is_noise() {
+    let ping = |flags, payload: &[u8; 8]| frame(Client, PING, flags, 0, payload);
+    let ours = frame(Server, PING, 0, 0, b"12345678");
+    let asked = [headers(Client, BOTH, 1)];
+    let asks = [headers(Client, END_HEADERS, 1)];
+    let settings = frame(Client, SETTINGS, 0, 0, &[]);
+    for (name, before, frames, noise) in [
+        ("a request", vec![], vec![headers(Client, BOTH, 1)], 0),
+        (
+            "in parts",
+            vec![],
+            vec![
+                headers(Client, END_STREAM, 1),
+                continuation(Client, END_HEADERS, 1),
+            ],
+            1,
+        ),
+        (
+            "a body",
+            asks.to_vec(),
+            vec![data(Client, 0, 1, 1), data(Client, END_STREAM, 1, 0)],
+            0,
+        ),
+        ("of nothing", asks.to_vec(), vec![data(Client, 0, 1, 0)], 1),
+        ("trailers", asks.to_vec(), vec![headers(Client, BOTH, 1)], 1),
+        (
+            "control frames",
+            vec![],
+            vec![ping(0, b"87654321"), settings, update(0, 1)],
+            3,
+        ),
+        (
+            "others",
+            vec![],
+            vec![
+                frame(Client, 2, 0, 1, &[0; 5]),
+                frame(Client, 0xbe, 0, 0, &[]),
+            ],
+            2,
+        ),
+        (
+            "a PING answered",
+            vec![ours.clone()],
+            vec![ping(ACK, b"12345678")],
+            0,
+        ),
+        (
+            "that nobody sent",
+            vec![ours],
+            vec![ping(ACK, b"87654321")],
+            1,
+        ),
+        ("given up", asked.to_vec(), vec![rst(Client, 1, 8)], 1),
+        ("refused", asked.to_vec(), vec![rst(Server, 1, 7)], 1),
+        ("broken off", asked.to_vec(), vec![rst(Server, 1, 1)], 1),
+        (
+            "after GOAWAY",
+            vec![away(0)],
+            vec![headers(Client, BOTH, 1)],
+            1,
+        ),
+    ] {
+        let mut http2 = after(&before);
+        let settled = http2.noise();
+        frames.iter().for_each(|frame| say(&mut http2, frame));
+        assert_eq!(http2.noise() - settled, noise, "{name}");
+    }
+    let mut http2 = after(&[headers(Client, BOTH, 1), headers(Client, BOTH, 3)]);
+    (0..100).for_each(|_| say(&mut http2, &update(0, 1)));
+    let noise = http2.noise();
+    say(&mut http2, &headers(Server, END_HEADERS, 1));
+    say(&mut http2, &data(Server, 0, 1, 9));
+    assert_eq!(http2.noise(), noise - BY_DATA);
+    say(&mut http2, &headers(Server, BOTH, 3));
+    assert_eq!(http2.noise(), noise - BY_DATA - BY_ANSWER);
+}
+
+#[test]
+fn a_flood_is_what_comes_in_a_short_time() {
+    let begun = Instant::now();
+    let after_the_window = begun + NOISE_WINDOW;
+    let almost = after_the_window - Duration::from_millis(1);
+    let mut http2 = after(&[update(0, 1)]);
+    assert!(http2.is_flood(almost, begun));
+    assert!(!http2.is_flood(after_the_window, begun) && http2.noise() == 0);
+    assert!(http2.is_flood(almost + NOISE_WINDOW, begun));
+    assert!(!http2.is_flood(after_the_window + NOISE_WINDOW, begun));
+}
+
+#[test]
+fn header_blocks_that_are_not_all_in() {
+    let head = headers(Client, END_STREAM, 1).bytes();
+    let more = continuation(Client, 0, 1).bytes();
+    for (name, bytes, block) in [
+        ("nothing", vec![], None),
+        ("a frame's head", head[..9].to_vec(), Some(0)),
+        ("half a frame", head[..11].to_vec(), Some(2)),
+        ("a frame", head.clone(), Some(5)),
+        (
+            "and half another",
+            [&head[..], &more[..11]].concat(),
+            Some(7),
+        ),
+        ("and all of it", [&head[..], &more[..]].concat(), Some(9)),
+    ] {
+        let mut http2 = greeted();
+        http2.received(&bytes);
+        assert_eq!(http2.header_block(), block, "{name}");
+        let end = continuation(Client, END_HEADERS, 1);
+        if bytes.len() >= head.len() && bytes.len() != head.len() + 11 {
+            say(&mut http2, &end);
+            assert_eq!(http2.header_block(), None, "{name}, ended");
+        }
+    }
+    let mut http2 = Http2::new();
+    assert_eq!(http2.header_block(), None);
+    http2.received(&PREFACE[..7]);
+    assert_eq!(http2.header_block(), Some(7));
+    http2.received(&PREFACE[7..]);
+    assert_eq!(http2.header_block(), None);
+    let mut busy = after(&[headers(Client, BOTH, 1)]);
+    busy.received(&headers(Client, END_STREAM, 3).bytes());
+    assert_eq!(busy.header_block(), None, "others are in flight");
 }
