@@ -192,6 +192,21 @@ fn an_answer_that_waits_for_a_body_is_cut() {
     });
 }
 
+/// Where it has ended already, a second one would be taken for the next.
+#[test]
+fn an_answered_body_that_stops_gets_no_second_answer() {
+    everywhere(&OPTIONS, &[("", ())], |bed, version, ()| {
+        let mut client = connect(bed, version);
+        let since = client.now();
+        client.send(post("/early/0", 1000) + "hello").unwrap();
+        let early = client.read_response_to("POST", LONG).unwrap();
+        assert_eq!(early.status, 202, "{client:?}");
+        let ending = ends_properly(&mut client, Then::Closes);
+        is_notified_within(&ending, since, TIMEOUT);
+        assert!(client.unread().is_empty(), "{client:?}");
+    });
+}
+
 /// While nobody reads a body its client may do what it likes.
 #[test]
 fn a_body_that_nobody_waits_for_is_left_alone() {

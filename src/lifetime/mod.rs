@@ -360,7 +360,7 @@ fn is_force(cause: Cause) -> bool {
 }
 
 impl Windows {
-    fn next(self) -> Option<Instant> {
+    pub(crate) fn next(self) -> Option<Instant> {
         match self {
             Self::Patient(next) => next,
             Self::AllStalled => None,

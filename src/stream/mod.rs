@@ -103,8 +103,9 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     moved: bool,
     /// Our own direction of a tunnel is closed.
     half_closed: bool,
-    /// The timer is set for the HTTP/2 streams that wait for the peer.
-    watches_streams: bool,
+    /// The timer is set for the HTTP/2 streams that wait for the peer, for windows or for requests.
+    watches_windows: bool,
+    watches_uploads: bool,
     /// The server has asked for what comes, and nothing was there.
     reads: bool,
     /// How many frames of an HTTP/2 client may say nothing.
@@ -169,7 +170,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             is_blocked: false,
             moved: true,
             half_closed: false,
-            watches_streams: false,
+            watches_windows: false,
+            watches_uploads: false,
             reads: false,
             most_noise,
             wrote: false,

@@ -127,13 +127,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     fn strike(&mut self) {
         let now = Instant::now();
         let owed = self.ask_kernel();
-        let windows = self.look_at_streams(now);
+        let uploads = self.look_at_uploads(now);
+        let windows = self.look_at_windows(now);
         let leaving = self.connection.leaving();
         let next = self.decide(now, leaving.as_ref(), owed, windows);
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
         // The connection may be in use, with nothing that could come due.
-        let next = next.into_iter().chain(half_close).min();
+        let next = next.into_iter().chain(uploads).chain(half_close).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
     }
@@ -330,20 +331,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Which HTTP/2 streams have waited for the peer for too long?
-    fn look_at_streams(&mut self, now: Instant) -> Windows {
-        let next = self.look_at_uploads(now);
-        let windows = self.look_at_windows(now);
-        self.watches_streams = next.is_some() || matches!(windows, Windows::Patient(Some(_)));
-        match windows {
-            Windows::Patient(windows) => Windows::Patient(windows.into_iter().chain(next).min()),
-            Windows::AllStalled => windows,
-        }
-    }
-
-    /// Breaks off those whose requests do not come on; the others go on. When to look again.
+    /// Breaks off the HTTP/2 streams whose requests do not come on. When to look again.
     fn look_at_uploads(&mut self, now: Instant) -> Option<Instant> {
-        if !self.ledger.has_uploads() {
+        self.watches_uploads = self.ledger.has_uploads();
+        if !self.watches_uploads {
             return None;
         }
         let limits = self.limits();
@@ -365,7 +356,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Some(late.next.map_or(soon, |next| next.min(soon)))
     }
 
-    /// Which of them has the peer's window held up?
+    /// Which HTTP/2 streams has the peer's window held up for too long?
     fn look_at_windows(&mut self, now: Instant) -> Windows {
         let Limits { write, rate, .. } = self.limits();
         let progress = self.progress();
@@ -373,6 +364,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let next = stalled
             .next
             .map(|next| next.min(now + Limits::every(write)));
+        self.watches_windows = next.is_some();
         if stalled.streams.is_empty() {
             self.may_open = None;
             return Windows::Patient(next);
@@ -382,6 +374,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             (io.read(), io.read() + io.readable().unwrap_or(0))
         });
         if read < *self.may_open.get_or_insert(arrived) {
+            self.watches_windows = true;
             self.connection.wake();
             return Windows::Patient(Some(now + Limits::every(write)));
         }
@@ -482,7 +475,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             // What came may be the client's word that it has heard.
             self.connection.wake();
         }
-        if !self.watches_streams && (self.ledger.has_held() || self.ledger.has_uploads()) {
+        let held = !self.watches_windows && self.ledger.has_held();
+        if held || !self.watches_uploads && self.ledger.has_uploads() {
             self.watch_streams();
         }
         if self.round_trip.is_none() && self.ledger.settings_heard() {
@@ -491,10 +485,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
+    /// Marks the HTTP/2 streams that wait for the peer now.
     #[cold]
     fn watch_streams(&mut self) {
-        // Marks those that wait now.
-        if let Windows::Patient(Some(next)) = self.look_at_streams(Instant::now()) {
+        let now = Instant::now();
+        let uploads = self.look_at_uploads(now);
+        let windows = self.look_at_windows(now).next();
+        if let Some(next) = uploads.into_iter().chain(windows).min() {
             self.timer.fires_by(next, &self.connection);
         }
     }

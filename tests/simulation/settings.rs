@@ -144,6 +144,10 @@ impl Settings {
         builder
             .keep_alive_timeout(self.keep_alive)
             .write_timeout(self.write_timeout)
+            .header_timeout(self.keep_alive)
+            .body_timeout(Duration::from_secs(3600))
+            .min_rate(0)
+            .max_control_frames(u32::MAX)
             .handshake_timeout(self.handshake_timeout)
             .drain(self.drain.clone())
             .lame_duck(self.lame_duck)
