@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use graceful_tls::{Builder, Drain};
 
+/// More than who dribbles a head does, and less than who reads slowly.
+const MIN_RATE: u32 = 200;
+
 /// Random, but such as somebody might use.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -146,7 +149,7 @@ impl Settings {
             .write_timeout(self.write_timeout)
             .header_timeout(self.keep_alive)
             .body_timeout(Duration::from_secs(3600))
-            .min_rate(0)
+            .min_rate(MIN_RATE)
             .max_control_frames(u32::MAX)
             .handshake_timeout(self.handshake_timeout)
             .drain(self.drain.clone())

@@ -34,6 +34,7 @@ impl Client {
     }
 
     fn take_step(&mut self, step: &Step) -> Taken {
+        self.seen.half |= matches!(step, Step::HalfHead(_) | Step::Raw(_));
         match *step {
             Step::Head(n) => self.ask(n),
             Step::HalfHead(n) => self.begin_to_ask(n),

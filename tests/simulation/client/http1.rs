@@ -174,6 +174,9 @@ impl Reader {
             .asks
             .get(self.current)
             .is_some_and(|ask| ask.head.is_some());
+        if !asked && seen.half && head.starts_with("http/1.1 408 ") {
+            return false;
+        }
         if !asked {
             seen.confuse(format!("an answer to nothing: {head:?}"));
             self.buf.clear();

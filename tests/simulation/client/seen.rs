@@ -149,6 +149,8 @@ pub struct Seen {
     /// A fatal alert, or a TLS error.
     pub tls_error: Option<String>,
     pub goaways: Vec<Goaway>,
+    /// It has sent a part of a request, and perhaps not the rest.
+    pub half: bool,
     /// The connection's window.
     pub opened: Opened,
     pub settings: bool,
