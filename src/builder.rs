@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     graceful_tls::GracefulTls,
+    keepalive::TcpKeepalive,
     server::Server,
     settings::{self, BuildError, Drain, PlainHttp, Settings},
 };
@@ -193,6 +194,25 @@ impl Builder {
     /// What a peer that speaks plain HTTP is told. Default: [`PlainHttp::BadRequest`].
     pub fn plain_http(mut self, answer: PlainHttp) -> Self {
         self.settings.plain_http = answer;
+        self
+    }
+
+    /// How TCP notices that a client's machine has vanished. Default: on, see [`TcpKeepalive`];
+    /// within two minutes. `None` leaves sockets as they are.
+    ///
+    /// A machine that loses its power or its network says nothing (RFC 9293 3.8.4). Without this a
+    /// handler that waits, an upload and a tunnel would be held for good, and answers on their way for
+    /// about a quarter of an hour. Where the system has it (Linux), `TCP_USER_TIMEOUT` (RFC 5482) bounds
+    /// how long what was sent may go unacknowledged: as long, or the
+    /// [`write_timeout`](Self::write_timeout) where that is longer, which is then also how long a silent
+    /// client is asked.
+    ///
+    /// It is set on a tokio `TcpListener` where the system lets accepted sockets inherit it (Linux), and
+    /// else on each TCP socket. A listener or a socket that has `SO_KEEPALIVE` on already keeps what it
+    /// has, unless another than the default is set here. It wakes a phone's radio each
+    /// [`interval`](TcpKeepalive::interval), as long as the connection is open.
+    pub fn tcp_keepalive(mut self, keepalive: impl Into<Option<TcpKeepalive>>) -> Self {
+        self.settings.tcp_keepalive = keepalive.into();
         self
     }
 

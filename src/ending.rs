@@ -23,6 +23,9 @@ pub enum Cause {
     Retired,
     /// The peer took nothing of what waits for it for the write time-out.
     Stalled,
+    /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up. See
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive).
+    Vanished,
     /// The shutdown deadline passed.
     Deadline,
     /// The TLS handshake failed, stalled, or was none.

@@ -73,6 +73,7 @@ fn values_that_cannot_work() {
         ("--handshake-timeout-ms", "0", limit),
         ("--shutdown-timeout-ms", "-1", "give milliseconds, 0 to"),
         ("--lame-duck-ms", "86400001", "give milliseconds, 0 to"),
+        ("--tcp-keepalive-ms", "0", limit),
         ("--max-handshakes", "0", number),
         ("--max-handshakes", "many", number),
         ("--drain-connections", "0", number),
@@ -87,6 +88,17 @@ fn values_that_cannot_work() {
     ] {
         is_refused(&[option, value], &[option, fix]);
     }
+}
+
+#[test]
+fn keepalive_that_systems_do_not_count() {
+    let is_refused = |ms: &&str| {
+        is_refused(
+            &["--tcp-keepalive-ms", ms],
+            &["tcp_keepalive.idle", "whole"],
+        )
+    };
+    ["999", "1500", "36000000"].iter().for_each(is_refused);
 }
 
 #[test]

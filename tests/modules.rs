@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
+    &["keepalive"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -27,7 +27,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TlsConnection};
+use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection};
 use hyper_util::rt::TokioTimer;
 use tokio::{
     net::TcpListener,
@@ -173,6 +173,10 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
         .patient_goaway(settings.patient_goaway)
         .idle_grace(settings.idle_grace.unwrap_or_default())
         .close_spread(settings.close_spread.unwrap_or_default());
+    if let Some(every) = settings.tcp_keepalive {
+        let keepalive = TcpKeepalive::default().idle(every).interval(every);
+        builder = builder.tcp_keepalive(keepalive.count(3));
+    }
     if let Some(announced) = settings.keep_alive_header {
         builder = builder.keep_alive_header(announced);
     }

@@ -90,6 +90,12 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) drain_connections: Option<usize>,
 
+    /// TCP asks a silent client so often whether it is still there, and three times [default: each 15
+    /// s, seven times]
+    #[arg(long = "tcp-keepalive-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) tcp_keepalive: Option<Duration>,
+
     /// Send no HTTP/2 PINGs; otherwise one each second, which has to be answered within a second
     #[arg(long)]
     pub(crate) no_ping: bool,

@@ -292,6 +292,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let idle = self.ledger.requests().in_flight == 0;
         match self.lifetime.over() {
             Some(cause) => cause,
+            None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             None if self.half_close.is_closed() && idle => Cause::PeerClosed,
             None if orderly => Cause::Orderly,
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
