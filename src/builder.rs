@@ -216,6 +216,44 @@ impl Builder {
         self
     }
 
+    /// After how long a connection is retired. Default: never.
+    ///
+    /// Behind a balancer that knows connections only (layer 4), a client stays with the server that it
+    /// reached first, and servers that start later get nothing to do: gRPC channels live for days. One
+    /// that is retired comes back through the balancer.
+    ///
+    /// An idle connection ends at once, one in use after what is in flight, however long that takes:
+    /// HTTP/1 by `Connection: close` on the next answer (RFC 9112 9.6), HTTP/2 by GOAWAY (RFC 9113 6.8),
+    /// as after [`TlsConnection::close`](crate::TlsConnection::close). Those that came together do not
+    /// go together: each has its own moment, within 10 % before and after this, spread evenly.
+    ///
+    /// It is off because it is not free: each retirement costs a client a handshake, an HTTP/1 client a
+    /// request that crosses the end of an idle connection, and an HTTP/2 client that misreads GOAWAY the
+    /// requests that are open (see [`patient_goaway`](Self::patient_goaway)).
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.settings.max_connection_age = Some(age);
+        self
+    }
+
+    /// How long after [`max_connection_age`](Self::max_connection_age) a connection still in use is
+    /// ended by force: a tunnel, an endless stream, a client that heeds no GOAWAY. Default: never.
+    pub fn max_connection_age_grace(mut self, grace: Duration) -> Self {
+        self.settings.max_connection_age_grace = Some(grace);
+        self
+    }
+
+    /// After how many requests a connection is retired. Default: never.
+    ///
+    /// The answer to the last of them says `Connection: close` over HTTP/1, where the layer sees it
+    /// (RFC 9112 9.6); what a client has pipelined behind it is not answered. Over HTTP/2 a GOAWAY goes out
+    /// when the last of them begins, and one that names the last stream when all are answered (RFC 9113
+    /// 6.8): what crosses the first is answered too. It is off for the same reasons as
+    /// [`max_connection_age`](Self::max_connection_age).
+    pub fn max_requests(mut self, max: u32) -> Self {
+        self.settings.max_requests = Some(max);
+        self
+    }
+
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because

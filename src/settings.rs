@@ -23,6 +23,9 @@ pub(crate) struct Settings {
     pub(crate) keep_alive_header: Option<Duration>,
     pub(crate) plain_http: PlainHttp,
     pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+    pub(crate) max_connection_age: Option<Duration>,
+    pub(crate) max_connection_age_grace: Option<Duration>,
+    pub(crate) max_requests: Option<u32>,
 }
 
 impl Default for Settings {
@@ -42,6 +45,9 @@ impl Default for Settings {
             keep_alive_header: None,
             plain_http: PlainHttp::default(),
             tcp_keepalive: Some(TcpKeepalive::default()),
+            max_connection_age: None,
+            max_connection_age_grace: None,
+            max_requests: None,
         }
     }
 }
@@ -170,6 +176,12 @@ pub enum BuildError {
         /// The keep-alive time-out.
         timeout: Duration,
     },
+    /// A grace after nothing.
+    #[error(
+        "max_connection_age_grace is set and max_connection_age is not, so that no grace would ever \
+         begin: set both"
+    )]
+    GraceWithoutAge,
     /// Systems do not count it so.
     #[error("{setting} is {value:?}: set whole seconds, from 1 s to 9 h, as systems count it")]
     KeepaliveTime {
@@ -206,7 +218,14 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first setting that can't work.
 pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     let drain = &settings.drain;
+    let age = settings.max_connection_age;
+    let grace = settings.max_connection_age_grace;
+    if grace.is_some() && age.is_none() {
+        return Err(BuildError::GraceWithoutAge);
+    }
     for (setting, value) in [
+        ("max_connection_age", age.unwrap_or(LONGEST)),
+        ("max_connection_age_grace", grace.unwrap_or(LONGEST)),
         ("keep_alive_timeout", settings.keep_alive_timeout),
         ("write_timeout", settings.write_timeout),
         ("handshake_timeout", settings.handshake_timeout),
@@ -227,6 +246,7 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     check_tcp_keepalive(settings.tcp_keepalive)?;
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
+        ("max_requests", settings.max_requests == Some(0)),
         ("drain.max_bytes", drain.max_bytes == 0),
         ("drain.max_connections", drain.max_connections == 0),
     ] {
@@ -308,6 +328,22 @@ mod tests {
             none,
             "max_handshakes is zero, which would let nothing through: set at least 1"
         );
+    }
+
+    #[test]
+    fn an_age_is_for_some_time() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let aged = |age, grace| {
+            error(|s| (s.max_connection_age, s.max_connection_age_grace) = (age, grace))
+        };
+        let zero = aged(Some(Duration::ZERO), None);
+        assert!(zero.starts_with("max_connection_age is zero"), "{zero}");
+        let long = aged(Some(day), Some(day * 2));
+        assert!(long.starts_with("max_connection_age_grace is "), "{long}");
+        let alone = aged(None, Some(day));
+        assert!(alone.ends_with("set both"), "{alone}");
+        let none = error(|s| s.max_requests = Some(0));
+        assert!(none.starts_with("max_requests is zero"), "{none}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! A connection is *in use* while a request is unanswered, an upload moves, or a tunnel is open.
 //! Everything else is idle, and ends at the keep-alive time-out, or at once when the server drains.
-//! What is in use is never ended for its age, but for a peer that takes nothing of what waits for
-//! it: that is *stalled*, and ends at the write time-out.
+//! What is in use is never ended but for a peer that takes nothing of what waits for it: that is
+//! *stalled*, and ends at the write time-out; and for its age, where that has an end.
 //!
 //! ```text
 //!            nothing in use             keep-alive time-out, draining, retired
@@ -13,6 +13,7 @@
 //!       a request, upload bytes                                                    │
 //!                                                                                  │
 //!   any ── bytes wait and the peer has acknowledged none for the write time-out ───┤
+//!   any ── the grace of its age ────────────────────────────────────────────────────┤
 //!   any ── the shutdown's deadline ────────────────────────────────────────────────┘
 //! ```
 //!
@@ -36,8 +37,10 @@ pub(crate) struct Facts {
     pub(crate) phase: Phase,
     /// Whether the connection is to end when nothing is in use.
     pub(crate) leaving: bool,
-    /// Whether that was wanted of this one alone.
-    pub(crate) retired: bool,
+    /// Why, if that was wanted of this one alone.
+    pub(crate) retired: Option<Cause>,
+    /// When it ends whatever it is used for.
+    pub(crate) ends_by: Option<Instant>,
     /// Until when a request may still come in although the connection is to end: one whose head has
     /// begun, the first of a connection that was on its way when the shutdown began, or any where
     /// the connection is held.
@@ -110,7 +113,10 @@ impl Lifetime {
     /// Whether the connection ends by force: nothing that is done to it now is orderly.
     #[inline]
     pub(crate) fn is_forced(&self) -> bool {
-        matches!(self.over, Some(Cause::Deadline | Cause::Stalled))
+        matches!(
+            self.over,
+            Some(Cause::Deadline | Cause::Stalled | Cause::MaxAgeGrace)
+        )
     }
 
     /// Whether the connection has been seen to be idle with just this having gone before.
@@ -181,6 +187,7 @@ impl Lifetime {
             () if facts.windows == Windows::AllStalled || asked && passed(stall) => {
                 self.over = Some(Cause::Stalled);
             }
+            () if passed(facts.ends_by) => self.over = Some(Cause::MaxAgeGrace),
             () if self.over.is_none() && known && passed(idle) => {
                 self.over = Some(facts.why_idle_ends());
             }
@@ -191,7 +198,7 @@ impl Lifetime {
         }
         let look_at_stall = stall.map(|stall| stall.min(now + limits.every()));
         let idle = idle.filter(|_| self.over.is_none());
-        let dues = [look_at_stall, facts.windows.next(), idle];
+        let dues = [look_at_stall, facts.windows.next(), idle, facts.ends_by];
         dues.into_iter().flatten().min()
     }
 
@@ -237,7 +244,10 @@ impl Facts {
     fn why_idle_ends(&self) -> Cause {
         match self {
             Self { leaving: false, .. } => Cause::Idle,
-            Self { retired: true, .. } if self.phase < Phase::Draining => Cause::Retired,
+            Self {
+                retired: Some(cause),
+                ..
+            } if self.phase < Phase::Draining => *cause,
             _ => Cause::Draining,
         }
     }
@@ -277,6 +287,8 @@ mod tests {
         Opens(Windows),
         Turns(Phase),
         Retire,
+        /// It ends after so many seconds, whatever it is used for.
+        EndsBy(u64),
         /// A request is awaited until so many seconds have passed.
         Awaited(u64),
         /// The timer strikes, or a poll looks.
@@ -303,7 +315,8 @@ mod tests {
                 facts: Facts {
                     phase: Phase::Serving,
                     leaving: false,
-                    retired: false,
+                    retired: None,
+                    ends_by: None,
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
@@ -336,7 +349,8 @@ mod tests {
                     facts.phase = facts.phase.max(phase);
                     facts.leaving |= phase >= Phase::Draining;
                 }
-                Retire => (facts.leaving, facts.retired) = (true, true),
+                EndsBy(seconds) => facts.ends_by = Some(self.now + Duration::from_secs(seconds)),
+                Retire => (facts.leaving, facts.retired) = (true, Some(Cause::Retired)),
                 Awaited(seconds) => {
                     facts.awaited = Some(self.begun + Duration::from_secs(seconds));
                 }
@@ -621,6 +635,16 @@ mod tests {
                 Some(Retired),
             ),
             ("retired in use", vec![Is(Use::Request), Retire, Look], None),
+            (
+                "in use until the grace is over",
+                vec![Is(Use::Tunnel), Retire, EndsBy(5), Wait(4), Look],
+                None,
+            ),
+            (
+                "but no longer",
+                vec![Is(Use::Tunnel), Retire, EndsBy(5), Look, Wait(5), Look],
+                Some(MaxAgeGrace),
+            ),
         ] {
             assert_eq!(over(&events), expected, "{name}");
         }
