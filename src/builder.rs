@@ -227,9 +227,11 @@ impl Builder {
     /// as after [`TlsConnection::close`](crate::TlsConnection::close). Those that came together do not
     /// go together: each has its own moment, within 10 % before and after this, spread evenly.
     ///
-    /// It is off because it is not free: each retirement costs a client a handshake, an HTTP/1 client a
-    /// request that crosses the end of an idle connection, and an HTTP/2 client that misreads GOAWAY the
-    /// requests that are open (see [`patient_goaway`](Self::patient_goaway)).
+    /// It is off because it is not free. Each retirement costs a client a handshake. A request may cross
+    /// the end of an idle connection: over HTTP/1 it is lost; over HTTP/2 the GOAWAY says that it was not
+    /// processed, so that clients send it again, but for some (tonic's leaves it to its user: see the
+    /// example `balancing_grpc`). And there are HTTP/2 clients that misread GOAWAY and fail all that is
+    /// open (see [`patient_goaway`](Self::patient_goaway)).
     pub fn max_connection_age(mut self, age: Duration) -> Self {
         self.settings.max_connection_age = Some(age);
         self
