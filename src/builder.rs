@@ -8,6 +8,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     graceful_tls::GracefulTls,
+    keepalive::TcpKeepalive,
     pace::Rate,
     server::Server,
     settings::{self, BuildError, Drain, PlainHttp, Settings},
@@ -251,6 +252,65 @@ impl Builder {
     /// What a peer that speaks plain HTTP is told. Default: [`PlainHttp::BadRequest`].
     pub fn plain_http(mut self, answer: PlainHttp) -> Self {
         self.settings.plain_http = answer;
+        self
+    }
+
+    /// How TCP notices that a client's machine has vanished. Default: on, see [`TcpKeepalive`];
+    /// within two minutes. `None` leaves sockets as they are.
+    ///
+    /// A machine that loses its power or its network says nothing (RFC 9293 3.8.4). Without this a
+    /// handler that waits, an upload and a tunnel would be held for good, and answers on their way for
+    /// about a quarter of an hour. Where the system has it (Linux), `TCP_USER_TIMEOUT` (RFC 5482) bounds
+    /// how long what was sent may go unacknowledged: as long, or the
+    /// [`write_timeout`](Self::write_timeout) where that is longer, which is then also how long a silent
+    /// client is asked.
+    ///
+    /// It is set on a tokio `TcpListener` where the system lets accepted sockets inherit it (Linux), and
+    /// else on each TCP socket. A listener or a socket that has `SO_KEEPALIVE` on already keeps what it
+    /// has, unless another than the default is set here. It wakes a phone's radio each
+    /// [`interval`](TcpKeepalive::interval), as long as the connection is open.
+    pub fn tcp_keepalive(mut self, keepalive: impl Into<Option<TcpKeepalive>>) -> Self {
+        self.settings.tcp_keepalive = keepalive.into();
+        self
+    }
+
+    /// After how long a connection is retired. Default: never.
+    ///
+    /// Behind a balancer that knows connections only (layer 4), a client stays with the server that it
+    /// reached first, and servers that start later get nothing to do: gRPC channels live for days. One
+    /// that is retired comes back through the balancer.
+    ///
+    /// An idle connection ends at once, one in use after what is in flight, however long that takes:
+    /// HTTP/1 by `Connection: close` on the next answer (RFC 9112 9.6), HTTP/2 by GOAWAY (RFC 9113 6.8),
+    /// as after [`TlsConnection::close`](crate::TlsConnection::close). Those that came together do not
+    /// go together: each has its own moment, within 10 % before and after this, spread evenly.
+    ///
+    /// It is off because it is not free. Each retirement costs a client a handshake. A request may cross
+    /// the end of an idle connection: over HTTP/1 it is lost; over HTTP/2 the GOAWAY says that it was not
+    /// processed, so that clients send it again, but for some (tonic's leaves it to its user: see the
+    /// example `balancing_grpc`). And there are HTTP/2 clients that misread GOAWAY and fail all that is
+    /// open (see [`patient_goaway`](Self::patient_goaway)).
+    pub fn max_connection_age(mut self, age: Duration) -> Self {
+        self.settings.max_connection_age = Some(age);
+        self
+    }
+
+    /// How long after [`max_connection_age`](Self::max_connection_age) a connection still in use is
+    /// ended by force: a tunnel, an endless stream, a client that heeds no GOAWAY. Default: never.
+    pub fn max_connection_age_grace(mut self, grace: Duration) -> Self {
+        self.settings.max_connection_age_grace = Some(grace);
+        self
+    }
+
+    /// After how many requests a connection is retired. Default: never.
+    ///
+    /// The answer to the last of them says `Connection: close` over HTTP/1, where the layer sees it
+    /// (RFC 9112 9.6); what a client has pipelined behind it is not answered. Over HTTP/2 a GOAWAY goes out
+    /// when the last of them begins, and one that names the last stream when all are answered (RFC 9113
+    /// 6.8): what crosses the first is answered too. It is off for the same reasons as
+    /// [`max_connection_age`](Self::max_connection_age).
+    pub fn max_requests(mut self, max: u32) -> Self {
+        self.settings.max_requests = Some(max);
         self
     }
 

@@ -21,6 +21,18 @@ pub enum Cause {
     /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close), or
     /// after a last request that had arrived by the keep-alive time-out.
     Retired,
+    /// Nothing was in flight any more once it had reached
+    /// [`Builder::max_connection_age`](crate::Builder::max_connection_age).
+    MaxAge,
+    /// Something was still in flight when the grace was over that comes after that: see
+    /// [`Builder::max_connection_age_grace`](crate::Builder::max_connection_age_grace).
+    MaxAgeGrace,
+    /// Nothing was in flight any more after as many requests as
+    /// [`Builder::max_requests`](crate::Builder::max_requests) allows.
+    MaxRequests,
+    /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up. See
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive).
+    Vanished,
     /// The peer took nothing of what waits for it for the write time-out, or less than the minimum
     /// rate.
     Stalled,

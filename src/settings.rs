@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::keepalive::{TcpKeepalive, Vanishing};
 use crate::pace::Rate;
 
 /// The numbers of a server.
@@ -27,6 +28,10 @@ pub(crate) struct Settings {
     pub(crate) patient_goaway: bool,
     pub(crate) keep_alive_header: Option<Duration>,
     pub(crate) plain_http: PlainHttp,
+    pub(crate) tcp_keepalive: Option<TcpKeepalive>,
+    pub(crate) max_connection_age: Option<Duration>,
+    pub(crate) max_connection_age_grace: Option<Duration>,
+    pub(crate) max_requests: Option<u32>,
 }
 
 impl Default for Settings {
@@ -50,6 +55,10 @@ impl Default for Settings {
             patient_goaway: false,
             keep_alive_header: None,
             plain_http: PlainHttp::default(),
+            tcp_keepalive: Some(TcpKeepalive::default()),
+            max_connection_age: None,
+            max_connection_age_grace: None,
+            max_requests: None,
         }
     }
 }
@@ -58,6 +67,16 @@ impl Settings {
     /// How long a flush may take in all once the deadline has passed.
     pub(crate) fn longest_flush(&self) -> Duration {
         self.drain.flush_timeout.max(self.write_timeout)
+    }
+
+    /// What sockets are told of clients that vanish. One that lives, and takes nothing of what was
+    /// sent to it, looks the same to TCP: it has the write time-out.
+    pub(crate) fn vanishing(&self) -> Vanishing {
+        let given_up = self.tcp_keepalive.map(|keepalive| keepalive.total());
+        Vanishing {
+            keepalive: self.tcp_keepalive,
+            unacknowledged: given_up.unwrap_or_default().max(self.write_timeout),
+        }
     }
 }
 
@@ -177,6 +196,26 @@ pub enum BuildError {
         /// The keep-alive time-out.
         timeout: Duration,
     },
+    /// A grace after nothing.
+    #[error(
+        "max_connection_age_grace is set and max_connection_age is not, so that no grace would ever \
+         begin: set both"
+    )]
+    GraceWithoutAge,
+    /// Systems do not count it so.
+    #[error("{setting} is {value:?}: set whole seconds, from 1 s to 9 h, as systems count it")]
+    KeepaliveTime {
+        /// The setting's name.
+        setting: &'static str,
+        /// What it was set to.
+        value: Duration,
+    },
+    /// Systems do not ask so often.
+    #[error("tcp_keepalive.count is {value}: set 1 to 127, as systems count it")]
+    KeepaliveCount {
+        /// What it was set to.
+        value: u32,
+    },
     /// No application protocol is offered, so HTTP/2 would never be agreed on.
     #[error(
         "ServerConfig::alpn_protocols is empty, so no client could use HTTP/2: set it to \
@@ -202,7 +241,14 @@ const FASTEST: Rate = Rate(7_000);
 /// The first setting that can't work.
 pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     let drain = &settings.drain;
+    let age = settings.max_connection_age;
+    let grace = settings.max_connection_age_grace;
+    if grace.is_some() && age.is_none() {
+        return Err(BuildError::GraceWithoutAge);
+    }
     for (setting, value) in [
+        ("max_connection_age", age.unwrap_or(LONGEST)),
+        ("max_connection_age_grace", grace.unwrap_or(LONGEST)),
         ("keep_alive_timeout", settings.keep_alive_timeout),
         ("write_timeout", settings.write_timeout),
         ("header_timeout", settings.header_timeout),
@@ -228,9 +274,11 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
             value: settings.min_rate.0,
         });
     }
+    check_tcp_keepalive(settings.tcp_keepalive)?;
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
         ("max_control_frames", settings.max_control_frames == 0),
+        ("max_requests", settings.max_requests == Some(0)),
         ("drain.max_bytes", drain.max_bytes == 0),
         ("drain.max_connections", drain.max_connections == 0),
     ] {
@@ -254,6 +302,25 @@ fn check_keep_alive_header(settings: &Settings) -> Result<(), BuildError> {
             })
         }
         _ => Ok(()),
+    }
+}
+
+fn check_tcp_keepalive(keepalive: Option<TcpKeepalive>) -> Result<(), BuildError> {
+    const LONGEST: u64 = 9 * 60 * 60;
+    let Some(keepalive) = keepalive else {
+        return Ok(());
+    };
+    for (setting, value) in [
+        ("tcp_keepalive.idle", keepalive.idle),
+        ("tcp_keepalive.interval", keepalive.interval),
+    ] {
+        if value.subsec_nanos() != 0 || !(1..=LONGEST).contains(&value.as_secs()) {
+            return Err(BuildError::KeepaliveTime { setting, value });
+        }
+    }
+    match keepalive.count {
+        1..=127 => Ok(()),
+        value => Err(BuildError::KeepaliveCount { value }),
     }
 }
 
@@ -293,6 +360,46 @@ mod tests {
             none,
             "max_handshakes is zero, which would let nothing through: set at least 1"
         );
+    }
+
+    #[test]
+    fn an_age_is_for_some_time() {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let aged = |age, grace| {
+            error(|s| (s.max_connection_age, s.max_connection_age_grace) = (age, grace))
+        };
+        let zero = aged(Some(Duration::ZERO), None);
+        assert!(zero.starts_with("max_connection_age is zero"), "{zero}");
+        let long = aged(Some(day), Some(day * 2));
+        assert!(long.starts_with("max_connection_age_grace is "), "{long}");
+        let alone = aged(None, Some(day));
+        assert!(alone.ends_with("set both"), "{alone}");
+        let none = error(|s| s.max_requests = Some(0));
+        assert!(none.starts_with("max_requests is zero"), "{none}");
+    }
+
+    #[test]
+    fn keepalive_is_in_whole_seconds() {
+        let with = |keepalive| error(|s| s.tcp_keepalive = Some(keepalive));
+        let keepalive = TcpKeepalive::default();
+        for value in [Duration::ZERO, Duration::from_millis(1500), Duration::MAX] {
+            let idle = with(keepalive.idle(value));
+            assert!(idle.starts_with("tcp_keepalive.idle is "), "{idle}");
+            let interval = with(keepalive.interval(value));
+            assert!(interval.ends_with("as systems count it"), "{interval}");
+        }
+        let text = "tcp_keepalive.count is 0: set 1 to 127, as systems count it";
+        assert_eq!(with(keepalive.count(0)), text);
+        assert!(with(keepalive.count(128)).starts_with("tcp_keepalive.count is 128: "));
+    }
+
+    #[test]
+    fn a_peer_that_lives_has_the_write_timeout() {
+        let mut settings = Settings::default();
+        let two_minutes = Duration::from_secs(120);
+        assert_eq!(settings.vanishing().unacknowledged, two_minutes);
+        settings.write_timeout = 2 * two_minutes;
+        assert_eq!(settings.vanishing().unacknowledged, 2 * two_minutes);
     }
 
     #[test]

@@ -73,6 +73,10 @@ fn values_that_cannot_work() {
         ("--handshake-timeout-ms", "0", limit),
         ("--shutdown-timeout-ms", "-1", "give milliseconds, 0 to"),
         ("--lame-duck-ms", "86400001", "give milliseconds, 0 to"),
+        ("--tcp-keepalive-ms", "0", limit),
+        ("--max-age-ms", "0", limit),
+        ("--max-age-grace-ms", "86400001", limit),
+        ("--max-requests", "0", number),
         ("--max-handshakes", "0", number),
         ("--max-handshakes", "many", number),
         ("--drain-connections", "0", number),
@@ -87,6 +91,27 @@ fn values_that_cannot_work() {
     ] {
         is_refused(&[option, value], &[option, fix]);
     }
+}
+
+#[test]
+fn keepalive_that_systems_do_not_count() {
+    let is_refused = |ms: &&str| {
+        is_refused(
+            &["--tcp-keepalive-ms", ms],
+            &["tcp_keepalive.idle", "whole"],
+        )
+    };
+    ["999", "1500", "36000000"].iter().for_each(is_refused);
+}
+
+#[test]
+fn a_grace_without_an_age() {
+    let words = [
+        "max_connection_age_grace",
+        "max_connection_age is not",
+        "set both",
+    ];
+    is_refused(&["--max-age-grace-ms", "1000"], &words);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["pace"],
+    &["keepalive", "pace"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -27,7 +27,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TlsConnection};
+use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection};
 use hyper_util::rt::TokioTimer;
 use tokio::{
     net::TcpListener,
@@ -188,6 +188,19 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
         .patient_goaway(settings.patient_goaway)
         .idle_grace(settings.idle_grace.unwrap_or_default())
         .close_spread(settings.close_spread.unwrap_or_default());
+    if let Some(age) = settings.max_age {
+        builder = builder.max_connection_age(age);
+    }
+    if let Some(grace) = settings.max_age_grace {
+        builder = builder.max_connection_age_grace(grace);
+    }
+    if let Some(max) = settings.max_requests {
+        builder = builder.max_requests(max.try_into().unwrap_or(u32::MAX));
+    }
+    if let Some(every) = settings.tcp_keepalive {
+        let keepalive = TcpKeepalive::default().idle(every).interval(every);
+        builder = builder.tcp_keepalive(keepalive.count(3));
+    }
     if let Some(announced) = settings.keep_alive_header {
         builder = builder.keep_alive_header(announced);
     }

@@ -114,6 +114,26 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) drain_connections: Option<usize>,
 
+    /// TCP asks a silent client so often whether it is still there, and three times [default: each 15
+    /// s, seven times]
+    #[arg(long = "tcp-keepalive-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) tcp_keepalive: Option<Duration>,
+
+    /// After how long a connection is retired, give or take a tenth [default: never]
+    #[arg(long = "max-age-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) max_age: Option<Duration>,
+
+    /// How long after that one in use ends by force [default: never]
+    #[arg(long = "max-age-grace-ms", value_name = "MS", value_parser = time_limit)]
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) max_age_grace: Option<Duration>,
+
+    /// After how many requests a connection is retired [default: never]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_requests: Option<usize>,
+
     /// Send no HTTP/2 PINGs; otherwise one each second, which has to be answered within a second
     #[arg(long)]
     pub(crate) no_ping: bool,

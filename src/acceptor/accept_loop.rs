@@ -60,10 +60,22 @@ enum State {
     Closing,
 }
 
+/// Where accepted sockets have their options from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Options {
+    /// They are set on each.
+    Each,
+    /// From their listener, but for those that were in its queue before it had them.
+    Queued,
+    /// From their listener.
+    Listener,
+}
+
 /// A listener, and what tells the shutdown that it is open.
 #[derive(Debug)]
 struct Open<A> {
     listener: A,
+    options: Options,
     _token: TaskTrackerToken,
 }
 
@@ -73,17 +85,38 @@ impl<A: Accept> Open<A> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
         match open {
-            Some(open) => open.listener.poll_accept(cx),
+            Some(open) => open.poll_next(cx),
             None => Poll::Pending,
         }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
+        if self.options == Options::Queued {
+            match self.listener.accept_now() {
+                Some(queued) => return Poll::Ready(queued),
+                // What comes from now on comes after they were set.
+                None => self.options = Options::Listener,
+            }
+        }
+        self.listener.poll_accept(cx)
     }
 }
 
 impl<A: Accept> AcceptLoop<A> {
     pub(crate) fn new(listener: A, acceptor: Acceptor) -> Self {
-        let _token = acceptor.server().context.phases.listeners.token();
+        let context = &acceptor.server().context;
+        let _token = context.phases.listeners.token();
+        let vanishing = context.settings.vanishing();
+        let options = match transport::prepare_listener(&listener, &vanishing) {
+            true => Options::Queued,
+            false => Options::Each,
+        };
         Self {
-            open: Some(Open { listener, _token }),
+            open: Some(Open {
+                listener,
+                options,
+                _token,
+            }),
             acceptor,
             pause: FIRST_PAUSE,
             state: State::Accepting,
@@ -178,8 +211,12 @@ impl<A: Accept> AcceptLoop<A> {
         (io, remote): (A::Io, Option<SocketAddr>),
         turn: Option<Turn>,
     ) -> Accepted<A::Io> {
+        let inherited = |open: &Open<A>| open.options == Options::Listener;
+        if !self.open.as_ref().is_some_and(inherited) {
+            transport::prepare(&io, &self.acceptor.server().context.settings.vanishing());
+        }
         Accepted {
-            addresses: transport::prepare(&io, remote),
+            addresses: transport::addresses(&io, remote),
             io,
             turn,
             arrival: self.acceptor.arrival(),

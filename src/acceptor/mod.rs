@@ -94,7 +94,8 @@ impl Acceptor {
     /// Does the handshake on `io`.
     ///
     /// Spawn it, or a slow client holds up the accept loop. On a `TcpStream` it sets
-    /// `TCP_NODELAY`, and `TCP_NOTSENT_LOWAT` where there is one.
+    /// `TCP_NODELAY`, `TCP_NOTSENT_LOWAT` where there is one, and what
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive) says.
     ///
     /// # Errors
     ///
@@ -108,8 +109,9 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        transport::prepare(&io, &self.server.context.settings.vanishing());
         self.accept_arrived(Accepted {
-            addresses: transport::prepare(&io, None),
+            addresses: transport::addresses(&io, None),
             io,
             turn: None,
             arrival: self.arrival(),

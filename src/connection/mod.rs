@@ -29,6 +29,7 @@ use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::Cer
 use crate::{
     context::Context,
     departures::{self, Departures},
+    ending::Cause,
     phase::Phase,
 };
 
@@ -99,8 +100,8 @@ impl Requests {
 /// Why a connection is to end once nothing is in use, as of one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
-    /// That is wanted of this one, and at once.
-    pub(crate) retired: bool,
+    /// That is wanted of this one, at once, and for this reason.
+    pub(crate) retired: Option<Cause>,
     /// The shutdown wants it of all.
     departures: Option<Departures>,
     http2: bool,
@@ -116,7 +117,7 @@ impl Leaving {
     /// When it has to go although nothing has told its client: what an idle one is held for, or one
     /// at work.
     pub(crate) fn departs(&self, at_work: bool) -> Option<Instant> {
-        let departures = self.departures.filter(|_| !self.retired)?;
+        let departures = self.departures.filter(|_| self.retired.is_none())?;
         Some(departures.of(self.http2, at_work, self.share))
     }
 }
@@ -130,6 +131,20 @@ const EVICTED: u32 = 1 << 1;
 const NEWS: u32 = 1 << 2;
 /// A shutdown has begun, so that every poll has to look.
 const SHUTS_DOWN: u32 = 1 << 3;
+
+/// Beside [`RETIRED`]: because of its age, or of how much it was asked.
+const AGED: u32 = 1 << 4;
+const SPENT: u32 = 1 << 5;
+
+/// Why one connection is to end as soon as nothing is in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u32)]
+pub(crate) enum Retirement {
+    /// Somebody wants it to.
+    Wanted = RETIRED,
+    Age = RETIRED | AGED,
+    Requests = RETIRED | SPENT,
+}
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
@@ -230,7 +245,7 @@ impl TlsConnection {
     /// connection in use gets a GOAWAY (RFC 9113 6.8) at once that announces the end, and when it is
     /// idle one that names the last stream.
     pub fn close(&self) {
-        self.retire();
+        self.retire(Retirement::Wanted);
         self.wake();
     }
 
@@ -301,9 +316,34 @@ impl TlsConnection {
         self.shared.first_request_by
     }
 
-    /// What [`close`](Self::close) does, without a wake.
-    pub(crate) fn retire(&self) {
-        self.set(RETIRED);
+    /// What [`close`](Self::close) does, without a wake. The first reason stays.
+    pub(crate) fn retire(&self, why: Retirement) {
+        if !self.is_retired() {
+            self.set(why as u32);
+        }
+    }
+
+    /// Why it ends, where it was retired.
+    pub(crate) fn why_retired(&self) -> Option<Cause> {
+        let has = |flag| self.has(flag);
+        has(RETIRED).then(|| match () {
+            () if has(AGED) => Cause::MaxAge,
+            () if has(SPENT) => Cause::MaxRequests,
+            () => Cause::Retired,
+        })
+    }
+
+    /// When it is old enough to be retired. Those that came together do not go together.
+    pub(crate) fn retires(&self) -> Option<Instant> {
+        let age = self.shared.context.settings.max_connection_age?;
+        let share = departures::share(self.shared.number);
+        Some(self.shared.established + age.mul_f32(0.9 + 0.2 * share))
+    }
+
+    /// When it is so old that it ends whatever is in flight.
+    pub(crate) fn overstays(&self) -> Option<Instant> {
+        let grace = self.shared.context.settings.max_connection_age_grace?;
+        Some(self.retires()? + grace)
     }
 
     #[inline]
@@ -317,18 +357,19 @@ impl TlsConnection {
         let retired = self.is_retired();
         let shuts_down = self.shared.context.phases.is_past(Phase::LameDuck);
         match retired || shuts_down {
-            true => self.why_leaving(retired),
+            true => self.why_leaving(),
             false => None,
         }
     }
 
     #[cold]
-    fn why_leaving(&self, retired: bool) -> Option<Leaving> {
+    fn why_leaving(&self) -> Option<Leaving> {
+        let retired = self.why_retired();
         let (draining, http2) = (self.is_draining(), self.is_http2());
         // Once read: a lame duck may be called off at any moment.
         let departures = self.context().departures();
         let departures = departures.filter(|of| draining || http2 && of.in_lame_duck);
-        (retired || departures.is_some()).then(|| Leaving {
+        (retired.is_some() || departures.is_some()).then(|| Leaving {
             retired,
             departures,
             http2,

@@ -2,7 +2,8 @@
 //!
 //! A connection is *in use* while a request is unanswered, an upload moves, or a tunnel is open.
 //! Everything else is idle, and ends at the keep-alive time-out, or at once when the server drains.
-//! What is in use is never ended for its age, but for a peer that does not bring it on: one that takes
+//! What is in use is never ended, but for its age where that has an end, and for a peer that does not
+//! bring it on: one that takes
 //! nothing of what waits for it, or next to nothing, is *stalled* and ends at the write time-out; a
 //! request that does not come in, at the time-out of its head or its body. `pace` says how nothing and
 //! next to nothing are one.
@@ -17,6 +18,7 @@
 //!   any ── bytes wait for the peer to acknowledge them: write time-out ────────────┤
 //!   any ── a request waits for the peer to send on: header or body time-out ───────┤
 //!   a tunnel ── no byte either way: tunnel time-out, where there is one ───────────┤
+//!   any ── the grace of its age ────────────────────────────────────────────────────┤
 //!   any ── the shutdown's deadline ────────────────────────────────────────────────┘
 //! ```
 //!
@@ -45,8 +47,10 @@ pub(crate) struct Facts {
     pub(crate) phase: Phase,
     /// Whether the connection is to end when nothing is in use.
     pub(crate) leaving: bool,
-    /// Whether that was wanted of this one alone.
-    pub(crate) retired: bool,
+    /// Why, if that was wanted of this one alone.
+    pub(crate) retired: Option<Cause>,
+    /// When it ends whatever it is used for.
+    pub(crate) ends_by: Option<Instant>,
     /// Until when a request may still come in although the connection is to end: one whose head has
     /// begun, the first of a connection that was on its way when the shutdown began, or any where
     /// the connection is held.
@@ -271,6 +275,7 @@ impl Lifetime {
             _ if facts.windows == Windows::AllStalled || asked && passed(stall) => {
                 self.over = Some(Cause::Stalled);
             }
+            _ if passed(facts.ends_by) => self.over = Some(Cause::MaxAgeGrace),
             Some(((_, cause), _)) => self.over = Some(cause),
             None if self.over.is_none() && known && passed(idle) => {
                 self.over = Some(facts.why_idle_ends());
@@ -284,7 +289,7 @@ impl Lifetime {
         let stall = stall.map(|stall| soon(stall, limits.write));
         let late = late.map(|((limit, _), wait)| soon(wait.over_at(limit), limit));
         let idle = idle.filter(|_| self.over.is_none());
-        let dues = [stall, late, facts.windows.next(), idle];
+        let dues = [stall, late, facts.windows.next(), idle, facts.ends_by];
         dues.into_iter().flatten().min()
     }
 
@@ -344,7 +349,10 @@ impl Facts {
                 ..
             } => Cause::TunnelTimeout,
             Self { leaving: false, .. } => Cause::Idle,
-            Self { retired: true, .. } if self.phase < Phase::Draining => Cause::Retired,
+            Self {
+                retired: Some(cause),
+                ..
+            } if self.phase < Phase::Draining => *cause,
             _ => Cause::Draining,
         }
     }
@@ -352,10 +360,10 @@ impl Facts {
 
 /// Whether nothing that is done to a connection that ends so is orderly.
 fn is_force(cause: Cause) -> bool {
-    use Cause::{BodyTimeout, Deadline, Flood, HeaderTimeout, Stalled, TunnelTimeout};
+    use Cause::{BodyTimeout, Deadline, Flood, HeaderTimeout, MaxAgeGrace, Stalled, TunnelTimeout};
     matches!(
         cause,
-        BodyTimeout | Deadline | Flood | HeaderTimeout | Stalled | TunnelTimeout
+        MaxAgeGrace | BodyTimeout | Deadline | Flood | HeaderTimeout | Stalled | TunnelTimeout
     )
 }
 
@@ -401,6 +409,8 @@ mod tests {
         Opens(Windows),
         Turns(Phase),
         Retire,
+        /// It ends after so many seconds, whatever it is used for.
+        EndsBy(u64),
         /// A request is awaited until so many seconds have passed.
         Awaited(u64),
         /// The timer strikes, or a poll looks.
@@ -427,7 +437,8 @@ mod tests {
                 facts: Facts {
                     phase: Phase::Serving,
                     leaving: false,
-                    retired: false,
+                    retired: None,
+                    ends_by: None,
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
@@ -467,7 +478,8 @@ mod tests {
                     facts.phase = facts.phase.max(phase);
                     facts.leaving |= phase >= Phase::Draining;
                 }
-                Retire => (facts.leaving, facts.retired) = (true, true),
+                EndsBy(seconds) => facts.ends_by = Some(self.now + Duration::from_secs(seconds)),
+                Retire => (facts.leaving, facts.retired) = (true, Some(Cause::Retired)),
                 Awaited(seconds) => {
                     facts.awaited = Some(self.begun + Duration::from_secs(seconds));
                 }
@@ -811,6 +823,29 @@ mod tests {
                 Some(Retired),
             ),
             ("retired in use", vec![Is(Use::Request), Retire, Look], None),
+            (
+                "in use until the grace is over",
+                vec![
+                    Is(Use::Tunnel { bytes: 1 }),
+                    Retire,
+                    EndsBy(5),
+                    Wait(4),
+                    Look,
+                ],
+                None,
+            ),
+            (
+                "but no longer",
+                vec![
+                    Is(Use::Tunnel { bytes: 1 }),
+                    Retire,
+                    EndsBy(5),
+                    Look,
+                    Wait(5),
+                    Look,
+                ],
+                Some(MaxAgeGrace),
+            ),
         ] {
             assert_eq!(over(&events), expected, "{name}");
         }

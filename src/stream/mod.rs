@@ -77,6 +77,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
+    /// How many requests it may have.
+    last_request: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
     /// by then of which TLS could open none yet: a record may be long on its way.
     read: u64,
@@ -147,16 +149,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let most_noise = connection.context().settings.max_control_frames;
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
+        let max_requests = connection.context().settings.max_requests;
+        let mut timer = Timer::default();
+        if let Some(retires) = connection.retires() {
+            timer.fires_by(retires, &connection);
+        }
         Self {
             ledger: Ledger::new(connection.is_http2()),
             state: State::Open(tls, registration),
             connection,
             lifetime: Lifetime::default(),
             half_close: HalfClose::default(),
-            timer: Timer::default(),
+            timer,
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
+            last_request: max_requests.unwrap_or(u32::MAX),
             read,
             parts: 0,
             departure: None,
@@ -209,6 +217,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 Some(Cause::BodyTimeout) => "the body of a request did not come in in time",
                 Some(Cause::Flood) => "the peer sent too many frames that say nothing",
                 Some(Cause::TunnelTimeout) => "nothing went through the tunnel for its time-out",
+                Some(Cause::MaxAgeGrace) => {
+                    "the connection has reached its age, and the grace is over"
+                }
                 _ => "the shutdown deadline has passed",
             },
         )
@@ -305,8 +316,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let idle = self.ledger.requests().in_flight == 0;
         match self.lifetime.over() {
             Some(cause) => cause,
+            None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             None if self.half_close.is_closed() && idle => Cause::PeerClosed,
-            None if orderly => Cause::Orderly,
+            None if orderly => self.connection.why_retired().unwrap_or(Cause::Orderly),
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             None if self.half_close.is_closed() => Cause::Abandoned,
             None if std::thread::panicking() => Cause::Panicked,

@@ -20,6 +20,7 @@ use tokio::{
 
 use super::{GracefulStream, State};
 use crate::{
+    connection::Retirement,
     ledger::{UNKNOWN_TYPE, Use},
     lifetime::HalfClose,
 };
@@ -231,7 +232,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             // HTTP/1 says so in the answer. A GOAWAY now would come before it, and there are clients
             // that give it up then; an HTTP/2 connection is no longer idle, and that is all.
             if !self.ledger.has_control_frames() {
-                self.connection.retire();
+                self.connection.retire(Retirement::Wanted);
             }
         }
         read

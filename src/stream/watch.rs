@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{Departure, GracefulStream, State, frames};
 use crate::{
-    connection::{Leaving, Requests},
+    connection::{Leaving, Requests, Retirement},
     ending::Cause,
     ledger::{Coming, Patience, Progress, Use},
     lifetime::{Facts, Limits, Owed, Windows},
@@ -126,6 +126,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[cold]
     fn strike(&mut self) {
         let now = Instant::now();
+        let age = self.look_at_age(now);
         let owed = self.ask_kernel();
         let uploads = self.look_at_uploads(now);
         let windows = self.look_at_windows(now);
@@ -134,9 +135,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
         // The connection may be in use, with nothing that could come due.
-        let next = next.into_iter().chain(uploads).chain(half_close).min();
+        let others = [uploads, half_close, age];
+        let next = next.into_iter().chain(others.into_iter().flatten()).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
+    }
+
+    /// Is it old enough to go? When that is, if not yet.
+    fn look_at_age(&self, now: Instant) -> Option<Instant> {
+        let retires = self.connection.retires()?;
+        if now < retires {
+            return Some(retires);
+        }
+        self.connection.retire(Retirement::Age);
+        None
     }
 
     /// A server that does not read would never ask whether it is to be told.
@@ -174,7 +186,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let facts = Facts {
             phase: self.connection.phase(),
             leaving: leaving.is_some(),
-            retired: leaving.is_some_and(|leaving| leaving.retired),
+            retired: leaving.and_then(|leaving| leaving.retired),
+            ends_by: self.connection.overstays(),
             awaited: leaving.and_then(|leaving| self.awaited(now, leaving)),
             usage: self.usage(),
             owed,
@@ -249,7 +262,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let at_work = in_flight > 0 || self.tail.is_some();
         let shutdown = leaving.shutdown();
         let known = self.departure;
-        let departure = known.filter(|known| leaving.retired || known.shutdown == shutdown);
+        let departure =
+            known.filter(|known| leaving.retired.is_some() || known.shutdown == shutdown);
         *self.departure.insert(departure.unwrap_or(Departure {
             shutdown,
             at: now,
@@ -520,9 +534,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 // It has more time, and a last look of its own at the end of that.
                 self.arrived = None;
             }
+            if requests.begun >= self.last_request {
+                self.spend(requests);
+            }
             if self.departure.is_some() {
                 self.note_requests(before);
             }
+        }
+    }
+
+    /// The last request has begun. HTTP/1 says so in the answer to it, and answers in order: those
+    /// before it come first.
+    #[cold]
+    fn spend(&self, requests: Requests) {
+        let answered = requests.begun - requests.in_flight.min(requests.begun);
+        if self.ledger.has_control_frames() || answered + 1 >= self.last_request {
+            self.connection.retire(Retirement::Requests);
         }
     }
 }

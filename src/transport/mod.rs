@@ -5,9 +5,11 @@
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
 //! handshake runs it does two things more: it looks at the first byte, to tell plain HTTP from TLS
 //! without an extra `peek`, and it fails every operation once the handshake's time is up, which is
-//! the only way to get the socket back out of a handshake that has not ended.
+//! the only way to get the socket back out of a handshake that has not ended. `options` are those of
+//! TCP.
 
 mod kernel;
+mod options;
 #[cfg(feature = "_simulation")]
 pub mod simulated;
 
@@ -29,12 +31,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// How much may wait in the kernel unsent before the socket stops being writable.
-///
-/// What HTTP/2 has to say besides, a GOAWAY or a PING whose answer it wants within a second, waits
-/// behind it; without it that would be megabytes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const NOTSENT_LOWAT: u32 = 128 * 1024;
+pub(crate) use options::{prepare, prepare_listener};
 
 /// The transport under one TLS connection.
 #[derive(Debug)]
@@ -42,6 +39,8 @@ pub(crate) struct Transport<IO> {
     io: IO,
     written: u64,
     read: u64,
+    /// The system has given the peer up.
+    vanished: bool,
     watch: Watch,
 }
 
@@ -74,6 +73,7 @@ impl<IO> Transport<IO> {
             io,
             written: 0,
             read: 0,
+            vanished: false,
             watch: Watch::Handshake(Handshake {
                 expired,
                 begun: false,
@@ -116,6 +116,24 @@ impl<IO> Transport<IO> {
     /// Bytes given by the socket so far.
     pub(crate) fn read(&self) -> u64 {
         self.read
+    }
+
+    /// Whether the system has given the peer up: it acknowledges nothing, or can't be reached.
+    pub(crate) fn has_vanished(&self) -> bool {
+        self.vanished
+    }
+
+    /// An operation has failed.
+    #[cold]
+    fn note(&mut self, error: io::Error) -> io::Error {
+        // Where it was told on the way that there is none to the peer, the system says that instead.
+        self.vanished |= matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut
+                | io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+        );
+        error
     }
 }
 
@@ -185,7 +203,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
     #[inline]
     fn poll_count(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf)).map_err(|error| self.note(error))?;
         self.read += (buf.filled().len() - before) as u64;
         Poll::Ready(Ok(()))
     }
@@ -218,8 +236,9 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
         }
         let len = usize::try_from(left).map_or(buf.remaining(), |left| left.min(buf.remaining()));
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(len));
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut part));
         let n = part.filled().len();
+        read.map_err(|error| self.note(error))?;
         buf.advance(n);
         self.read += n as u64;
         Poll::Ready(Ok(()))
@@ -232,7 +251,7 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
         write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.check_time()?;
-        let n = ready!(write(Pin::new(&mut self.io)))?;
+        let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
         self.written += n as u64;
         Poll::Ready(Ok(n))
     }
@@ -278,27 +297,11 @@ pub(crate) struct Addresses {
     pub(crate) local: Option<SocketAddr>,
 }
 
-/// Sets the options a TLS server wants on a TCP socket, and reads its addresses, but for the
-/// client's where accepting has told it.
-///
-/// `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
-/// it (RFC 9293 3.7.4). Any other transport is left as it is.
-pub(crate) fn prepare<IO: 'static>(io: &IO, remote: Option<SocketAddr>) -> Addresses {
-    let Some(tcp) = (io as &dyn Any).downcast_ref::<TcpStream>() else {
-        return Addresses {
-            remote,
-            local: None,
-        };
-    };
-    if let Err(error) = tcp.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY could not be set");
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT) {
-        tracing::debug!(%error, "TCP_NOTSENT_LOWAT could not be set");
-    }
+/// The addresses of a TCP socket, but for the client's where accepting has told it.
+pub(crate) fn addresses<IO: 'static>(io: &IO, remote: Option<SocketAddr>) -> Addresses {
+    let tcp = (io as &dyn Any).downcast_ref::<TcpStream>();
     Addresses {
-        remote: remote.or_else(|| tcp.peer_addr().ok()),
-        local: tcp.local_addr().ok(),
+        remote: remote.or_else(|| tcp?.peer_addr().ok()),
+        local: tcp.and_then(|tcp| tcp.local_addr().ok()),
     }
 }

@@ -76,6 +76,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("half a head", requests::half_a_head),
     ("newcomers", requests::newcomers),
     ("says close", requests::says_close),
+    ("says last", requests::says_last),
     ("once", requests::once),
     ("queue", requests::queue),
     ("plain HTTP", requests::plain_http),
@@ -89,6 +90,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("too early", bounds::too_early),
     ("held", bounds::held),
     ("prompt", bounds::prompt),
+    ("old", bounds::old),
     ("honest", report::honest),
     ("cause", report::cause),
 ];

@@ -20,6 +20,9 @@ pub struct Settings {
     pub close_spread: Duration,
     pub lame_duck_goaway: bool,
     pub patient_goaway: bool,
+    pub max_age: Option<Duration>,
+    pub max_age_grace: Option<Duration>,
+    pub max_requests: Option<u32>,
     /// The shutdown is a handover.
     pub handover: bool,
     /// A shutdown before this one is called off, so long before and so soon after it began.
@@ -93,6 +96,8 @@ impl Settings {
         let handover = rng.u8(..4) == 0;
         let lame_duck_goaway = rng.u8(..4) == 0;
         let seldom = if handover { 2 } else { 8 };
+        let max_age = (rng.u8(..4) == 0).then(|| ms(rng, 500..=8000));
+        let max_age_grace = max_age.filter(|_| rng.bool()).map(|_| ms(rng, 1..=3000));
         let undone = (rng.u8(..seldom) == 0).then(|| (ms(rng, 600..=3000), lame_duck / 2));
         Self {
             keep_alive: ms(rng, 1000..=5000),
@@ -105,6 +110,9 @@ impl Settings {
             close_spread: some(rng, 3000),
             lame_duck_goaway,
             patient_goaway: rng.u8(..4) == 0,
+            max_age,
+            max_age_grace,
+            max_requests: (rng.u8(..4) == 0).then(|| rng.u32(1..=4)),
             handover,
             undone,
             shutdown_at,
@@ -143,7 +151,16 @@ impl Settings {
         self.held_for().min(latest)
     }
 
-    pub fn apply(&self, builder: Builder) -> Builder {
+    pub fn apply(&self, mut builder: Builder) -> Builder {
+        if let Some(age) = self.max_age {
+            builder = builder.max_connection_age(age);
+        }
+        if let Some(grace) = self.max_age_grace {
+            builder = builder.max_connection_age_grace(grace);
+        }
+        if let Some(max) = self.max_requests {
+            builder = builder.max_requests(max);
+        }
         builder
             .keep_alive_timeout(self.keep_alive)
             .write_timeout(self.write_timeout)

@@ -41,9 +41,7 @@ pub fn backlog(view: &View<'_>) -> Duration {
     if plan.flood.is_none() {
         return Duration::ZERO;
     }
-    let ours = 80_usize << 10;
-    let at_once = nature.send_buffer.min(nature.receive_buffer);
-    let rounds = ours.div_ceil(at_once.max(1)) as u32;
+    let ours = OURS;
     let slow = plan.steps.iter().find_map(|step| match step {
         Step::Read(Reading::Rate(n, every)) => {
             let asked = nature.receive_buffer + (16 << 10);
@@ -52,7 +50,17 @@ pub fn backlog(view: &View<'_>) -> Duration {
         }
         _ => None,
     });
-    nature.delay * rounds + slow.unwrap_or_default()
+    trickle(view) + slow.unwrap_or_default()
+}
+
+/// What rustls holds for a link that is full, and hyper has read ahead.
+const OURS: usize = 80 << 10;
+
+/// How long that takes through the link, to a client that reads.
+fn trickle(view: &View<'_>) -> Duration {
+    let nature = &view.conn.nature;
+    let at_once = nature.send_buffer.min(nature.receive_buffer);
+    nature.delay * OURS.div_ceil(at_once.max(1)) as u32
 }
 
 /// Who has begun something when the time is over may end it; in HTTP/2 it can be refused.
@@ -179,7 +187,11 @@ pub fn idle(view: &View<'_>) -> Option<String> {
 /// R6. An idle connection is not ended before its keep-alive time, but for a shutdown.
 pub fn too_early(view: &View<'_>) -> Option<String> {
     let ended = view.ended()?;
-    if view.is_past(Phase::LameDuck, ended) || view.ended_before(ended) || view.cancelled() {
+    if view.is_past(Phase::LameDuck, ended)
+        || view.ended_before(ended)
+        || view.cancelled()
+        || view.is_retired(ended)
+    {
         return None;
     }
     let (since, due) = due_idle(view)?;
@@ -195,7 +207,7 @@ pub fn too_early(view: &View<'_>) -> Option<String> {
 /// at a handover alone.
 pub fn held(view: &View<'_>) -> Option<String> {
     let (ended, begun) = (view.ended()?, view.phase(Phase::LameDuck)?);
-    let over = view.is_past(Phase::Deadline, ended) || view.cancelled();
+    let over = view.is_past(Phase::Deadline, ended) || view.cancelled() || view.is_retired(ended);
     let http2 = view.agreed_on_http2();
     let told = http2 && !(view.facts.settings.handover && is_untold(view, begun.at));
     if told || ended.at < begun.at || over {
@@ -251,7 +263,7 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
         return None;
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
-    let goes = departure(view)?;
+    let goes = departure(view).into_iter().chain(retirement(view)).min()?;
     let latest = used.at.max(goes) + view.lag() + backlog(view) + SLACK;
     (ended.at > latest).then(|| format!("has to go at {goes:?}, answered {used}, ended {ended}"))
 }
@@ -285,6 +297,29 @@ fn crossed(view: &View<'_>, began: Duration) -> bool {
     let mut before = asks.iter().filter(|ask| asked(ask) < Some(last));
     let crosses = |since| last < since + round_trip + SLACK;
     together || before.any(|ask| whole(ask).is_none_or(|had| crosses(had.max(began))))
+}
+
+/// When its age or its requests want an idle connection to be gone at the latest.
+fn retirement(view: &View<'_>) -> Option<Duration> {
+    let answered = |ask: &&Ask| ask.answer.whole.is_some();
+    let answered = view.conn.seen.asks.iter().filter(answered).count();
+    let max = view.facts.settings.max_requests;
+    match max.is_some_and(|max| answered >= max as usize) {
+        true => Some(Duration::ZERO),
+        false => view.aged().map(|(_, latest)| latest),
+    }
+}
+
+/// R6. Whatever it is used for, it ends when the grace of its age is over.
+pub fn old(view: &View<'_>) -> Option<String> {
+    let (grace, ended) = (view.facts.settings.max_age_grace?, view.ended()?);
+    let (_, latest) = view.aged()?;
+    if view.conn.log.blocked.is_some() || !view.conn.plan.reads_eagerly() {
+        return None;
+    }
+    // What TLS holds by then has to go first.
+    let latest = latest + grace + trickle(view) + SLACK;
+    (ended.at > latest).then(|| format!("to end by {latest:?}, ended {ended}"))
 }
 
 /// When the shutdown wants an idle connection to be gone at the latest.

@@ -1,7 +1,5 @@
 //! R1, R2, R4. How a connection ends, and what its last word says of its answers.
 
-use graceful_tls::Phase;
-
 use super::view::{SLACK, View};
 use crate::{
     client::seen::{Ask, Framing},
@@ -107,7 +105,7 @@ fn judge_tunnel(view: &View<'_>, ask: &Ask, end: TunnelEnd) -> Option<&'static s
 
 fn may_be_cut(view: &View<'_>, end: TunnelEnd) -> bool {
     let reset = view.conn.log.rst_arrived.is_some();
-    view.is_past(Phase::Deadline, end.at) || view.cancelled() || view.peer_gone() || reset
+    view.is_forced(end.at) || view.cancelled() || view.peer_gone() || reset
 }
 
 /// R4. TLS 1.2 answers a close_notify at once.

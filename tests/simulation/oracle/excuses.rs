@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use graceful_tls::Phase;
-
 use super::view::View;
 use crate::{
     client::{http2::stream, seen::Ask},
@@ -39,7 +37,10 @@ const EXCUSES: &[(&str, Excuse)] = &[
         "GOAWAY or REFUSED_STREAM says that it was not processed (RFC 9113 6.8, 8.7)",
         refused,
     ),
-    ("the deadline has passed (R7)", deadline),
+    (
+        "the deadline has passed (R7), or the grace of its age",
+        deadline,
+    ),
     ("the client took nothing for the write time-out (R6)", stuck),
     (
         "it waited for the client's windows for the write time-out (R6)",
@@ -177,7 +178,7 @@ fn deadline(view: &View<'_>, _: usize, _: &Ask, ended: Stamp) -> bool {
         .log
         .dropped
         .filter(|_| view.conn.log.reset_sent.is_some());
-    let passed = |at| view.is_past(Phase::Deadline, at);
+    let passed = |at| view.is_forced(at);
     passed(ended) || cut.is_some_and(passed)
 }
 

@@ -106,7 +106,8 @@ pub fn honest(view: &View<'_>) -> Option<String> {
 /// An upload that went on behind its answer when the deadline struck.
 fn cut_upload(view: &View<'_>, logged: &Logged) -> Option<usize> {
     let ended = view.ended()?;
-    let forced = logged.cause == "Deadline" && view.conn.seen.own_notify.is_none();
+    let forced = ["Deadline", "MaxAgeGrace"].contains(&logged.cause.as_str())
+        && view.conn.seen.own_notify.is_none();
     let mut asks = view.asks();
     let cut = asks.find(|(n, ask)| {
         let early = matches!(ask.endpoint, Endpoint::Early(_)) && view.served(*n).is_some();
@@ -178,6 +179,11 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
             leaves || view.ended_before(ended)
         }
         "Deadline" => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
+        "MaxAge" => view
+            .aged()
+            .is_some_and(|(earliest, _)| earliest <= ended.at),
+        "MaxAgeGrace" => view.overstayed(ended),
+        "MaxRequests" => view.spent().is_some_and(|spent| spent <= ended.at),
         "Stalled" => view.asks().any(|(_, ask)| ask.head.is_some()) && may_stall(view),
         "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
         _ => true,

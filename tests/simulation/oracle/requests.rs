@@ -124,6 +124,19 @@ pub fn says_close(view: &View<'_>) -> Option<String> {
     })
 }
 
+/// The answer to the last request that a connection may have says so, where none before it did.
+pub fn says_last(view: &View<'_>) -> Option<String> {
+    let max = view.facts.settings.max_requests? as usize;
+    if !view.facts.kind.layer || view.http2() {
+        return None;
+    }
+    let (n, ask) = view.asks().nth(max - 1)?;
+    let told = view.asks().take(max).any(|(_, ask)| ask.answer.closes);
+    let no_answer = ask.answer.begun.is_none() || ask.answer.status >= 400;
+    let silent = !told && !no_answer && !ask.endpoint.is_tunnel() && view.served(n).is_some();
+    silent.then(|| format!("request {n}"))
+}
+
 /// R7. What has been accepted may finish its handshake and its first request.
 pub fn newcomers(view: &View<'_>) -> Option<String> {
     let (log, seen) = (&view.conn.log, &view.conn.seen);

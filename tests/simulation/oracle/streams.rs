@@ -24,7 +24,9 @@ pub fn goaway(view: &View<'_>) -> Option<String> {
     let second = Duration::from_secs(1);
     // Who was at work when draining began has been told in two steps.
     let leaves = view.leaves().into_iter().chain(view.left_before());
-    let told = leaves.chain([ended]).map(|stamp| stamp.at).min()?;
+    let retired = view.aged().map(|(earliest, _)| earliest);
+    let told = leaves.chain([ended]).map(|stamp| stamp.at);
+    let told = told.chain(retired).chain(view.spent()).min()?;
     let idle = view.asks().all(|(_, ask)| {
         let before = |stamp: Option<Stamp>| stamp.is_some_and(|s| s.at + second < told);
         let uploaded = !ask.endpoint.takes_upload() || before(view.complete(ask));

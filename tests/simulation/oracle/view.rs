@@ -79,10 +79,48 @@ impl<'a> View<'a> {
         (begun.at..=latest).contains(&ended.at)
     }
 
+    /// When it may have been retired for its age, at the earliest and at the latest.
+    pub fn aged(&self) -> Option<(Duration, Duration)> {
+        let age = self.facts.settings.max_age?;
+        let (accepted, handshake) = (self.conn.log.accepted?, self.conn.seen.handshake?);
+        let tick = Duration::from_millis(2);
+        let earliest = (accepted.at + age * 9 / 10).saturating_sub(tick);
+        Some((earliest, handshake.at + self.lag() + age * 11 / 10 + tick))
+    }
+
+    /// When the last request came that it may have.
+    pub fn spent(&self) -> Option<Duration> {
+        let max = self.facts.settings.max_requests?;
+        let mut arrived: Vec<_> = self
+            .asks()
+            .filter_map(|(_, ask)| self.arrived(ask))
+            .collect();
+        arrived.sort_unstable();
+        Some(arrived.get(max as usize - 1)?.at)
+    }
+
+    /// It may have been retired by then.
+    pub fn is_retired(&self, then: Stamp) -> bool {
+        let aged = self.aged().map(|(earliest, _)| earliest);
+        let since = aged.into_iter().chain(self.spent()).min();
+        since.is_some_and(|since| since <= then.at)
+    }
+
+    /// It may have been ended by force by then, for its age.
+    pub fn overstayed(&self, then: Stamp) -> bool {
+        let ends_by = self.aged().zip(self.facts.settings.max_age_grace);
+        ends_by.is_some_and(|((earliest, _), grace)| earliest + grace <= then.at)
+    }
+
+    /// It may have been ended by force by then.
+    pub fn is_forced(&self, then: Stamp) -> bool {
+        self.is_past(Phase::Deadline, then) || self.overstayed(then)
+    }
+
     /// What is not the server's fault when the end begins then.
     pub fn is_excused(&self, ended: Stamp) -> bool {
         let gone = self.left() || self.peer_gone();
-        gone || self.cancelled() || self.is_past(Phase::Deadline, ended)
+        gone || self.cancelled() || self.is_forced(ended)
     }
 
     /// What the log says of it.

@@ -1,0 +1,100 @@
+//! The options that a TLS server wants on its TCP sockets.
+//!
+//! On Linux what is accepted has the options of its listener, so that they are set once, there, and
+//! cost a connection nothing. Elsewhere, and where there is only an accepted socket, they are set on
+//! that.
+//!
+//! * `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
+//!   it (RFC 9293 3.7.4).
+//! * `TCP_NOTSENT_LOWAT`: see [`NOTSENT_LOWAT`].
+//! * `SO_KEEPALIVE` and its like, and `TCP_USER_TIMEOUT` (RFC 5482): the first are at work while
+//!   nothing waits to be acknowledged, the second while something does.
+
+use std::{any::Any, io};
+
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::keepalive::{TcpKeepalive, Vanishing};
+
+/// How much may wait in the kernel unsent before the socket stops being writable.
+///
+/// What HTTP/2 has to say besides, a GOAWAY or a PING whose answer it wants within a second, waits
+/// behind it; without it that would be megabytes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// Sets the options on an accepted socket. Any other transport is left as it is.
+pub(crate) fn prepare<IO: 'static>(io: &IO, vanishing: &Vanishing) {
+    if let Some(tcp) = (io as &dyn Any).downcast_ref::<TcpStream>() {
+        set(&SockRef::from(tcp), vanishing);
+    }
+}
+
+/// Sets the options on a listener; whether what it accepts has them too.
+///
+/// What is in its queue by then has not.
+pub(crate) fn prepare_listener<A: 'static>(listener: &A, vanishing: &Vanishing) -> bool {
+    let inherited = cfg!(any(target_os = "linux", target_os = "android"));
+    match (listener as &dyn Any).downcast_ref::<TcpListener>() {
+        Some(tcp) if inherited => {
+            set(&SockRef::from(tcp), vanishing);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn set(socket: &SockRef<'_>, vanishing: &Vanishing) {
+    let results = [
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        ("TCP_NOTSENT_LOWAT", limit_unsent(socket)),
+        ("SO_KEEPALIVE", keep_alive(socket, vanishing)),
+    ];
+    for (option, result) in results {
+        if let Err(error) = result {
+            tracing::debug!(option, %error, "an option of a socket could not be set");
+        }
+    }
+}
+
+/// A socket that is kept alive already is so by somebody's wish, which the default does not know
+/// better than.
+fn keep_alive(socket: &SockRef<'_>, vanishing: &Vanishing) -> io::Result<()> {
+    let Some(keepalive) = vanishing.keepalive else {
+        return Ok(());
+    };
+    if keepalive == TcpKeepalive::default() && socket.keepalive()? {
+        return Ok(());
+    }
+    let asked = socket2::TcpKeepalive::new().with_time(keepalive.idle);
+    // Not every system lets itself be told more.
+    #[cfg(not(any(target_os = "openbsd", target_os = "haiku")))]
+    let asked = asked.with_interval(keepalive.interval);
+    #[cfg(not(any(target_os = "openbsd", target_os = "haiku", windows)))]
+    let asked = asked.with_retries(keepalive.count);
+    socket.set_tcp_keepalive(&asked)?;
+    limit_unacknowledged(socket, vanishing)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_unsent(_: &SockRef<'_>) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_unacknowledged(socket: &SockRef<'_>, vanishing: &Vanishing) -> io::Result<()> {
+    // The kernel takes a C int of milliseconds.
+    const LONGEST: std::time::Duration = std::time::Duration::from_millis(i32::MAX as u64);
+    socket.set_tcp_user_timeout(Some(vanishing.unacknowledged.min(LONGEST)))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_unacknowledged(_: &SockRef<'_>, _: &Vanishing) -> io::Result<()> {
+    Ok(())
+}
