@@ -91,10 +91,12 @@ impl Builder {
         self
     }
 
-    /// How many TLS handshakes may run at once. Default: 1024.
+    /// How many TLS handshakes may run at once. Default: 4096.
     ///
-    /// At the limit no further connection is accepted until one has ended; clients wait in the
-    /// listener's queue.
+    /// When there are more, the one whose client has been silent longest gives way
+    /// ([`Cause::HandshakeEvicted`](crate::Cause::HandshakeEvicted)): its socket is closed at once.
+    /// Nobody waits, so that a flood of clients that connect and say nothing locks nobody out. Set it
+    /// well above the clients that connect within one round trip.
     pub fn max_handshakes(mut self, max: usize) -> Self {
         self.settings.max_handshakes = max;
         self

@@ -27,6 +27,9 @@ pub enum Cause {
     Deadline,
     /// The TLS handshake failed, stalled, or was none.
     Handshake,
+    /// The TLS handshake had been silent longest when there were more than
+    /// [`max_handshakes`](crate::Builder::max_handshakes).
+    HandshakeEvicted,
 }
 
 /// How a connection ended.

@@ -104,6 +104,7 @@ mod context;
 mod departures;
 mod ending;
 mod graceful_tls;
+mod handshakes;
 pub mod layer;
 mod ledger;
 mod lifetime;

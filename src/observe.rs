@@ -12,7 +12,12 @@ use crate::{
 fn peers_doing(cause: Cause) -> bool {
     matches!(
         cause,
-        Cause::PeerClosed | Cause::Abandoned | Cause::Stalled | Cause::Idle | Cause::Handshake
+        Cause::PeerClosed
+            | Cause::Abandoned
+            | Cause::Stalled
+            | Cause::Idle
+            | Cause::Handshake
+            | Cause::HandshakeEvicted
     )
 }
 

@@ -28,7 +28,7 @@ impl Default for Settings {
             keep_alive_timeout: Duration::from_secs(120),
             write_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(10),
-            max_handshakes: 1024,
+            max_handshakes: 4096,
             drain: Drain::default(),
             lame_duck: Duration::from_millis(250),
             shutdown_timeout: Duration::from_secs(30),

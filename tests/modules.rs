@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
+    &["handshakes"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -82,7 +82,7 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) handover: bool,
 
-    /// How many TLS handshakes may run at once [default: 1024]
+    /// How many TLS handshakes may run at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) max_handshakes: Option<usize>,
 

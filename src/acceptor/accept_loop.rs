@@ -1,6 +1,6 @@
 //! The accept loop.
 //!
-//! It waits for a free handshake slot, survives errors such as running out of descriptors, and
+//! It survives errors such as running out of descriptors, and
 //! empties the listener's queue before it lets the listener go, because closing a listener resets
 //! what waits in it.
 
@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Acceptor, Arrival, Turn};
+use super::{Acceptor, Arrival};
 use crate::{
     accept::Accept,
     shutdown::SWEEP,
@@ -34,8 +34,6 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
-    /// Its turn for the handshake, where it has got that already.
-    pub(crate) turn: Option<Turn>,
     pub(crate) arrival: Arrival,
 }
 
@@ -98,11 +96,10 @@ impl<A: Accept> AcceptLoop<A> {
     ///
     /// The listener is broken for good.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
-        let mut turn = None;
         while self.open.is_some() {
             let accepted = match self.state {
-                State::Accepting => self.wait(&mut turn).await?,
-                State::Sweeping | State::Closing => self.sweep(&mut turn).await?,
+                State::Accepting => self.wait().await?,
+                State::Sweeping | State::Closing => self.sweep().await?,
             };
             if accepted.is_some() {
                 return Ok(accepted);
@@ -111,44 +108,34 @@ impl<A: Accept> AcceptLoop<A> {
         Ok(None)
     }
 
-    /// Waits for a turn and a connection; `None` to be called again.
-    async fn wait(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
-        let server = self.acceptor.server().clone();
-        let stop = server.context.phases.stop_accepting.cancelled();
+    /// Waits for a connection; `None` to be called again.
+    async fn wait(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        let stop = &self.acceptor.server().context.phases.stop_accepting;
         let open = &mut self.open;
-        let acceptor = &self.acceptor;
-        let next = async {
-            if turn.is_none() {
-                *turn = Some(acceptor.turn().await);
-            }
-            poll_fn(|cx| Open::poll_accept(open, cx)).await
-        };
         let accepted = tokio::select! {
             biased;
             // First, or a listener that is always ready would hide it. The sweep takes what is there.
-            () = stop => {
+            () = stop.cancelled() => {
                 self.state = State::Sweeping;
                 return Ok(None);
             }
-            accepted = next => accepted,
+            accepted = poll_fn(|cx| Open::poll_accept(open, cx)) => accepted,
         };
         match accepted {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                Ok(Some(self.accepted(accepted, turn.take())))
+                Ok(Some(self.accepted(accepted)))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
     }
 
     /// What is in the queue; `None` where it is empty, and after the second time closed.
-    ///
-    /// Nobody waits for a turn here: what is still in the queue when its time is up is reset.
-    async fn sweep(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
+    async fn sweep(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                Ok(Some(self.accepted(accepted, turn.take())))
+                Ok(Some(self.accepted(accepted)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
             None => {
@@ -173,15 +160,10 @@ impl<A: Accept> AcceptLoop<A> {
         accepted
     }
 
-    fn accepted(
-        &self,
-        (io, remote): (A::Io, Option<SocketAddr>),
-        turn: Option<Turn>,
-    ) -> Accepted<A::Io> {
+    fn accepted(&self, (io, remote): (A::Io, Option<SocketAddr>)) -> Accepted<A::Io> {
         Accepted {
             addresses: transport::prepare(&io, remote),
             io,
-            turn,
             arrival: self.acceptor.arrival(),
         }
     }

@@ -3,9 +3,10 @@
 //! [`Transport`] counts the bytes that the socket takes and gives, and asks the kernel how many of
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
-//! handshake runs it does two things more: it looks at the first byte, to tell plain HTTP from TLS
-//! without an extra `peek`, and it fails every operation once the handshake's time is up, which is
-//! the only way to get the socket back out of a handshake that has not ended.
+//! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
+//! without an extra `peek`; it notes that the client was heard; and it fails every operation once the
+//! handshake has expired, which is the only way to get the socket back out of
+//! a handshake that has not ended.
 
 mod kernel;
 #[cfg(feature = "_simulation")]
@@ -17,10 +18,7 @@ use std::{
     mem,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -28,6 +26,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
+
+use crate::handshakes;
 
 /// How much may wait in the kernel unsent before the socket stops being writable.
 ///
@@ -57,7 +57,7 @@ enum Watch {
 /// What is watched while the handshake runs.
 #[derive(Debug)]
 struct Handshake {
-    expired: Arc<AtomicBool>,
+    shared: Arc<handshakes::Handshake>,
     begun: bool,
     plain: Vec<u8>,
 }
@@ -68,14 +68,14 @@ struct Handshake {
 pub(crate) struct PlainHttp;
 
 impl<IO> Transport<IO> {
-    /// Every read, write and flush fails once `expired` is set, until [`established`](Self::established).
-    pub(crate) fn new(io: IO, expired: Arc<AtomicBool>) -> Self {
+    /// Every read, write and flush fails once `handshake` has expired, until [`established`](Self::established).
+    pub(crate) fn new(io: IO, handshake: Arc<handshakes::Handshake>) -> Self {
         Self {
             io,
             written: 0,
             read: 0,
             watch: Watch::Handshake(Handshake {
-                expired,
+                shared: handshake,
                 begun: false,
                 plain: Vec::new(),
             }),
@@ -145,7 +145,7 @@ impl<IO: 'static> Transport<IO> {
 
 impl Handshake {
     fn check_time(&self) -> io::Result<()> {
-        match self.expired.load(Ordering::Acquire) {
+        match self.shared.is_expired() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(()),
         }
@@ -156,6 +156,7 @@ impl Handshake {
         let Some(first) = received.first() else {
             return Ok(());
         };
+        self.shared.hear();
         if !self.begun && first.is_ascii_uppercase() {
             self.plain.extend_from_slice(received);
             return Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp));
