@@ -102,6 +102,26 @@ impl Builder {
         self
     }
 
+    /// How many connections may be open at once, in a handshake, in use, idle or draining. Default:
+    /// three quarters of the descriptors that the process may open (`ulimit -n`) when the server is
+    /// built; the rest is for the service's own files. Where that is not known or not limited: any
+    /// number.
+    ///
+    /// At the cap, and when accepting fails for want of descriptors (EMFILE, ENFILE), somebody makes
+    /// room for each that comes: the connection that has drained longest; else the one that has been
+    /// idle longest, which ends properly ([`Cause::Evicted`](crate::Cause::Evicted)): by GOAWAY over
+    /// HTTP/2 (RFC 9113 6.8), and a request that has arrived is answered. Those in use are never
+    /// touched. Where none is idle a handshake gives way that has been silent for an eighth of
+    /// [`handshake_timeout`](Self::handshake_timeout); else clients wait in the listener's queue.
+    ///
+    /// At most half of the connections may be in a handshake. Each listener may have one more in its
+    /// hand, which waits. An accept loop of your own is not held up: where nobody is idle, it goes past
+    /// the cap.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.settings.max_connections = Some(max);
+        self
+    }
+
     /// The limits of the drain. Default: see [`Drain`].
     pub fn drain(mut self, drain: Drain) -> Self {
         self.settings.drain = drain;

@@ -10,9 +10,12 @@
 //!
 //! Looking for the one is linear in those that run, and done only when there are too many.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use slab::Slab;
@@ -60,6 +63,26 @@ impl Handshakes {
             evicted.told.notify_one();
         }
         key
+    }
+
+    /// Whether the next one takes the place of another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().len() >= self.most
+    }
+
+    /// The one that has been silent longest gives way, if it has been for so long. If it has not: when
+    /// it will have been.
+    pub(crate) fn evict(&self, silence: Duration) -> Option<Instant> {
+        let mut running = self.lock();
+        let heard = running.iter().map(|(_, of)| of.heard()).min()?;
+        let due = self.epoch + Duration::from_nanos(heard) + silence;
+        if Instant::now() < due {
+            return Some(due);
+        }
+        let evicted = take_most_silent(&mut running);
+        drop(running);
+        evicted.inspect(|evicted| evicted.told.notify_one());
+        None
     }
 
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handshake>>> {
@@ -172,8 +195,6 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::advance;
 
     use super::*;

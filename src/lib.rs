@@ -111,6 +111,7 @@ mod lifetime;
 mod observe;
 mod phase;
 mod register;
+mod room;
 mod serve;
 mod server;
 mod settings;

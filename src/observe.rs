@@ -16,6 +16,7 @@ fn peers_doing(cause: Cause) -> bool {
             | Cause::Abandoned
             | Cause::Stalled
             | Cause::Idle
+            | Cause::Evicted
             | Cause::Handshake
             | Cause::HandshakeEvicted
     )

@@ -86,6 +86,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) max_handshakes: Option<usize>,
 
+    /// How many connections may be open at once [default: three quarters of `ulimit -n`]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_connections: Option<usize>,
+
     /// How many connections may drain at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) drain_connections: Option<usize>,

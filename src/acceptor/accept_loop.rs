@@ -1,10 +1,11 @@
 //! The accept loop.
 //!
-//! It survives errors such as running out of descriptors, and
+//! It waits for room, survives errors such as running out of descriptors, and
 //! empties the listener's queue before it lets the listener go, because closing a listener resets
 //! what waits in it.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -15,7 +16,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Acceptor, Arrival};
+use super::{Acceptor, Arrival, room::Room};
 use crate::{
     accept::Accept,
     shutdown::SWEEP,
@@ -38,11 +39,13 @@ pub(crate) struct Accepted<IO> {
 }
 
 /// The accept loop.
-#[derive(Debug)]
-pub(crate) struct AcceptLoop<A> {
+pub(crate) struct AcceptLoop<A: Accept> {
     /// `None` once it is closed.
     open: Option<Open<A>>,
     acceptor: Acceptor,
+    room: Room,
+    /// What has been accepted and waits for room.
+    in_hand: Option<(A::Io, Option<SocketAddr>)>,
     pause: Duration,
     state: State,
     /// When the sweep has taken long enough.
@@ -82,7 +85,9 @@ impl<A: Accept> AcceptLoop<A> {
         let _token = acceptor.server().context.phases.listeners.token();
         Self {
             open: Some(Open { listener, _token }),
+            room: Room::new(acceptor.server().clone()),
             acceptor,
+            in_hand: None,
             pause: FIRST_PAUSE,
             state: State::Accepting,
             swept_by: None,
@@ -111,7 +116,14 @@ impl<A: Accept> AcceptLoop<A> {
     /// Waits for a connection; `None` to be called again.
     async fn wait(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
         let stop = &self.acceptor.server().context.phases.stop_accepting;
-        let open = &mut self.open;
+        let (open, in_hand, room) = (&mut self.open, &mut self.in_hand, &mut self.room);
+        let next = async {
+            if in_hand.is_none() {
+                *in_hand = Some(poll_fn(|cx| Open::poll_accept(open, cx)).await?);
+            }
+            room.for_one_more().await;
+            Ok(in_hand.take())
+        };
         let accepted = tokio::select! {
             biased;
             // First, or a listener that is always ready would hide it. The sweep takes what is there.
@@ -119,19 +131,25 @@ impl<A: Accept> AcceptLoop<A> {
                 self.state = State::Sweeping;
                 return Ok(None);
             }
-            accepted = poll_fn(|cx| Open::poll_accept(open, cx)) => accepted,
+            accepted = next => accepted,
         };
         match accepted {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                Ok(Some(self.accepted(accepted)))
+                self.room.suffices();
+                Ok(accepted.map(|accepted| self.accepted(accepted)))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
     }
 
     /// What is in the queue; `None` where it is empty, and after the second time closed.
+    ///
+    /// Nobody waits for room here: what is still in the queue when its time is up is reset.
     async fn sweep(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        if let Some(in_hand) = self.in_hand.take() {
+            return Ok(Some(self.accepted(in_hand)));
+        }
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
@@ -178,12 +196,13 @@ impl<A: Accept> AcceptLoop<A> {
             tracing::error!(%error, "the listener is broken");
             return Err(error);
         }
-        tracing::error!(
-            %error,
-            pause_ms = self.pause.as_millis(),
-            "no connection could be accepted, trying again (out of descriptors? see `ulimit -n`)"
-        );
-        sleep(self.pause).await;
+        if is_out_of_descriptors(&error) {
+            self.room.for_descriptor(&error, self.pause).await;
+        } else {
+            let pause_ms = self.pause.as_millis();
+            tracing::error!(%error, pause_ms, "no connection could be accepted, trying again");
+            sleep(self.pause).await;
+        }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
@@ -199,10 +218,23 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // ENFILE and EMFILE: this system's, and this process's. Nor have these a kind.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 fn is_fatal(error: &io::Error) -> bool {
     // EBADF and ENOTSOCK have no kind of their own; their numbers are those of Linux and macOS.
     matches!(
         error.kind(),
         io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported
     ) || (cfg!(unix) && matches!(error.raw_os_error(), Some(9 | 38 | 88)))
+}
+
+impl<A: Accept> fmt::Debug for AcceptLoop<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptLoop")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }

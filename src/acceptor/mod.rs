@@ -8,6 +8,7 @@
 
 mod accept_loop;
 mod plain_http;
+mod room;
 
 use std::{io, pin::pin, sync::Arc};
 
@@ -16,11 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_rustls::{rustls, server::TlsStream};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     connection::{Facts, TlsConnection},
-    context::Context,
+    context::{Context, Occupied},
     ending::{Cause, Outcome},
     handshakes::Running,
     phase::Phase,
@@ -71,7 +71,7 @@ pub struct Acceptor {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// Until its descriptor is closed.
-    connection: TaskTrackerToken,
+    occupied: Occupied,
     /// Its place among the handshakes.
     running: Running,
     /// When the handshake has to be over.
@@ -102,6 +102,9 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        if self.server.context.is_full() {
+            self.server.register.make_room();
+        }
         self.accept_arrived(Accepted {
             addresses: transport::prepare(&io, None),
             io,
@@ -120,7 +123,7 @@ impl Acceptor {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
-            connection: phases.connections.token(),
+            occupied: self.server.context.occupy(),
             running: self.server.handshakes.begin(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
@@ -182,7 +185,7 @@ impl Acceptor {
         transport.established();
         let facts = Facts::new(session, addresses);
         let first_request_by = Some(self.first_request_by(&arrival));
-        let registration = self.enter(facts, first_request_by, arrival.connection);
+        let registration = self.enter(facts, first_request_by, arrival.occupied);
         GracefulStream::new(tls, registration)
     }
 
@@ -208,11 +211,11 @@ impl Acceptor {
         &self,
         facts: Facts,
         first_request_by: Option<Instant>,
-        token: TaskTrackerToken,
+        occupied: Occupied,
     ) -> Registration {
         let context = self.server.context.clone();
         let connection = TlsConnection::new(facts, context, first_request_by);
-        self.server.register.enter(connection, token)
+        self.server.register.enter(connection, occupied)
     }
 
     /// Ends the socket of a failed handshake elsewhere.
@@ -227,7 +230,7 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let head = transport.established();
-        let registration = self.enter(Facts::failed(addresses), None, arrival.connection);
+        let registration = self.enter(Facts::failed(addresses), None, arrival.occupied);
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
             false => classify(error, self.server.context.phases.now()),

@@ -6,7 +6,7 @@
 //! it: that is *stalled*, and ends at the write time-out.
 //!
 //! ```text
-//!            nothing in use             keep-alive time-out, draining, retired
+//!            nothing in use             keep-alive time-out, draining, retired, wanted
 //!   In use ─────────────────▶ Idle ───────────────────────────────────────────▶ Over(why)
 //!     ▲                        │                                                   ▲
 //!     └────────────────────────┘                                                   │
@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     pub(crate) leaving: bool,
     /// Whether that was wanted of this one alone.
     pub(crate) retired: bool,
+    /// Whether another connection needs its place, if it is idle.
+    pub(crate) wanted: bool,
     /// Until when a request may still come in although the connection is to end: one whose head has
     /// begun, the first of a connection that was on its way when the shutdown began, or any where
     /// the connection is held.
@@ -220,6 +222,7 @@ impl Lifetime {
         }
         let end = self.idle(now, facts.usage, limits);
         match facts.usage {
+            Use::Nothing { .. } if facts.wanted => Some(now),
             Use::Nothing { .. } if facts.leaving => {
                 Some(facts.awaited.map_or(now, |until| until.min(end)))
             }
@@ -236,6 +239,11 @@ impl Lifetime {
 impl Facts {
     fn why_idle_ends(&self) -> Cause {
         match self {
+            Self {
+                leaving: false,
+                wanted: true,
+                ..
+            } => Cause::Evicted,
             Self { leaving: false, .. } => Cause::Idle,
             Self { retired: true, .. } if self.phase < Phase::Draining => Cause::Retired,
             _ => Cause::Draining,
@@ -277,6 +285,8 @@ mod tests {
         Opens(Windows),
         Turns(Phase),
         Retire,
+        /// Its place is wanted.
+        Want,
         /// A request is awaited until so many seconds have passed.
         Awaited(u64),
         /// The timer strikes, or a poll looks.
@@ -304,6 +314,7 @@ mod tests {
                     phase: Phase::Serving,
                     leaving: false,
                     retired: false,
+                    wanted: false,
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
@@ -337,6 +348,7 @@ mod tests {
                     facts.leaving |= phase >= Phase::Draining;
                 }
                 Retire => (facts.leaving, facts.retired) = (true, true),
+                Want => facts.wanted = true,
                 Awaited(seconds) => {
                     facts.awaited = Some(self.begun + Duration::from_secs(seconds));
                 }
@@ -443,6 +455,38 @@ mod tests {
                 "a request in the last look",
                 vec![Is(NOTHING), Wait(10), Look, Revive, Is(Use::Request), Look],
                 None,
+            ),
+        ] {
+            assert_eq!(over(&events), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_is_idle_makes_room() {
+        let request_behind_it = vec![Is(NOTHING), Want, Look, Revive, Is(Use::Request), Look];
+        for (name, events, expected) in [
+            (
+                "at once",
+                vec![Is(NOTHING), Want, Look],
+                Some(Cause::Evicted),
+            ),
+            ("in use", vec![Is(Use::Request), Want, Look], None),
+            ("a tunnel", vec![Is(Use::Tunnel), Want, Look], None),
+            (
+                "an upload",
+                vec![Is(Use::Upload { bytes: 1 }), Want, Look],
+                None,
+            ),
+            (
+                "what can't be followed",
+                vec![Is(Use::Unknown { bytes: 1 }), Want, Look],
+                None,
+            ),
+            ("a request in the last look", request_behind_it, None),
+            (
+                "one that is held in a shutdown",
+                vec![Is(NOTHING), Turns(Phase::Draining), Awaited(5), Want, Look],
+                Some(Cause::Draining),
             ),
         ] {
             assert_eq!(over(&events), expected, "{name}");
