@@ -16,7 +16,7 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{departures::Departures, phase::Phases, room::Room, settings::Settings};
+use crate::{departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings};
 
 /// What all connections of one server share.
 #[derive(Debug)]
@@ -73,8 +73,9 @@ impl Context {
     }
 
     /// What a connection holds from the moment it is accepted: no phase may pass it over, and it counts.
-    pub(crate) fn occupy(self: &Arc<Self>) -> Occupied {
+    pub(crate) fn occupy(self: &Arc<Self>, pass: Pass) -> Occupied {
         Occupied {
+            _pass: pass,
             token: Some(self.phases.connections.token()),
             context: self.clone(),
         }
@@ -122,6 +123,7 @@ impl Context {
 pub(crate) struct Occupied {
     token: Option<TaskTrackerToken>,
     context: Arc<Context>,
+    _pass: Pass,
 }
 
 impl Drop for Occupied {

@@ -7,7 +7,11 @@ use hyper_util::rt::TokioExecutor;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use crate::{
-    context::Context, handshakes::Handshakes, register::Register, settings::Settings,
+    context::Context,
+    gate::{Filter, Gate},
+    handshakes::Handshakes,
+    register::Register,
+    settings::Settings,
     shutdown::Shutdown,
 };
 
@@ -17,6 +21,7 @@ pub(crate) struct Server {
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) handshakes: Arc<Handshakes>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) context: Arc<Context>,
     pub(crate) register: Arc<Register>,
     pub(crate) shutdown: Shutdown,
@@ -26,10 +31,12 @@ impl Server {
     pub(crate) fn new(
         tls: Arc<ServerConfig>,
         settings: Settings,
+        filter: Option<Filter>,
         http1: http1::Builder,
         http2: http2::Builder<TokioExecutor>,
     ) -> Self {
         let handshakes = Arc::new(Handshakes::new(settings.max_handshakes()));
+        let gate = Arc::new(Gate::new(filter, settings.max_connections_per_client));
         let register = Arc::new(Register::new(settings.drain.max_connections));
         let context = Arc::new(Context::new(settings, record(&tls)));
         Self {
@@ -37,6 +44,7 @@ impl Server {
             http1,
             http2,
             handshakes,
+            gate,
             shutdown: Shutdown::new(context.clone(), register.clone()),
             context,
             register,

@@ -12,6 +12,7 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_handshakes: usize,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) max_connections_per_client: Option<usize>,
     pub(crate) drain: Drain,
     pub(crate) lame_duck: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -31,6 +32,7 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 4096,
             max_connections: None,
+            max_connections_per_client: None,
             drain: Drain::default(),
             lame_duck: Duration::from_millis(250),
             shutdown_timeout: Duration::from_secs(30),
@@ -233,6 +235,10 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     for (setting, zero) in [
         ("max_handshakes", settings.max_handshakes == 0),
         ("max_connections", settings.max_connections == Some(0)),
+        (
+            "max_connections_per_client",
+            settings.max_connections_per_client == Some(0),
+        ),
         ("drain.max_bytes", drain.max_bytes == 0),
         ("drain.max_connections", drain.max_connections == 0),
     ] {

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["handshakes", "room"],
+    &["gate", "handshakes", "room"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -90,6 +90,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) max_connections: Option<usize>,
 
+    /// How many connections one client address may have [default: any number]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_connections_per_client: Option<usize>,
+
     /// How many connections may drain at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) drain_connections: Option<usize>,

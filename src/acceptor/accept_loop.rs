@@ -9,6 +9,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Acceptor, Arrival, room::Room};
 use crate::{
     accept::Accept,
+    gate::{Gate, Pass},
     shutdown::SWEEP,
     transport::{self, Addresses},
 };
@@ -44,12 +46,19 @@ pub(crate) struct AcceptLoop<A: Accept> {
     open: Option<Open<A>>,
     acceptor: Acceptor,
     room: Room,
-    /// What has been accepted and waits for room.
-    in_hand: Option<(A::Io, Option<SocketAddr>)>,
+    /// What has been let in and waits for room.
+    in_hand: Option<Admitted<A::Io>>,
     pause: Duration,
     state: State,
     /// When the sweep has taken long enough.
     swept_by: Option<Instant>,
+}
+
+/// What the gate has let in.
+struct Admitted<IO> {
+    io: IO,
+    remote: Option<SocketAddr>,
+    pass: Pass,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,11 +124,13 @@ impl<A: Accept> AcceptLoop<A> {
 
     /// Waits for a connection; `None` to be called again.
     async fn wait(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
-        let stop = &self.acceptor.server().context.phases.stop_accepting;
+        let server = self.acceptor.server();
+        let (stop, gate) = (&server.context.phases.stop_accepting, &server.gate);
         let (open, in_hand, room) = (&mut self.open, &mut self.in_hand, &mut self.room);
         let next = async {
-            if in_hand.is_none() {
-                *in_hand = Some(poll_fn(|cx| Open::poll_accept(open, cx)).await?);
+            while in_hand.is_none() {
+                let accepted = poll_fn(|cx| Open::poll_accept(open, cx)).await?;
+                *in_hand = admit(gate, accepted);
             }
             room.for_one_more().await;
             Ok(in_hand.take())
@@ -137,7 +148,7 @@ impl<A: Accept> AcceptLoop<A> {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
                 self.room.suffices();
-                Ok(accepted.map(|accepted| self.accepted(accepted)))
+                Ok(accepted.map(|admitted| self.accepted(admitted)))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
@@ -153,7 +164,8 @@ impl<A: Accept> AcceptLoop<A> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                Ok(Some(self.accepted(accepted)))
+                let admitted = admit(&self.acceptor.server().gate, accepted);
+                Ok(admitted.map(|admitted| self.accepted(admitted)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
             None => {
@@ -178,11 +190,12 @@ impl<A: Accept> AcceptLoop<A> {
         accepted
     }
 
-    fn accepted(&self, (io, remote): (A::Io, Option<SocketAddr>)) -> Accepted<A::Io> {
+    fn accepted(&self, admitted: Admitted<A::Io>) -> Accepted<A::Io> {
+        let Admitted { io, remote, pass } = admitted;
         Accepted {
             addresses: transport::prepare(&io, remote),
             io,
-            arrival: self.acceptor.arrival(),
+            arrival: self.acceptor.arrival(pass),
         }
     }
 
@@ -206,6 +219,11 @@ impl<A: Accept> AcceptLoop<A> {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
+}
+
+fn admit<IO>(gate: &Arc<Gate>, (io, remote): (IO, Option<SocketAddr>)) -> Option<Admitted<IO>> {
+    let pass = gate.admit(remote)?;
+    Some(Admitted { io, remote, pass })
 }
 
 fn concerns_one_connection(error: &io::Error) -> bool {

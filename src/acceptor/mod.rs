@@ -10,7 +10,7 @@ mod accept_loop;
 mod plain_http;
 mod room;
 
-use std::{io, pin::pin, sync::Arc};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -22,6 +22,7 @@ use crate::{
     connection::{Facts, TlsConnection},
     context::{Context, Occupied},
     ending::{Cause, Outcome},
+    gate::Pass,
     handshakes::Running,
     phase::Phase,
     register::Registration,
@@ -53,6 +54,12 @@ pub enum HandshakeError {
     /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
     #[error("the client speaks plain HTTP on the TLS port")]
     PlainHttp,
+    /// The client was refused: by
+    /// [`connection_filter`](crate::Builder::connection_filter), or for
+    /// [`max_connections_per_client`](crate::Builder::max_connections_per_client). The socket has been
+    /// closed.
+    #[error("the client's address was refused")]
+    Refused,
     /// The shutdown deadline passed before the handshake was over.
     #[error("the shutdown deadline passed during the TLS handshake")]
     ShuttingDown,
@@ -102,13 +109,37 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.accept_from(io, None).await
+    }
+
+    /// The same where the client's address is known otherwise, as from the PROXY protocol; `None` is
+    /// that of the socket.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`accept`](Self::accept).
+    pub async fn accept_from<IO>(
+        &self,
+        io: IO,
+        client: Option<SocketAddr>,
+    ) -> Result<GracefulStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let addresses = transport::prepare(&io, client);
+        let pass = self.server.gate.admit(addresses.remote);
+        let pass = pass.ok_or(HandshakeError::Refused)?;
         if self.server.context.is_full() {
             self.server.register.make_room();
         }
         self.accept_arrived(Accepted {
-            addresses: transport::prepare(&io, None),
+            addresses,
             io,
-            arrival: self.arrival(),
+            arrival: self.arrival(pass),
         })
         .await
     }
@@ -117,13 +148,13 @@ impl Acceptor {
         &self.server
     }
 
-    /// What a connection holds from the moment it is accepted: no phase may pass it over.
-    pub(crate) fn arrival(&self) -> Arrival {
+    /// What a connection holds from the moment it is accepted.
+    pub(crate) fn arrival(&self, pass: Pass) -> Arrival {
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
-            occupied: self.server.context.occupy(),
+            occupied: self.server.context.occupy(pass),
             running: self.server.handshakes.begin(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
