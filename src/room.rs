@@ -28,8 +28,13 @@ impl Room {
     pub(crate) fn change(&self) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.changed.notify_waiters();
+            self.tell();
         }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        self.changed.notify_waiters();
     }
 }
 

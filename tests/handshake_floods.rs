@@ -24,6 +24,8 @@ use wire::{Client, Options, Version, half_client_hello};
 
 const HALF_OPEN: usize = 2000;
 const ASKED: usize = 60;
+/// Descriptors of a server that has enough.
+const MANY: usize = 8192;
 
 /// Room for the descriptors of this process and of the servers that it starts.
 fn raise_limit() {
@@ -62,12 +64,13 @@ fn ask_often(bed: &Testbed, version: Version) -> (Duration, usize) {
 /// The median without a flood, the one in it, and how many failed then.
 fn flooded(
     server: &str,
+    descriptors: usize,
     options: &[&str],
     version: Version,
     bytes: &[u8],
 ) -> (Duration, Duration, usize) {
     raise_limit();
-    let bed = Testbed::start(server, options);
+    let bed = Testbed::start_with_descriptors(server, descriptors, options);
     ask_often(&bed, version); // the first ones pay for what is lazy
     let (before, _) = ask_often(&bed, version);
     let flood = Runtime::new().unwrap();
@@ -87,7 +90,7 @@ fn two_thousand_half_open_handshakes_hold_up_nobody() {
     for server in testbed::servers() {
         for version in Version::BOTH {
             for bytes in [&[][..], &[22], &half_client_hello()] {
-                let (before, during, failed) = flooded(server, &[], version, bytes);
+                let (before, during, failed) = flooded(server, MANY, &[], version, bytes);
                 assert!(during < 3 * before && failed == 0);
             }
         }
@@ -100,7 +103,7 @@ fn two_thousand_half_open_handshakes_hold_up_nobody() {
 fn more_than_the_cap_lock_nobody_out() {
     for server in testbed::servers() {
         let options = ["--max-handshakes", "1000"];
-        let (_, during, failed) = flooded(server, &options, Version::Tls13, &[22]);
+        let (_, during, failed) = flooded(server, MANY, &options, Version::Tls13, &[22]);
         assert!(during < PROMPT / 4 && failed <= ASKED / 10);
     }
 }

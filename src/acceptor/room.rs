@@ -2,14 +2,14 @@
 //!
 //! At the cap, and when there are no descriptors, somebody has to make room: see `register`. A
 //! handshake that is silent gives way where nobody is idle, but not at once: it may be an honest one,
-//! and whoever comes next would be in the same place. Everything here waits for events; what is said
-//! of it is said once.
+//! and whoever comes next would be in the same place. Everything here waits for events, and no longer
+//! than whoever makes room may take. What is said of it is said once.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::server::Server;
+use crate::{register::PATIENCE, server::Server};
 
 /// What goes on although nothing was short for so long is another shortage.
 const QUIET: Duration = Duration::from_secs(10);
@@ -50,7 +50,9 @@ impl Room {
         let waiting = self.server.context.room.wait();
         let mut changed = pin!(waiting.changed());
         changed.as_mut().enable();
-        self.server.register.make_room();
+        if !self.server.register.make_room() {
+            self.evict_handshake();
+        }
         let _ = timeout(pause, changed).await;
     }
 
@@ -77,7 +79,7 @@ impl Room {
                 return;
             }
             let due = match self.server.register.make_room() {
-                true => None,
+                true => Some(Instant::now() + PATIENCE),
                 false => self.evict_handshake(),
             };
             tokio::select! {

@@ -132,13 +132,20 @@ impl Lifetime {
     /// The connection is seen not to be in use. When it has to be looked at.
     #[inline]
     pub(crate) fn idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Instant {
-        if !self.is_idle_since(usage) {
-            self.idle = Some(Since {
-                at: now,
-                mark: usage,
-            });
+        match self.idle {
+            Some(idle) if idle.mark == usage => idle.at + limits.keep_alive,
+            _ => self.becomes_idle(now, usage, limits),
         }
-        self.idle.map_or(now, |idle| idle.at) + limits.keep_alive
+    }
+
+    /// The same, where it [was not so before](Self::is_idle_since).
+    #[inline]
+    pub(crate) fn becomes_idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Instant {
+        self.idle = Some(Since {
+            at: now,
+            mark: usage,
+        });
+        now + limits.keep_alive
     }
 
     /// Whether somebody looks after what waits for the peer.

@@ -25,6 +25,7 @@ use crate::{
 pub(crate) use places::Place;
 use places::Places;
 use room::GivingWay;
+pub(crate) use room::PATIENCE;
 
 /// Every connection whose descriptor is open, and how those ended that are not.
 #[derive(Debug)]

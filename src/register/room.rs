@@ -9,10 +9,15 @@
 //! linear in connections: so a few of them are remembered. As long as they are idle still, no other
 //! has been for longer.
 
-use std::{collections::VecDeque, sync::PoisonError};
+use std::{collections::VecDeque, sync::PoisonError, time::Duration};
+
+use tokio::time::Instant;
 
 use super::Register;
 use crate::connection::TlsConnection;
+
+/// How long one that was told may take. Its task may be one that nobody polls.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many are looked for at once.
 const FEW: usize = 64;
@@ -20,12 +25,19 @@ const FEW: usize = 64;
 /// Who makes room now, and who may be next.
 #[derive(Debug, Default)]
 pub(super) struct GivingWay {
-    told: Option<TlsConnection>,
+    /// The last one that was told, and when.
+    told: Option<(Instant, TlsConnection)>,
     /// Those that have been idle longest, and since when.
     next: VecDeque<(u64, TlsConnection)>,
 }
 
 impl GivingWay {
+    /// Whether one is about to leave.
+    fn is_under_way(&self) -> bool {
+        let told = self.told.as_ref();
+        told.is_some_and(|(at, told)| told.makes_room() && at.elapsed() < PATIENCE)
+    }
+
     fn next(&mut self) -> Option<TlsConnection> {
         loop {
             let (since, connection) = self.next.pop_front()?;
@@ -43,11 +55,7 @@ impl Register {
             .giving_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if giving_way
-            .told
-            .as_ref()
-            .is_some_and(|told| told.makes_room())
-        {
+        if giving_way.is_under_way() {
             return true;
         }
         let idle = || {
@@ -57,7 +65,7 @@ impl Register {
             })
         };
         let told = self.draining.take_oldest().or_else(idle);
-        giving_way.told.clone_from(&told);
+        giving_way.told = told.clone().map(|told| (Instant::now(), told));
         drop(giving_way);
         // A waker runs foreign code, a lock must not be held for it.
         told.inspect(TlsConnection::want).is_some()

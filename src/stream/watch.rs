@@ -388,7 +388,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         } else if !self.lifetime.is_idle_since(usage) {
             let limits = self.limits();
             let now = Instant::now();
-            let due = self.lifetime.idle(now, usage, &limits);
+            let due = self.lifetime.becomes_idle(now, usage, &limits);
             self.timer.fires_by(due, &self.connection);
             if matches!(usage, Use::Nothing { .. }) {
                 self.connection.became_idle(now);
