@@ -1,12 +1,13 @@
 //! Sets up a [`GracefulTls`]. Every default is documented once, at its setter.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
+    gate::{Admission, Filter},
     graceful_tls::GracefulTls,
     keepalive::TcpKeepalive,
     pace::Rate,
@@ -36,6 +37,7 @@ impl GracefulTls {
 pub struct Builder {
     tls: Arc<ServerConfig>,
     settings: Settings,
+    filter: Option<Filter>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -50,6 +52,7 @@ impl Builder {
         Self {
             tls,
             settings: Settings::default(),
+            filter: None,
             http1,
             http2,
         }
@@ -150,12 +153,77 @@ impl Builder {
         self
     }
 
-    /// How many TLS handshakes may run at once. Default: 1024.
+    /// How many TLS handshakes may run at once. Default: 4096.
     ///
-    /// At the limit no further connection is accepted until one has ended; clients wait in the
-    /// listener's queue.
+    /// When there are more, the one whose client has been silent longest gives way
+    /// ([`Cause::HandshakeEvicted`](crate::Cause::HandshakeEvicted)): its socket is closed at once.
+    /// Nobody waits, so that a flood of clients that connect and say nothing locks nobody out. Set it
+    /// well above the clients that connect within one round trip.
     pub fn max_handshakes(mut self, max: usize) -> Self {
         self.settings.max_handshakes = max;
+        self
+    }
+
+    /// How many connections may be open at once, in a handshake, in use, idle or draining. Default:
+    /// three quarters of the descriptors that the process may open (`ulimit -n`) when the server is
+    /// built; the rest is for the service's own files. Where that is not known or not limited: any
+    /// number.
+    ///
+    /// At the cap, and when accepting fails for want of descriptors (EMFILE, ENFILE), somebody makes
+    /// room for each that comes: the connection that has drained longest; else the one that has been
+    /// idle longest, which ends properly ([`Cause::Evicted`](crate::Cause::Evicted)): by GOAWAY over
+    /// HTTP/2 (RFC 9113 6.8), and a request that has arrived is answered. Those in use are never
+    /// touched. Where none is idle a handshake gives way that has been silent for an eighth of
+    /// [`handshake_timeout`](Self::handshake_timeout); else clients wait in the listener's queue.
+    ///
+    /// At most half of the connections may be in a handshake. Each listener may have one more in its
+    /// hand, which waits. An accept loop of your own is not held up: where nobody is idle, it goes past
+    /// the cap.
+    pub fn max_connections(mut self, max: usize) -> Self {
+        self.settings.max_connections = Some(max);
+        self
+    }
+
+    /// How many connections one client address may have, in a handshake, in use, idle or draining.
+    /// Default: any number, because many clients may share an address, behind a NAT or a balancer.
+    ///
+    /// One more is refused: its socket is closed at once, before a handshake costs anything. In IPv6
+    /// those with the same first 64 bits are one client. The address is what the listener says
+    /// ([`Accept::poll_accept`](crate::Accept::poll_accept)): where that reads the PROXY protocol, it is
+    /// the client's and not the balancer's. Who has none is not counted.
+    ///
+    /// A [`connection_filter`](Self::connection_filter) can exempt some.
+    pub fn max_connections_per_client(mut self, max: usize) -> Self {
+        self.settings.max_connections_per_client = Some(max);
+        self
+    }
+
+    /// Whom to let in, asked of every connection that has an address before anything is spent on it.
+    /// Default: everybody.
+    ///
+    /// Whoever is refused has their socket closed at once: no handshake, no alert, and a line in the log
+    /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop, so it
+    /// should look something up, and not wait nor panic. An IPv4 address that is mapped into IPv6 (RFC
+    /// 4291 2.5.5.2) comes as IPv4.
+    ///
+    /// ```
+    /// # use graceful_tls::{Admission, Builder};
+    /// # use std::{collections::HashSet, net::IpAddr};
+    /// # fn f(builder: Builder, blocked: HashSet<IpAddr>) -> Builder {
+    /// builder
+    ///     .max_connections_per_client(100)
+    ///     .connection_filter(move |client| match client.ip() {
+    ///         ip if blocked.contains(&ip) => Admission::Refuse,
+    ///         ip if ip.is_loopback() => Admission::Exempt, // our own health checks
+    ///         _ => Admission::Admit,
+    ///     })
+    /// # }
+    /// ```
+    pub fn connection_filter(
+        mut self,
+        filter: impl Fn(SocketAddr) -> Admission + Send + Sync + 'static,
+    ) -> Self {
+        self.filter = Some(Arc::new(filter));
         self
     }
 
@@ -340,7 +408,7 @@ impl Builder {
     pub fn build(self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         check_alpn(&self.tls)?;
-        let server = Server::new(self.tls, self.settings, self.http1, self.http2);
+        let server = Server::new(self.tls, self.settings, self.filter, self.http1, self.http2);
         Ok(GracefulTls::of(server))
     }
 }

@@ -6,16 +6,17 @@
 
 use std::{
     sync::{
-        Mutex, Once, OnceLock, PoisonError,
+        Arc, Mutex, Once, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use http::HeaderValue;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::Instant};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{departures::Departures, phase::Phases, settings::Settings};
+use crate::{departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings};
 
 /// What all connections of one server share.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ pub(crate) struct Context {
     /// How much plaintext goes into a record (RFC 9846 5.1).
     pub(crate) record: u64,
     pub(crate) phases: Phases,
+    /// How many connections may be open.
+    pub(crate) max_connections: usize,
+    pub(crate) room: Room,
+    /// What connections count from when they became idle.
+    pub(crate) epoch: Instant,
     /// Whether it has been said that close_notify was withheld for want of knowledge.
     pub(crate) warned: Once,
     /// When connections have to go, from the beginning of a shutdown on.
@@ -40,8 +46,11 @@ impl Context {
         Self {
             keep_alive_header: settings.keep_alive_header.and_then(keep_alive),
             record,
+            max_connections: settings.max_connections(),
             settings,
             phases: Phases::default(),
+            room: Room::default(),
+            epoch: Instant::now(),
             warned: Once::new(),
             departures: Mutex::new(None),
             connections: AtomicU32::new(0),
@@ -61,6 +70,20 @@ impl Context {
             .departures
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = departures;
+    }
+
+    /// What a connection holds from the moment it is accepted: no phase may pass it over, and it counts.
+    pub(crate) fn occupy(self: &Arc<Self>, pass: Pass) -> Occupied {
+        Occupied {
+            _pass: pass,
+            token: Some(self.phases.connections.token()),
+            context: self.clone(),
+        }
+    }
+
+    /// Whether there are as many connections as there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.phases.connections.len() >= self.max_connections
     }
 
     /// The number of a new connection, on this server.
@@ -92,6 +115,22 @@ impl Context {
             .get()
             .cloned()
             .or_else(|| Handle::try_current().ok())
+    }
+}
+
+/// A connection whose descriptor is open, in a handshake, in use, idle or draining.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    token: Option<TaskTrackerToken>,
+    context: Arc<Context>,
+    _pass: Pass,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        // Before whoever waits for room looks how many there are.
+        self.token = None;
+        self.context.room.change();
     }
 }
 

@@ -16,6 +16,9 @@ pub enum Cause {
     Abandoned,
     /// Nothing was in flight for the keep-alive time-out.
     Idle,
+    /// Of those with nothing in flight it had been idle longest when another needed its place: see
+    /// [`max_connections`](crate::Builder::max_connections).
+    Evicted,
     /// Nothing was in flight when, or any more once, the server drained.
     Draining,
     /// Nothing was in flight any more after [`TlsConnection::close`](crate::TlsConnection::close), or
@@ -48,6 +51,9 @@ pub enum Cause {
     Deadline,
     /// The TLS handshake failed, stalled, or was none.
     Handshake,
+    /// The TLS handshake had been silent longest when there were more than
+    /// [`max_handshakes`](crate::Builder::max_handshakes), or no room for another connection.
+    HandshakeEvicted,
 }
 
 /// How a connection ended.

@@ -118,6 +118,13 @@ impl GracefulTls {
         self.phase() == Phase::Serving
     }
 
+    /// How many connections have been refused before their handshake, since the server was made: by
+    /// [`Builder::connection_filter`](crate::Builder::connection_filter), or for
+    /// [`Builder::max_connections_per_client`](crate::Builder::max_connections_per_client).
+    pub fn refused(&self) -> u64 {
+        self.server.gate.refused()
+    }
+
     /// Resolves when the shutdown has come as far as `phase`. Cancel safe.
     ///
     /// [`Phase::LameDuck`] is when a readiness flag that is pushed, such as gRPC's health service,

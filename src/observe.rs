@@ -17,7 +17,9 @@ fn peers_doing(cause: Cause) -> bool {
             | Cause::Vanished
             | Cause::Stalled
             | Cause::Idle
+            | Cause::Evicted
             | Cause::Handshake
+            | Cause::HandshakeEvicted
     )
 }
 

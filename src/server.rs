@@ -4,17 +4,24 @@ use std::sync::Arc;
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
-use tokio::sync::Semaphore;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use crate::{context::Context, register::Register, settings::Settings, shutdown::Shutdown};
+use crate::{
+    context::Context,
+    gate::{Filter, Gate},
+    handshakes::Handshakes,
+    register::Register,
+    settings::Settings,
+    shutdown::Shutdown,
+};
 
 /// One server.
 pub(crate) struct Server {
     pub(crate) tls: TlsAcceptor,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Handshakes>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) context: Arc<Context>,
     pub(crate) register: Arc<Register>,
     pub(crate) shutdown: Shutdown,
@@ -24,17 +31,20 @@ impl Server {
     pub(crate) fn new(
         tls: Arc<ServerConfig>,
         settings: Settings,
+        filter: Option<Filter>,
         http1: http1::Builder,
         http2: http2::Builder<TokioExecutor>,
     ) -> Self {
-        let handshakes = settings.max_handshakes.min(Semaphore::MAX_PERMITS);
+        let handshakes = Arc::new(Handshakes::new(settings.max_handshakes()));
+        let gate = Arc::new(Gate::new(filter, settings.max_connections_per_client));
         let register = Arc::new(Register::new(settings.drain.max_connections));
         let context = Arc::new(Context::new(settings, record(&tls)));
         Self {
             tls: tls.into(),
             http1,
             http2,
-            handshakes: Arc::new(Semaphore::new(handshakes)),
+            handshakes,
+            gate,
             shutdown: Shutdown::new(context.clone(), register.clone()),
             context,
             register,

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) max_control_frames: u32,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_handshakes: usize,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) max_connections_per_client: Option<usize>,
     pub(crate) drain: Drain,
     pub(crate) lame_duck: Duration,
     pub(crate) shutdown_timeout: Duration,
@@ -45,7 +47,9 @@ impl Default for Settings {
             min_rate: Rate(240),
             max_control_frames: 1000,
             handshake_timeout: Duration::from_secs(10),
-            max_handshakes: 1024,
+            max_handshakes: 4096,
+            max_connections: None,
+            max_connections_per_client: None,
             drain: Drain::default(),
             lame_duck: Duration::from_millis(250),
             shutdown_timeout: Duration::from_secs(30),
@@ -78,6 +82,26 @@ impl Settings {
             unacknowledged: given_up.unwrap_or_default().max(self.write_timeout),
         }
     }
+    /// How many connections may be open: by default the service keeps a quarter of the descriptors.
+    pub(crate) fn max_connections(&self) -> usize {
+        let most = |limit: u64| usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX).max(1);
+        let by_default = || descriptors().map_or(usize::MAX, most);
+        self.max_connections.unwrap_or_else(by_default)
+    }
+
+    /// How many handshakes may run: half of the connections, or those that never end would lock
+    /// everybody out.
+    pub(crate) fn max_handshakes(&self) -> usize {
+        self.max_handshakes.min(self.max_connections().div_ceil(2))
+    }
+}
+
+/// How many descriptors this process may open, where that is known and limited.
+fn descriptors() -> Option<u64> {
+    #[cfg(unix)]
+    return rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    None
 }
 
 /// What a peer that speaks plain HTTP to the TLS port is told.
@@ -185,6 +209,17 @@ pub enum BuildError {
         /// What it was set to, in bytes a second.
         value: u32,
     },
+    /// More connections could drain than may be open.
+    #[error(
+        "drain.max_connections is {drain}, more than max_connections ({max}), so it would never be \
+         reached: set it lower, or leave it out"
+    )]
+    DrainAboveConnections {
+        /// How many were to drain at once.
+        drain: usize,
+        /// How many may be open at once.
+        max: usize,
+    },
     /// Clients would be promised more than they get, or nothing.
     #[error(
         "keep_alive_header is {announced:?}, which has to be at least 1 s, and at least 1 s shorter \
@@ -279,6 +314,11 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
         ("max_handshakes", settings.max_handshakes == 0),
         ("max_control_frames", settings.max_control_frames == 0),
         ("max_requests", settings.max_requests == Some(0)),
+        ("max_connections", settings.max_connections == Some(0)),
+        (
+            "max_connections_per_client",
+            settings.max_connections_per_client == Some(0),
+        ),
         ("drain.max_bytes", drain.max_bytes == 0),
         ("drain.max_connections", drain.max_connections == 0),
     ] {
@@ -286,7 +326,18 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
             return Err(BuildError::ZeroLimit { setting });
         }
     }
-    Ok(())
+    check_drain_below(settings)
+}
+
+/// The default stays as it is below any cap: those that drain are the first to make room.
+fn check_drain_below(settings: &Settings) -> Result<(), BuildError> {
+    let drain = settings.drain.max_connections;
+    match settings.max_connections {
+        Some(max) if drain > max && drain != Drain::default().max_connections => {
+            Err(BuildError::DrainAboveConnections { drain, max })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// In seconds is what the header says, and a request needs some of them for its way.
@@ -400,6 +451,25 @@ mod tests {
         assert_eq!(settings.vanishing().unacknowledged, two_minutes);
         settings.write_timeout = 2 * two_minutes;
         assert_eq!(settings.vanishing().unacknowledged, 2 * two_minutes);
+    }
+
+    #[test]
+    fn a_cap_below_that_of_the_drain_is_refused_where_both_are_set() {
+        let below = error(|s| {
+            s.max_connections = Some(10);
+            s.drain.max_connections = 11;
+        });
+        let says = "drain.max_connections is 11, more than max_connections (10)";
+        assert!(below.starts_with(says), "{below}");
+        let settings = Settings {
+            max_connections: Some(10),
+            ..Settings::default()
+        };
+        assert_eq!(check(&settings), Ok(()));
+        assert_eq!(
+            (settings.max_connections(), settings.max_handshakes()),
+            (10, 5)
+        );
     }
 
     #[test]

@@ -310,7 +310,7 @@ async fn the_cap_on_handshakes_holds() {
         .build()
         .unwrap();
     let acceptor = tls.acceptor();
-    let (first, _first_client, _) = double(CAPACITY);
+    let (first, _first_client, first_handle) = double(CAPACITY);
     let (second, _second_client, second_handle) = double(CAPACITY);
     let begun = Instant::now();
     let stalled = tokio::spawn({
@@ -318,11 +318,14 @@ async fn the_cap_on_handshakes_holds() {
         async move { acceptor.accept(first).await.map(drop) }
     });
     tokio::task::yield_now().await;
-    let waits = acceptor.accept(second).await.unwrap_err();
-    assert!(matches!(waits, graceful_tls::HandshakeError::TimedOut));
-    assert!(stalled.await.unwrap().is_err());
-    // It never got its turn, and ends like any other: half-closed, then two seconds of silence.
-    assert!(second_handle.half_closed());
+    let second = tokio::spawn(async move { acceptor.accept(second).await.map(drop) });
+    // It gives way, and its socket is closed at once.
+    let evicted = stalled.await.unwrap().unwrap_err();
+    assert!(matches!(evicted, graceful_tls::HandshakeError::Evicted));
+    assert_eq!(seconds(first_handle.wait_dropped().await - begun), 0.0);
+    // The other ends like any: half-closed, then two seconds of silence.
+    let timed_out = second.await.unwrap().unwrap_err();
+    assert!(matches!(timed_out, graceful_tls::HandshakeError::TimedOut));
     assert_eq!(seconds(second_handle.wait_dropped().await - begun), 5.0);
 }
 

@@ -80,6 +80,8 @@ fn values_that_cannot_work() {
         ("--max-handshakes", "0", number),
         ("--max-handshakes", "many", number),
         ("--drain-connections", "0", number),
+        ("--max-connections", "0", number),
+        ("--max-connections-per-client", "0", number),
         ("--port", "65536", "give a number, 0 to 65535"),
         ("--port", "https", "give a number, 0 to 65535"),
         ("--server", "nginx", "possible values: hyper"),

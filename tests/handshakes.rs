@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use judge::{PROMPT, Then, connect, everywhere, is_hello, is_let_go, is_within};
+use judge::{PROMPT, Then, alone, connect, everywhere, is_hello, is_let_go, is_within};
 use rustls::AlertDescription;
 use testbed::Testbed;
-use wire::{Client, Connection, Ending, Layer, Options, Pumped, RawTcp, Version};
+use wire::{Client, Connection, Ending, Layer, Options, RawTcp, Version};
 
 const KIB: usize = 1 << 10;
 const LONG: Duration = Duration::from_secs(10);
@@ -237,115 +237,134 @@ fn many_stalled_handshakes_hold_up_nobody() {
     });
 }
 
-/// A client that waits for its turn: TCP has connected it, and nobody answers.
-fn waits(bed: &Testbed, version: Version) -> Client {
-    let mut client = stall(bed, version, STALLS[3].1);
-    let pumped = client.pump(Instant::now() + Duration::from_millis(300));
-    assert_eq!(pumped, Pumped::Quiet, "{client:?}");
-    client
+/// Runs `scenario` on a server with two handshakes stalled and no place for a third.
+fn at_the_cap(options: &[&str], scenario: impl Fn(Testbed, Version, [Client; 2]) + Sync) {
+    let options = [&["--max-handshakes", "2"], options].concat();
+    alone(&options, &[("", ())], |bed, version, ()| {
+        let stalled = [2, 3].map(|n| {
+            let client = stall(&bed, version, STALLS[n].1);
+            assert!(client.wait_held(PROMPT), "{client:?}");
+            client
+        });
+        scenario(bed, version, stalled);
+    });
 }
 
-/// Its turn has come.
-fn is_served(client: &mut Client, limits: (Duration, Duration)) {
-    let since = client.now();
+/// It has given way: its socket is closed at once, without a drain.
+fn is_evicted<L: Layer>(client: &Connection<L>) {
+    assert!(client.held_for(PROMPT).is_some(), "{client:?}");
+}
+
+/// It has kept its place, and goes on where it stopped.
+fn goes_on(client: &mut Client) {
     client.handshake().unwrap();
-    is_within(Some(client.now()), since, limits, client);
     assert!(is_hello(&client.get("/").unwrap(), "hello\n"), "{client:?}");
 }
 
-/// Runs `scenario` on a server with two handshakes stalled and no place for a third.
-fn at_the_cap(options: &[&str], scenario: impl Fn(&Testbed, Version, &mut [Client; 2]) + Sync) {
-    let options = [&["--max-handshakes", "2"], options].concat();
-    thread::scope(|scope| {
-        for server in testbed::servers() {
-            for version in Version::BOTH {
-                let (options, scenario) = (&options, &scenario);
-                scope.spawn(move || {
-                    let bed = Testbed::start(server, options);
-                    let mut stalled = [2, 3].map(|n| stall(&bed, version, STALLS[n].1));
-                    for client in &stalled {
-                        assert!(client.wait_held(PROMPT), "{client:?}");
-                    }
-                    scenario(&bed, version, &mut stalled);
-                });
-            }
-        }
+#[test]
+fn one_too_many_takes_the_place_of_the_one_that_is_silent_longest() {
+    at_the_cap(&[], |bed, version, [first, mut second]| {
+        is_serving(&bed, version);
+        is_evicted(&first);
+        goes_on(&mut second);
     });
 }
 
 #[test]
-fn the_cap_holds_and_a_place_that_falls_free_is_taken() {
-    let ends: [Stall; 4] = [
+fn who_has_spoken_since_keeps_its_place() {
+    at_the_cap(&[], |bed, version, [mut first, second]| {
+        first.send_raw([0]).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        is_serving(&bed, version);
+        is_evicted(&second);
+        assert!(first.server_holds(), "{first:?}");
+    });
+}
+
+#[test]
+fn who_says_nothing_at_all_gives_way_too() {
+    alone(
+        &["--max-handshakes", "4"],
+        &[("", ())],
+        |bed, version, ()| {
+            let silent: Vec<_> = (0..40).map(|_| stall(&bed, version, |_| ())).collect();
+            for _ in 0..10 {
+                is_serving(&bed, version);
+            }
+            silent[..20].iter().for_each(is_evicted);
+        },
+    );
+}
+
+/// A head that never ends is no better than a handshake that does not.
+#[test]
+fn half_a_plain_request_gives_way_too() {
+    at_the_cap(&[], |bed, version, stalled| {
+        let mut plain = RawTcp::connect(bed.addr).unwrap();
+        plain.send("GET / HTTP/1.1\r\n").unwrap();
+        assert!(plain.wait_held(PROMPT), "{plain:?}");
+        is_evicted(&stalled[0]);
+        let newer = [(); 2].map(|()| stall(&bed, version, |_| ()));
+        is_evicted(&stalled[1]);
+        is_evicted(&plain);
+        assert!(newer.iter().all(|client| client.wait_held(PROMPT)));
+    });
+}
+
+#[test]
+fn a_place_that_falls_free_is_taken_and_nobody_gives_way() {
+    let ends: [Stall; 5] = [
         |client| client.close().unwrap(),
         |client| client.reset().unwrap(),
         |client| client.fin().unwrap(),
         |client| client.send_raw([0xff; 1000]).unwrap(),
+        |client| goes_on(client),
     ];
     for end in ends {
-        at_the_cap(&[], |bed, version, [stalled, _]| {
-            let mut third = waits(bed, version);
-            end(stalled);
-            is_served(&mut third, (Duration::ZERO, PROMPT));
-            // The connection that was served needs no place any more.
-            is_serving(bed, version);
+        at_the_cap(&[], |bed, version, [mut first, mut second]| {
+            // Half a ClientHello can't go on to its end.
+            first.close().unwrap();
+            is_evicted(&first);
+            let mut third = stall(&bed, version, STALLS[3].1);
+            assert!(third.wait_held(PROMPT), "{third:?}");
+            end(&mut second);
+            thread::sleep(Duration::from_millis(100));
+            // Those that are established need no place any more.
+            is_serving(&bed, version);
+            is_serving(&bed, version);
+            goes_on(&mut third);
         });
     }
 }
 
 #[test]
-fn a_finished_handshake_makes_room() {
-    at_the_cap(&[], |bed, version, [_, stalled]| {
-        let mut third = waits(bed, version);
-        stalled.handshake().unwrap();
-        is_served(&mut third, (Duration::ZERO, PROMPT));
-        assert!(
-            is_hello(&stalled.get("/").unwrap(), "hello\n"),
-            "{stalled:?}"
-        );
+fn who_has_given_way_holds_up_no_shutdown() {
+    at_the_cap(&[], |bed, version, [mut first, mut second]| {
+        is_serving(&bed, version);
+        is_evicted(&first);
+        first.close().unwrap();
+        second.close().unwrap();
+        let exit = bed.stop(LONG);
+        assert!(exit.status.success() && exit.took < PROMPT, "{exit:?}");
     });
 }
 
-/// What is stalled gives its place up at the time-out, not when it has been drained.
 #[test]
-fn a_timed_out_handshake_makes_room() {
-    at_the_cap(&TIMEOUT, |bed, version, stalled| {
-        let mut third = waits(bed, version);
-        is_served(&mut third, (Duration::ZERO, LIMITS.1));
-        assert!(stalled[0].now() >= LIMITS.0, "{third:?}");
-        let draining = stalled.iter().filter(|client| client.server_holds());
-        assert_eq!(draining.count(), 2, "{stalled:?}");
-    });
-}
-
-/// Nobody has a place when the signal comes: whoever is in the listener's queue is taken from it before
-/// that closes, and waits for a place elsewhere.
-#[test]
-fn who_waits_for_a_place_is_not_forgotten_by_a_shutdown() {
-    at_the_cap(&[], |bed, version, stalled| {
-        let mut waiting = [(); 8].map(|()| stall(bed, version, STALLS[3].1));
-        bed.terminate();
-        let since = Instant::now();
-        while RawTcp::connect(bed.addr).is_ok() {
-            assert!(since.elapsed() < LONG / 2, "still listening");
-            thread::sleep(Duration::from_millis(20));
-        }
-        for client in stalled {
-            client.close().unwrap();
-        }
-        // In whichever order their turns come.
-        thread::scope(|scope| {
-            for client in &mut waiting {
-                scope.spawn(move || {
-                    client.handshake().unwrap();
-                    let answer = client.get("/").unwrap();
-                    let last = is_hello(&answer, "hello\n") && answer.says_close();
-                    assert!(last, "{client:?}");
-                    assert!(client.finish().is_proper(), "{client:?}");
-                    client.close().unwrap();
-                });
-            }
-        });
-    });
+fn the_log_says_who_gave_way() {
+    for server in testbed::servers() {
+        let bed = Testbed::start_talkative(server, &["--max-handshakes", "1"]);
+        let silent = stall(&bed, Version::Tls13, |_| ());
+        assert!(silent.wait_held(PROMPT), "{silent:?}");
+        is_serving(&bed, Version::Tls13);
+        is_evicted(&silent);
+        let exit = bed.stop(LONG);
+        let said = exit
+            .stderr
+            .lines()
+            .find(|line| line.contains("HandshakeEvicted"));
+        assert!(said.is_some_and(|line| line.contains("DEBUG")), "{exit:?}");
+        assert!(exit.stderr.contains("gave way to a newer one"), "{exit:?}");
+    }
 }
 
 const PLAIN: [(&str, &str); 3] = [

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["keepalive", "pace"],
+    &["gate", "handshakes", "keepalive", "pace", "room"],
 ];
 
 fn floor(module: &str) -> usize {

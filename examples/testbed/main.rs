@@ -207,6 +207,12 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
     if let Some(max) = settings.max_handshakes {
         builder = builder.max_handshakes(max);
     }
+    if let Some(max) = settings.max_connections {
+        builder = builder.max_connections(max);
+    }
+    if let Some(max) = settings.max_connections_per_client {
+        builder = builder.max_connections_per_client(max);
+    }
     if let Some(max) = settings.drain_connections {
         builder = builder.drain(Drain::default().max_connections(max));
     }

@@ -106,9 +106,17 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) handover: bool,
 
-    /// How many TLS handshakes may run at once [default: 1024]
+    /// How many TLS handshakes may run at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     pub(crate) max_handshakes: Option<usize>,
+
+    /// How many connections may be open at once [default: three quarters of `ulimit -n`]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_connections: Option<usize>,
+
+    /// How many connections one client address may have [default: any number]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_connections_per_client: Option<usize>,
 
     /// How many connections may drain at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]

@@ -1,13 +1,15 @@
 //! The accept loop.
 //!
-//! It waits for a free handshake slot, survives errors such as running out of descriptors, and
+//! It waits for room, survives errors such as running out of descriptors, and
 //! empties the listener's queue before it lets the listener go, because closing a listener resets
 //! what waits in it.
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,9 +17,10 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Acceptor, Arrival, Turn};
+use super::{Acceptor, Arrival, room::Room};
 use crate::{
     accept::Accept,
+    gate::{Gate, Pass},
     shutdown::SWEEP,
     transport::{self, Addresses},
 };
@@ -34,21 +37,28 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
-    /// Its turn for the handshake, where it has got that already.
-    pub(crate) turn: Option<Turn>,
     pub(crate) arrival: Arrival,
 }
 
 /// The accept loop.
-#[derive(Debug)]
-pub(crate) struct AcceptLoop<A> {
+pub(crate) struct AcceptLoop<A: Accept> {
     /// `None` once it is closed.
     open: Option<Open<A>>,
     acceptor: Acceptor,
+    room: Room,
+    /// What has been let in and waits for room.
+    in_hand: Option<Admitted<A::Io>>,
     pause: Duration,
     state: State,
     /// When the sweep has taken long enough.
     swept_by: Option<Instant>,
+}
+
+/// What the gate has let in.
+struct Admitted<IO> {
+    io: IO,
+    remote: Option<SocketAddr>,
+    pass: Pass,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,7 +127,9 @@ impl<A: Accept> AcceptLoop<A> {
                 options,
                 _token,
             }),
+            room: Room::new(acceptor.server().clone()),
             acceptor,
+            in_hand: None,
             pause: FIRST_PAUSE,
             state: State::Accepting,
             swept_by: None,
@@ -131,11 +143,10 @@ impl<A: Accept> AcceptLoop<A> {
     ///
     /// The listener is broken for good.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
-        let mut turn = None;
         while self.open.is_some() {
             let accepted = match self.state {
-                State::Accepting => self.wait(&mut turn).await?,
-                State::Sweeping | State::Closing => self.sweep(&mut turn).await?,
+                State::Accepting => self.wait().await?,
+                State::Sweeping | State::Closing => self.sweep().await?,
             };
             if accepted.is_some() {
                 return Ok(accepted);
@@ -144,22 +155,23 @@ impl<A: Accept> AcceptLoop<A> {
         Ok(None)
     }
 
-    /// Waits for a turn and a connection; `None` to be called again.
-    async fn wait(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
-        let server = self.acceptor.server().clone();
-        let stop = server.context.phases.stop_accepting.cancelled();
-        let open = &mut self.open;
-        let acceptor = &self.acceptor;
+    /// Waits for a connection; `None` to be called again.
+    async fn wait(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        let server = self.acceptor.server();
+        let (stop, gate) = (&server.context.phases.stop_accepting, &server.gate);
+        let (open, in_hand, room) = (&mut self.open, &mut self.in_hand, &mut self.room);
         let next = async {
-            if turn.is_none() {
-                *turn = Some(acceptor.turn().await);
+            while in_hand.is_none() {
+                let accepted = poll_fn(|cx| Open::poll_accept(open, cx)).await?;
+                *in_hand = admit(gate, accepted);
             }
-            poll_fn(|cx| Open::poll_accept(open, cx)).await
+            room.for_one_more().await;
+            Ok(in_hand.take())
         };
         let accepted = tokio::select! {
             biased;
             // First, or a listener that is always ready would hide it. The sweep takes what is there.
-            () = stop => {
+            () = stop.cancelled() => {
                 self.state = State::Sweeping;
                 return Ok(None);
             }
@@ -168,7 +180,8 @@ impl<A: Accept> AcceptLoop<A> {
         match accepted {
             Ok(accepted) => {
                 self.pause = FIRST_PAUSE;
-                Ok(Some(self.accepted(accepted, turn.take())))
+                self.room.suffices();
+                Ok(accepted.map(|admitted| self.accepted(admitted)))
             }
             Err(error) => self.survive(error).await.map(|()| None),
         }
@@ -176,12 +189,16 @@ impl<A: Accept> AcceptLoop<A> {
 
     /// What is in the queue; `None` where it is empty, and after the second time closed.
     ///
-    /// Nobody waits for a turn here: what is still in the queue when its time is up is reset.
-    async fn sweep(&mut self, turn: &mut Option<Turn>) -> io::Result<Option<Accepted<A::Io>>> {
+    /// Nobody waits for room here: what is still in the queue when its time is up is reset.
+    async fn sweep(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
+        if let Some(in_hand) = self.in_hand.take() {
+            return Ok(Some(self.accepted(in_hand)));
+        }
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                Ok(Some(self.accepted(accepted, turn.take())))
+                let admitted = admit(&self.acceptor.server().gate, accepted);
+                Ok(admitted.map(|admitted| self.accepted(admitted)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
             None => {
@@ -206,20 +223,16 @@ impl<A: Accept> AcceptLoop<A> {
         accepted
     }
 
-    fn accepted(
-        &self,
-        (io, remote): (A::Io, Option<SocketAddr>),
-        turn: Option<Turn>,
-    ) -> Accepted<A::Io> {
+    fn accepted(&self, admitted: Admitted<A::Io>) -> Accepted<A::Io> {
         let inherited = |open: &Open<A>| open.options == Options::Listener;
+        let Admitted { io, remote, pass } = admitted;
         if !self.open.as_ref().is_some_and(inherited) {
             transport::prepare(&io, &self.acceptor.server().context.settings.vanishing());
         }
         Accepted {
             addresses: transport::addresses(&io, remote),
             io,
-            turn,
-            arrival: self.acceptor.arrival(),
+            arrival: self.acceptor.arrival(pass),
         }
     }
 
@@ -233,15 +246,21 @@ impl<A: Accept> AcceptLoop<A> {
             tracing::error!(%error, "the listener is broken");
             return Err(error);
         }
-        tracing::error!(
-            %error,
-            pause_ms = self.pause.as_millis(),
-            "no connection could be accepted, trying again (out of descriptors? see `ulimit -n`)"
-        );
-        sleep(self.pause).await;
+        if is_out_of_descriptors(&error) {
+            self.room.for_descriptor(&error, self.pause).await;
+        } else {
+            let pause_ms = self.pause.as_millis();
+            tracing::error!(%error, pause_ms, "no connection could be accepted, trying again");
+            sleep(self.pause).await;
+        }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
     }
+}
+
+fn admit<IO>(gate: &Arc<Gate>, (io, remote): (IO, Option<SocketAddr>)) -> Option<Admitted<IO>> {
+    let pass = gate.admit(remote)?;
+    Some(Admitted { io, remote, pass })
 }
 
 fn concerns_one_connection(error: &io::Error) -> bool {
@@ -254,10 +273,23 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // ENFILE and EMFILE: this system's, and this process's. Nor have these a kind.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 fn is_fatal(error: &io::Error) -> bool {
     // EBADF and ENOTSOCK have no kind of their own; their numbers are those of Linux and macOS.
     matches!(
         error.kind(),
         io::ErrorKind::InvalidInput | io::ErrorKind::NotConnected | io::ErrorKind::Unsupported
     ) || (cfg!(unix) && matches!(error.raw_os_error(), Some(9 | 38 | 88)))
+}
+
+impl<A: Accept> fmt::Debug for AcceptLoop<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcceptLoop")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }

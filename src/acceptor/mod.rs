@@ -1,34 +1,29 @@
 //! The TLS handshake, and how a failed one ends.
 //!
-//! A handshake is bounded in time and capped in number. One that fails has sent an alert that
-//! says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
+//! A handshake is bounded in time, and where too many run the one that has been silent longest gives
+//! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
+//! without its end. One that fails has sent an alert that says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
 //! answered in HTTP: see `plain_http`.
 
 mod accept_loop;
 mod plain_http;
+mod room;
 
-use std::{
-    io,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until},
 };
 use tokio_rustls::{rustls, server::TlsStream};
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     connection::{Facts, TlsConnection},
-    context::Context,
-    ending::Cause,
+    context::{Context, Occupied},
+    ending::{Cause, Outcome},
+    gate::Pass,
+    handshakes::Running,
     phase::Phase,
     register::Registration,
     server::Server,
@@ -49,12 +44,22 @@ pub enum HandshakeError {
     /// The transport failed, or the client closed it.
     #[error("the transport failed during the TLS handshake: {0}")]
     Io(#[source] io::Error),
-    /// The handshake, or the wait for its turn, took longer than the handshake time-out.
+    /// The handshake took longer than the handshake time-out.
     #[error("the TLS handshake was not finished within the handshake time-out")]
     TimedOut,
+    /// There were more than [`max_handshakes`](crate::Builder::max_handshakes), and its client had
+    /// been silent longest. The socket has been closed.
+    #[error("the TLS handshake gave way to a newer one: of too many it had been silent longest")]
+    Evicted,
     /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
     #[error("the client speaks plain HTTP on the TLS port")]
     PlainHttp,
+    /// The client was refused: by
+    /// [`connection_filter`](crate::Builder::connection_filter), or for
+    /// [`max_connections_per_client`](crate::Builder::max_connections_per_client). The socket has been
+    /// closed.
+    #[error("the client's address was refused")]
+    Refused,
     /// The shutdown deadline passed before the handshake was over.
     #[error("the shutdown deadline passed during the TLS handshake")]
     ShuttingDown,
@@ -69,17 +74,13 @@ pub struct Acceptor {
     server: Arc<Server>,
 }
 
-/// The right to run one more handshake.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
 /// A connection on its way: what keeps a shutdown waiting for it, and by when it has to arrive.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     /// Until its descriptor is closed.
-    connection: TaskTrackerToken,
+    occupied: Occupied,
+    /// Its place among the handshakes.
+    running: Running,
     /// When the handshake has to be over.
     deadline: Instant,
     /// Whether it came after the shutdown had begun.
@@ -109,12 +110,38 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.accept_from(io, None).await
+    }
+
+    /// The same where the client's address is known otherwise, as from the PROXY protocol; `None` is
+    /// that of the socket.
+    ///
+    /// # Errors
+    ///
+    /// See [`HandshakeError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As of [`accept`](Self::accept).
+    pub async fn accept_from<IO>(
+        &self,
+        io: IO,
+        client: Option<SocketAddr>,
+    ) -> Result<GracefulStream<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         transport::prepare(&io, &self.server.context.settings.vanishing());
+        let addresses = transport::addresses(&io, client);
+        let pass = self.server.gate.admit(addresses.remote);
+        let pass = pass.ok_or(HandshakeError::Refused)?;
+        if self.server.context.is_full() {
+            self.server.register.make_room();
+        }
         self.accept_arrived(Accepted {
-            addresses: transport::addresses(&io, None),
+            addresses,
             io,
-            turn: None,
-            arrival: self.arrival(),
+            arrival: self.arrival(pass),
         })
         .await
     }
@@ -123,28 +150,20 @@ impl Acceptor {
         &self.server
     }
 
-    /// Waits until one more handshake may run. Cancel safe.
-    pub(crate) async fn turn(&self) -> Turn {
-        let permit = self.server.handshakes.clone().acquire_owned().await;
-        Turn {
-            // The semaphore is never closed.
-            _permit: permit.ok(),
-        }
-    }
-
-    /// What a connection holds from the moment it is accepted: no phase may pass it over.
-    pub(crate) fn arrival(&self) -> Arrival {
+    /// What a connection holds from the moment it is accepted.
+    pub(crate) fn arrival(&self, pass: Pass) -> Arrival {
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
-            connection: phases.connections.token(),
+            occupied: self.server.context.occupy(pass),
+            running: self.server.handshakes.begin(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
         }
     }
 
-    /// The handshake of a connection, when its turn comes.
+    /// The handshake of a connection that has been accepted.
     pub(crate) async fn accept_arrived<IO>(
         &self,
         accepted: Accepted<IO>,
@@ -155,62 +174,34 @@ impl Acceptor {
         let Accepted {
             io,
             addresses,
-            turn,
-            arrival,
+            mut arrival,
         } = accepted;
-        let in_turn = async {
-            match turn {
-                Some(turn) => turn,
-                None => self.turn().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            turn = in_turn => self.handshake(io, addresses, turn, arrival).await,
-            () = self.out_of_time(arrival.deadline) => {
-                let transport = Transport::new(io, Arc::default());
-                let error = io::ErrorKind::TimedOut.into();
-                Err(self.fail(error, transport, addresses, arrival))
-            }
-        }
-    }
-
-    /// Resolves when a handshake has to be given up: at its time-out, and when the shutdown's
-    /// deadline strikes.
-    async fn out_of_time(&self, deadline: Instant) {
-        tokio::select! {
-            biased;
-            () = sleep_until(deadline) => {}
-            () = self.server.context.phases.reached(Phase::Deadline) => {}
-        }
-    }
-
-    async fn handshake<IO>(
-        &self,
-        io: IO,
-        addresses: Addresses,
-        turn: Turn,
-        arrival: Arrival,
-    ) -> Result<GracefulStream<IO>, HandshakeError>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
         self.server.context.remember_runtime();
-        let expired = Arc::new(AtomicBool::new(false));
-        let transport = Transport::new(io, expired.clone());
+        let transport = Transport::new(io, arrival.running.handshake.clone());
         let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
         let ended = tokio::select! {
             biased;
             ended = &mut handshake => ended,
-            () = self.out_of_time(arrival.deadline) => {
-                expired.store(true, Ordering::Release);
+            () = self.out_of_time(&mut arrival) => {
+                arrival.running.handshake.expire();
                 handshake.await
             }
         };
-        drop(turn);
         match ended {
             Ok(tls) => Ok(self.established(tls, addresses, arrival)),
             Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
+        }
+    }
+
+    /// Resolves when a handshake has to be given up: at its time-out, when it has to give way, and when
+    /// the shutdown's deadline strikes.
+    async fn out_of_time(&self, arrival: &mut Arrival) {
+        let running = &mut arrival.running;
+        tokio::select! {
+            biased;
+            () = sleep_until(arrival.deadline) => {}
+            () = running.evicted() => {}
+            () = self.server.context.phases.reached(Phase::Deadline) => {}
         }
     }
 
@@ -227,7 +218,7 @@ impl Acceptor {
         transport.established();
         let facts = Facts::new(session, addresses);
         let first_request_by = Some(self.first_request_by(&arrival));
-        let registration = self.enter(facts, first_request_by, arrival.connection);
+        let registration = self.enter(facts, first_request_by, arrival.occupied);
         GracefulStream::new(tls, registration)
     }
 
@@ -253,11 +244,11 @@ impl Acceptor {
         &self,
         facts: Facts,
         first_request_by: Option<Instant>,
-        token: TaskTrackerToken,
+        occupied: Occupied,
     ) -> Registration {
         let context = self.server.context.clone();
         let connection = TlsConnection::new(facts, context, first_request_by);
-        self.server.register.enter(connection, token)
+        self.server.register.enter(connection, occupied)
     }
 
     /// Ends the socket of a failed handshake elsewhere.
@@ -272,11 +263,17 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let head = transport.established();
-        let registration = self.enter(Facts::failed(addresses), None, arrival.connection);
-        let error = classify(error, self.server.context.phases.now());
+        let registration = self.enter(Facts::failed(addresses), None, arrival.occupied);
+        let error = match arrival.running.handshake.is_evicted() {
+            true => HandshakeError::Evicted,
+            false => classify(error, self.server.context.phases.now()),
+        };
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
         match error {
-            HandshakeError::PlainHttp => plain_http::answer(transport, head, registration),
+            HandshakeError::PlainHttp => {
+                plain_http::answer(transport, head, registration, arrival.running);
+            }
+            HandshakeError::Evicted => close(transport, &registration),
             _ => end(transport, registration, 0),
         }
         error
@@ -294,6 +291,12 @@ where
         ..Start::new(Cause::Handshake)
     };
     Teardown::new(transport, None, registration, start).finish_elsewhere();
+}
+
+/// Closes the socket of an evicted handshake at once: its place is wanted.
+fn close<IO>(transport: Transport<IO>, registration: &Registration) {
+    drop(transport);
+    registration.ended(Cause::HandshakeEvicted, Outcome::DrainCut);
 }
 
 fn classify(error: io::Error, phase: Phase) -> HandshakeError {

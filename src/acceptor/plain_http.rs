@@ -11,8 +11,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::end;
-use crate::{phase::Phase, register::Registration, settings::PlainHttp, transport::Transport};
+use super::{close, end};
+use crate::{
+    handshakes::Running, phase::Phase, register::Registration, settings::PlainHttp,
+    transport::Transport,
+};
 
 /// How much of a request is looked at.
 const MAX_HEAD: usize = 16 * 1024;
@@ -21,8 +24,15 @@ const MAX_HEAD: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers, and ends the socket, on a task of its own.
-pub(super) fn answer<IO>(transport: Transport<IO>, head: Vec<u8>, registration: Registration)
-where
+///
+/// It keeps its place among the handshakes meanwhile, and gives way like them: a flood of heads that
+/// never end is no better.
+pub(super) fn answer<IO>(
+    transport: Transport<IO>,
+    head: Vec<u8>,
+    registration: Registration,
+    mut running: Running,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let context = registration.connection().context().clone();
@@ -34,11 +44,13 @@ where
         let answered = tokio::select! {
             biased;
             exchange = exchange => matches!(exchange, Ok(Ok(()))),
+            () = running.evicted() => return close(transport, &registration),
             () = context.phases.reached(Phase::Deadline) => false,
         };
         if !answered {
             tracing::debug!("the answer to plain HTTP could not be written");
         }
+        drop(running);
         let answers = transport.written();
         end(transport, registration, answers);
     };

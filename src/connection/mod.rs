@@ -57,6 +57,8 @@ struct Shared {
     first_request_by: Option<Instant>,
     /// Requests begun, in the upper half; in flight, in the lower. Only the stream writes it.
     requests: AtomicU64,
+    /// When it became idle, as of [`TlsConnection::became_idle`]; 0 where it is not known to be.
+    idle_since: AtomicU64,
     flags: AtomicU32,
     wakers: Mutex<Wakers>,
     context: Arc<Context>,
@@ -131,6 +133,12 @@ const EVICTED: u32 = 1 << 1;
 const NEWS: u32 = 1 << 2;
 /// A shutdown has begun, so that every poll has to look.
 const SHUTS_DOWN: u32 = 1 << 3;
+/// Another connection needs its place, if it is idle.
+const WANTED: u32 = 1 << 4;
+/// Its descriptor is closed.
+const GONE: u32 = 1 << 5;
+/// It makes room, but not at once.
+const LATER: u32 = 1 << 6;
 
 /// Beside [`RETIRED`]: because of its age, or of how much it was asked.
 const AGED: u32 = 1 << 4;
@@ -163,6 +171,7 @@ impl TlsConnection {
                 established: Instant::now(),
                 first_request_by,
                 requests: AtomicU64::new(0),
+                idle_since: AtomicU64::new(0),
                 // The first poll looks: the phase may have changed before anybody knew of it.
                 flags: AtomicU32::new(NEWS),
                 wakers: Mutex::default(),
@@ -397,6 +406,56 @@ impl TlsConnection {
         self.has(EVICTED)
     }
 
+    /// For the stream alone.
+    #[inline]
+    pub(crate) fn became_idle(&self, now: Instant) {
+        let context = &self.shared.context;
+        let since = now.saturating_duration_since(context.epoch);
+        // In no unit, but in order, and never 0.
+        let since = (since.as_secs() + 1) << 30 | u64::from(since.subsec_nanos());
+        self.shared.idle_since.store(since, Ordering::Relaxed);
+        context.room.change();
+    }
+
+    /// When it became idle, in no unit, if it is.
+    pub(crate) fn idle_since(&self) -> Option<u64> {
+        let since = self.shared.idle_since.load(Ordering::Relaxed);
+        (since > 0 && self.requests().in_flight == 0 && !self.has(WANTED | GONE | LATER))
+            .then_some(since)
+    }
+
+    /// Another needs its place. It ends if it really is idle, or has drained enough, and
+    /// [`stays`](Self::stays) if not.
+    pub(crate) fn want(&self) {
+        self.set(WANTED);
+        self.wake();
+    }
+
+    #[inline]
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.has(WANTED)
+    }
+
+    /// It is in use: another has to make room.
+    pub(crate) fn stays(&self) {
+        self.shared.idle_since.store(0, Ordering::Relaxed);
+        self.unset(WANTED);
+        self.shared.context.room.change();
+    }
+
+    /// Its client has not got all of its answers: another has to make room, until it has.
+    pub(crate) fn stays_for_now(&self) {
+        if !self.has(LATER) {
+            self.set(LATER);
+            self.shared.context.room.change();
+        }
+    }
+
+    /// Whether it has been told to make room, and has yet to do so.
+    pub(crate) fn makes_room(&self) -> bool {
+        self.has(WANTED) && !self.has(GONE | LATER)
+    }
+
     /// Remembers whom to wake. Call it when the task has changed, before looking at any flag.
     pub(crate) fn set_waker(&self, interest: Interest, waker: &Waker) {
         let mut wakers = self.lock(|shared| &shared.wakers);
@@ -423,6 +482,7 @@ impl TlsConnection {
     /// The connection has ended: a handler that keeps its handle must keep neither its task nor
     /// the shutdown.
     pub(crate) fn forget_tasks(&self) {
+        self.set(GONE);
         *self.lock(|shared| &shared.wakers) = Wakers::default();
     }
 

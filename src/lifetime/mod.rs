@@ -9,7 +9,7 @@
 //! next to nothing are one.
 //!
 //! ```text
-//!            nothing in use             keep-alive time-out, draining, retired
+//!            nothing in use             keep-alive time-out, draining, retired, wanted
 //!   In use ─────────────────▶ Idle ───────────────────────────────────────────▶ Over(why)
 //!     ▲                        │                                                   ▲
 //!     └────────────────────────┘                                                   │
@@ -51,6 +51,8 @@ pub(crate) struct Facts {
     pub(crate) retired: Option<Cause>,
     /// When it ends whatever it is used for.
     pub(crate) ends_by: Option<Instant>,
+    /// Whether another connection needs its place, if it is idle.
+    pub(crate) wanted: bool,
     /// Until when a request may still come in although the connection is to end: one whose head has
     /// begun, the first of a connection that was on its way when the shutdown began, or any where
     /// the connection is held.
@@ -195,14 +197,25 @@ impl Lifetime {
     /// The connection is seen not to be in use, or to be a tunnel. When it has to be looked at.
     #[inline]
     pub(crate) fn idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Option<Instant> {
-        if !self.is_idle_since(usage) {
-            self.idle = Some(Since {
-                at: now,
-                mark: usage,
-            });
+        match self.idle {
+            Some(idle) if idle.mark == usage => limits.idle(usage).map(|limit| idle.at + limit),
+            _ => self.becomes_idle(now, usage, limits),
         }
-        let since = self.idle.map_or(now, |idle| idle.at);
-        limits.idle(usage).map(|limit| since + limit)
+    }
+
+    /// The same, where it [was not so before](Self::is_idle_since).
+    #[inline]
+    pub(crate) fn becomes_idle(
+        &mut self,
+        now: Instant,
+        usage: Use,
+        limits: &Limits,
+    ) -> Option<Instant> {
+        self.idle = Some(Since {
+            at: now,
+            mark: usage,
+        });
+        limits.idle(usage).map(|limit| now + limit)
     }
 
     /// Whether somebody looks after what waits for the peer.
@@ -322,6 +335,7 @@ impl Lifetime {
             return None;
         };
         match facts.usage {
+            Use::Nothing { .. } if facts.wanted => Some(now),
             Use::Tunnel { .. } => Some(end),
             // From the first byte of a request on it has that one's time.
             Use::Nothing { .. } if !facts.leaving && self.coming.is_some() => {
@@ -348,6 +362,11 @@ impl Facts {
                 usage: Use::Tunnel { .. },
                 ..
             } => Cause::TunnelTimeout,
+            Self {
+                leaving: false,
+                wanted: true,
+                ..
+            } => Cause::Evicted,
             Self { leaving: false, .. } => Cause::Idle,
             Self {
                 retired: Some(cause),
@@ -411,6 +430,8 @@ mod tests {
         Retire,
         /// It ends after so many seconds, whatever it is used for.
         EndsBy(u64),
+        /// Its place is wanted.
+        Want,
         /// A request is awaited until so many seconds have passed.
         Awaited(u64),
         /// The timer strikes, or a poll looks.
@@ -439,6 +460,7 @@ mod tests {
                     leaving: false,
                     retired: None,
                     ends_by: None,
+                    wanted: false,
                     awaited: None,
                     usage: NOTHING,
                     owed: Owed::Nothing,
@@ -480,6 +502,7 @@ mod tests {
                 }
                 EndsBy(seconds) => facts.ends_by = Some(self.now + Duration::from_secs(seconds)),
                 Retire => (facts.leaving, facts.retired) = (true, Some(Cause::Retired)),
+                Want => facts.wanted = true,
                 Awaited(seconds) => {
                     facts.awaited = Some(self.begun + Duration::from_secs(seconds));
                 }
@@ -603,6 +626,42 @@ mod tests {
                 "a request in the last look",
                 vec![Is(NOTHING), Wait(10), Look, Revive, Is(Use::Request), Look],
                 None,
+            ),
+        ] {
+            assert_eq!(over(&events), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_is_idle_makes_room() {
+        let request_behind_it = vec![Is(NOTHING), Want, Look, Revive, Is(Use::Request), Look];
+        for (name, events, expected) in [
+            (
+                "at once",
+                vec![Is(NOTHING), Want, Look],
+                Some(Cause::Evicted),
+            ),
+            ("in use", vec![Is(Use::Request), Want, Look], None),
+            (
+                "a tunnel",
+                vec![Is(Use::Tunnel { bytes: 1 }), Want, Look],
+                None,
+            ),
+            (
+                "an upload",
+                vec![Is(Use::Upload { bytes: 1 }), Want, Look],
+                None,
+            ),
+            (
+                "what can't be followed",
+                vec![Is(Use::Unknown { bytes: 1 }), Want, Look],
+                None,
+            ),
+            ("a request in the last look", request_behind_it, None),
+            (
+                "one that is held in a shutdown",
+                vec![Is(NOTHING), Turns(Phase::Draining), Awaited(5), Want, Look],
+                Some(Cause::Draining),
             ),
         ] {
             assert_eq!(over(&events), expected, "{name}");

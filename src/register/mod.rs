@@ -3,9 +3,10 @@
 //! Each connection enters once and leaves once, under a mutex that no poll ever takes. A shutdown
 //! walks over it to wake everybody, which is linear in connections, and adds up what is in flight
 //! only when somebody asks: steady state pays for no shared counter. `places` caps how many of
-//! them may drain at once.
+//! them may drain at once, `room` says who makes room for another connection.
 
 mod places;
+mod room;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -13,22 +14,25 @@ use std::sync::{
 };
 
 use slab::Slab;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     connection::TlsConnection,
+    context::Occupied,
     ending::{Cause, Outcome},
     observe,
 };
 
 pub(crate) use places::Place;
 use places::Places;
+use room::GivingWay;
+pub(crate) use room::PATIENCE;
 
 /// Every connection whose descriptor is open, and how those ended that are not.
 #[derive(Debug)]
 pub(crate) struct Register {
     open: Mutex<Slab<TlsConnection>>,
     draining: Arc<Places>,
+    giving_way: Mutex<GivingWay>,
     ended: [AtomicU64; 5],
 }
 
@@ -45,15 +49,16 @@ impl Register {
         Self {
             open: Mutex::default(),
             draining: Arc::new(Places::new(draining)),
+            giving_way: Mutex::default(),
             ended: Default::default(),
         }
     }
 
-    /// Enters `connection`, which leaves with the token when its teardown is over.
+    /// Enters `connection`, which leaves with what it occupies when its teardown is over.
     pub(crate) fn enter(
         self: &Arc<Self>,
         connection: TlsConnection,
-        token: TaskTrackerToken,
+        occupied: Occupied,
     ) -> Registration {
         let key = self.lock().insert(connection.clone());
         Registration {
@@ -61,7 +66,7 @@ impl Register {
             connection,
             key,
             truncated: false,
-            _token: token,
+            _occupied: occupied,
         }
     }
 
@@ -104,7 +109,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    _token: TaskTrackerToken,
+    _occupied: Occupied,
 }
 
 impl Registration {
@@ -119,7 +124,9 @@ impl Registration {
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
     pub(crate) fn place_to_drain(&self) -> Place {
-        self.register.draining.take(&self.connection)
+        let place = self.register.draining.take(&self.connection);
+        self.connection.context().room.change();
+        place
     }
 
     /// Counts and logs how the connection ended.

@@ -54,6 +54,12 @@ impl Places {
         }
     }
 
+    /// The one that has drained longest, which is to leave.
+    pub(super) fn take_oldest(&self) -> Option<TlsConnection> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.by_age.pop_first().map(|(_, oldest)| oldest)
+    }
+
     fn leave(&self, number: u64) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let left = taken.by_age.remove(&number);

@@ -85,7 +85,7 @@ impl<A: Accept> Incoming<A> {
     ) -> Poll<Option<io::Result<GracefulStream<A::Io>>>> {
         if let Some((listener, acceptor)) = self.parts.take() {
             // A server that takes no streams must not gather handshaken ones without limit. Behind
-            // as many as may shake hands at once, clients wait in the kernel.
+            // as many as may shake hands at once, and those that do, clients wait in the kernel.
             let waiting = acceptor.server().context.settings.max_handshakes;
             let (sender, streams) = mpsc::channel(waiting.min(Semaphore::MAX_PERMITS));
             let incoming = AcceptLoop::new(listener, acceptor.clone());
@@ -108,15 +108,16 @@ async fn accept<A: Accept>(
 ) {
     let stops = acceptor.server().context.phases.stop_accepting.clone();
     loop {
-        let place = tokio::select! {
+        // Handshakes do not count: a flood of those would lock everybody out.
+        tokio::select! {
             biased;
-            place = sender.clone().reserve_owned() => match place {
-                Ok(place) => Some(place),
+            taken = sender.reserve() => match taken {
+                Ok(place) => drop(place),
                 Err(_) => return, // the server has gone
             },
             // What is still in the queue when the sweep is over is reset: nobody waits for a place.
-            () = stops.cancelled() => None,
-        };
+            () = stops.cancelled() => {}
+        }
         let accepted = tokio::select! {
             accepted = incoming.next() => accepted,
             () = sender.closed() => return,
@@ -127,23 +128,13 @@ async fn accept<A: Accept>(
                 tokio::spawn(async move {
                     if let Ok(stream) = acceptor.accept_arrived(accepted).await {
                         // Where nobody takes it, it is dropped, and ends properly.
-                        send(place, &sender, Ok(stream)).await;
+                        let _ = sender.send(Ok(stream)).await;
                     }
                 });
             }
             Ok(None) => return,
-            Err(error) => {
-                send(place, &sender, Err(error)).await;
-                return;
-            }
+            Err(error) => return drop(sender.send(Err(error)).await),
         }
-    }
-}
-
-async fn send<T>(place: Option<mpsc::OwnedPermit<T>>, sender: &mpsc::Sender<T>, item: T) {
-    match place {
-        Some(place) => drop(place.send(item)),
-        None => drop(sender.send(item).await),
     }
 }
 

@@ -229,6 +229,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 tls.get_mut().0.read_until(None);
             }
             self.lifetime.revive();
+            if self.connection.is_wanted() {
+                self.connection.stays();
+            }
             // HTTP/1 says so in the answer. A GOAWAY now would come before it, and there are clients
             // that give it up then; an HTTP/2 connection is no longer idle, and that is all.
             if !self.ledger.has_control_frames() {

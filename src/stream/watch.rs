@@ -90,6 +90,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(leaving) = self.connection.leaving() {
             self.look_at_phase(&leaving);
         }
+        if self.connection.is_wanted() && self.lifetime.over().is_none() {
+            self.look_at_room();
+        }
+    }
+
+    /// Another connection needs this one's place: it ends if it is idle.
+    #[cold]
+    fn look_at_room(&mut self) {
+        let leaving = self.connection.leaving();
+        let windows = Windows::Patient(None);
+        self.decide(Instant::now(), leaving.as_ref(), Owed::Unasked, windows);
+        if self.lifetime.over().is_none() {
+            self.connection.stays();
+        }
     }
 
     /// The server drains, or the connection is to end as soon as it can.
@@ -188,6 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             leaving: leaving.is_some(),
             retired: leaving.and_then(|leaving| leaving.retired),
             ends_by: self.connection.overstays(),
+            wanted: self.connection.is_wanted(),
             awaited: leaving.and_then(|leaving| self.awaited(now, leaving)),
             usage: self.usage(),
             owed,
@@ -478,8 +493,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.lifetime.busy();
         } else if !self.lifetime.is_idle_since(usage) {
             let limits = self.limits();
-            if let Some(due) = self.lifetime.idle(Instant::now(), usage, &limits) {
+            let now = Instant::now();
+            if let Some(due) = self.lifetime.becomes_idle(now, usage, &limits) {
                 self.timer.fires_by(due, &self.connection);
+            }
+            if matches!(usage, Use::Nothing { .. }) {
+                self.connection.became_idle(now);
             }
             if self.connection.leaving().is_some() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.

@@ -231,6 +231,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             self.machine.evicted();
             return Poll::Ready(());
         }
+        if self.connection().is_wanted() && self.makes_room() {
+            return Poll::Ready(());
+        }
         if self.machine.is_peer_closed() {
             return self.poll_acknowledged();
         }
@@ -243,6 +246,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             Err(_) => self.machine.failed(),
         }
         Poll::Ready(())
+    }
+
+    /// Another connection needs this one's place. It has it as soon as no answer is on its way.
+    fn makes_room(&mut self) -> bool {
+        self.ask_kernel();
+        let makes_room = self.held() == 0;
+        match makes_room {
+            true => self.machine.evicted(),
+            false => self.connection().stays_for_now(),
+        }
+        makes_room
     }
 
     /// Nothing is left to read. Has the peer got what it was sent, or gone?

@@ -3,10 +3,10 @@
 //! [`Transport`] counts the bytes that the socket takes and gives, and asks the kernel how many of
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
-//! handshake runs it does two things more: it looks at the first byte, to tell plain HTTP from TLS
-//! without an extra `peek`, and it fails every operation once the handshake's time is up, which is
-//! the only way to get the socket back out of a handshake that has not ended. `options` are those of
-//! TCP.
+//! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
+//! without an extra `peek`; it notes that the client was heard; and it fails every operation once the
+//! handshake has expired, which is the only way to get the socket back out of
+//! a handshake that has not ended. `options` are those of TCP.
 
 mod kernel;
 mod options;
@@ -19,10 +19,7 @@ use std::{
     mem,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -31,6 +28,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::handshakes;
 pub(crate) use options::{prepare, prepare_listener};
 
 /// The transport under one TLS connection.
@@ -56,7 +54,7 @@ enum Watch {
 /// What is watched while the handshake runs.
 #[derive(Debug)]
 struct Handshake {
-    expired: Arc<AtomicBool>,
+    shared: Arc<handshakes::Handshake>,
     begun: bool,
     plain: Vec<u8>,
 }
@@ -67,15 +65,15 @@ struct Handshake {
 pub(crate) struct PlainHttp;
 
 impl<IO> Transport<IO> {
-    /// Every read, write and flush fails once `expired` is set, until [`established`](Self::established).
-    pub(crate) fn new(io: IO, expired: Arc<AtomicBool>) -> Self {
+    /// Every read, write and flush fails once `handshake` has expired, until [`established`](Self::established).
+    pub(crate) fn new(io: IO, handshake: Arc<handshakes::Handshake>) -> Self {
         Self {
             io,
             written: 0,
             read: 0,
             vanished: false,
             watch: Watch::Handshake(Handshake {
-                expired,
+                shared: handshake,
                 begun: false,
                 plain: Vec::new(),
             }),
@@ -163,7 +161,7 @@ impl<IO: 'static> Transport<IO> {
 
 impl Handshake {
     fn check_time(&self) -> io::Result<()> {
-        match self.expired.load(Ordering::Acquire) {
+        match self.shared.is_expired() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => Ok(()),
         }
@@ -174,6 +172,7 @@ impl Handshake {
         let Some(first) = received.first() else {
             return Ok(());
         };
+        self.shared.hear();
         if !self.begun && first.is_ascii_uppercase() {
             self.plain.extend_from_slice(received);
             return Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp));

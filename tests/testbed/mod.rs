@@ -67,6 +67,14 @@ impl Testbed {
         )
     }
 
+    /// The same with so few descriptors.
+    pub fn start_with_descriptors(server: &str, descriptors: usize, options: &[&str]) -> Self {
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(executable());
+        Self::start_as(&mut command, server, options)
+    }
+
     fn start_as(command: &mut Command, server: &str, options: &[&str]) -> Self {
         let mut child = command
             .args(["--port", "0", "--server", server])

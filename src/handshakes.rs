@@ -1,0 +1,244 @@
+//! The TLS handshakes that run, and which of them gives way when there are too many.
+//!
+//! Nobody waits for a turn: whoever floods the server with handshakes that never end would have all
+//! the turns. When one more begins than may run, the one that has been silent longest is evicted. An
+//! honest client is silent for a round trip at most, so that a flood has to be renewed within that to
+//! reach it.
+//!
+//! It looks at its socket once more: what has arrived may not have been read yet, where all come at
+//! once. Then it was not silent, and another gives way.
+//!
+//! Looking for the one is linear in those that run, and done only when there are too many.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use slab::Slab;
+use tokio::{sync::Notify, time::Instant};
+
+/// The handshakes of one server.
+#[derive(Debug)]
+pub(crate) struct Handshakes {
+    most: usize,
+    /// What [`Handshake::heard`] counts from.
+    epoch: Instant,
+    running: Mutex<Slab<Arc<Handshake>>>,
+}
+
+impl Handshakes {
+    /// `most` may run at once.
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            most,
+            epoch: Instant::now(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// One more begins. If that is one too many, the one that has been silent longest is evicted.
+    pub(crate) fn begin(self: &Arc<Self>) -> Running {
+        let handshake = Arc::new(Handshake::new(self.epoch));
+        Running {
+            key: self.enter(handshake.clone()),
+            handshakes: self.clone(),
+            handshake,
+        }
+    }
+
+    fn enter(&self, handshake: Arc<Handshake>) -> usize {
+        let mut running = self.lock();
+        let evicted = match running.len() >= self.most {
+            true => take_most_silent(&mut running),
+            false => None,
+        };
+        let key = running.insert(handshake);
+        drop(running);
+
+        if let Some(evicted) = evicted {
+            evicted.told.notify_one();
+        }
+        key
+    }
+
+    /// Whether the next one takes the place of another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.lock().len() >= self.most
+    }
+
+    /// The one that has been silent longest gives way, if it has been for so long. If it has not: when
+    /// it will have been.
+    pub(crate) fn evict(&self, silence: Duration) -> Option<Instant> {
+        let mut running = self.lock();
+        let heard = running.iter().map(|(_, of)| of.heard()).min()?;
+        let due = self.epoch + Duration::from_nanos(heard) + silence;
+        if Instant::now() < due {
+            return Some(due);
+        }
+        let evicted = take_most_silent(&mut running);
+        drop(running);
+        evicted.inspect(|evicted| evicted.told.notify_one());
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handshake>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_most_silent(running: &mut Slab<Arc<Handshake>>) -> Option<Arc<Handshake>> {
+    let (key, _) = running.iter().min_by_key(|(_, of)| of.heard())?;
+    let evicted = running.try_remove(key)?;
+    evicted.evicted.store(evicted.heard(), Ordering::Release);
+    Some(evicted)
+}
+
+/// It has not been evicted.
+const NEVER: u64 = u64::MAX;
+
+/// One handshake, as its transport and its acceptor see it.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    epoch: Instant,
+    /// When its client was last heard, in nanoseconds: it has connected, or sent something.
+    heard: AtomicU64,
+    expired: AtomicBool,
+    /// What `heard` was when it had to give way; [`NEVER`] if it has not.
+    evicted: AtomicU64,
+    told: Notify,
+}
+
+impl Handshake {
+    fn new(epoch: Instant) -> Self {
+        let handshake = Self {
+            epoch,
+            heard: AtomicU64::new(0),
+            expired: AtomicBool::new(false),
+            evicted: AtomicU64::new(NEVER),
+            told: Notify::new(),
+        };
+        handshake.hear();
+        handshake
+    }
+
+    /// Its client has sent something.
+    pub(crate) fn hear(&self) {
+        let heard = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.heard.store(heard, Ordering::Relaxed);
+    }
+
+    fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Its time is up.
+    pub(crate) fn expire(&self) {
+        self.expired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
+    }
+
+    /// Whether it has given way to a newer one.
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire) != NEVER
+    }
+}
+
+/// One among those that run, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    handshakes: Arc<Handshakes>,
+    pub(crate) handshake: Arc<Handshake>,
+    key: usize,
+}
+
+impl Running {
+    /// Resolves when it has to give way. Cancel safe.
+    ///
+    /// What has arrived is to be read before this is polled: who has been heard does not give way.
+    pub(crate) async fn evicted(&mut self) {
+        while !self.handshake.is_evicted() || self.goes_on() {
+            self.handshake.told.notified().await;
+        }
+    }
+
+    /// Whether its client has been heard since it was evicted: then it takes the place of another.
+    fn goes_on(&mut self) -> bool {
+        let handshake = &self.handshake;
+        let goes_on = handshake.heard() > handshake.evicted.load(Ordering::Acquire);
+        if goes_on {
+            handshake.evicted.store(NEVER, Ordering::Release);
+            self.key = self.handshakes.enter(handshake.clone());
+        }
+        goes_on
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut running = self.handshakes.lock();
+        // Another may have the key of one that was evicted.
+        let left = match self.handshake.is_evicted() {
+            true => None,
+            false => running.try_remove(self.key),
+        };
+        drop(running);
+        drop(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_one_that_has_been_silent_longest_gives_way() {
+        let all = Arc::new(Handshakes::new(3));
+        let mut running = Vec::new();
+        for _ in 0..3 {
+            running.push(all.begin());
+            advance(Duration::from_millis(1)).await;
+        }
+        // The first has spoken since: so it is the second.
+        running[0].handshake.hear();
+        running.push(all.begin());
+        let evicted: Vec<_> = running.iter().map(|of| of.handshake.is_evicted()).collect();
+        assert_eq!(evicted, [false, true, false, false]);
+        running[1].evicted().await;
+
+        // The one that took its key stays when it leaves.
+        drop(running.remove(1));
+        assert_eq!(all.lock().len(), 3);
+        running.clear();
+        assert_eq!(all.lock().len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_room_nobody_gives_way() {
+        let all = Arc::new(Handshakes::new(1));
+        drop(all.begin());
+        let second = all.begin();
+        assert!(!second.handshake.is_evicted());
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_heard_meanwhile_goes_on_and_another_gives_way() {
+        let all = Arc::new(Handshakes::new(2));
+        let [mut first, second] = [all.begin(), all.begin()];
+        advance(Duration::from_millis(1)).await;
+        let _third = all.begin();
+        assert!(first.handshake.is_evicted() && !first.goes_on());
+        advance(Duration::from_millis(1)).await;
+        first.handshake.hear();
+        assert!(first.goes_on() && !first.handshake.is_evicted());
+        assert!(second.handshake.is_evicted());
+        assert_eq!(all.lock().len(), 2);
+    }
+}

@@ -1,0 +1,109 @@
+//! A flood of handshakes that never end locks nobody out.
+
+#[path = "testbed/judge.rs"]
+mod judge;
+mod testbed;
+#[path = "../examples/probe/wire/mod.rs"]
+mod wire;
+
+use std::{
+    io,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use judge::{PROMPT, is_hello};
+use testbed::Testbed;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Runtime,
+};
+use wire::{Client, Options, Version, half_client_hello};
+
+const HALF_OPEN: usize = 2000;
+const ASKED: usize = 60;
+/// Descriptors of a server that has enough.
+const MANY: usize = 8192;
+
+/// Room for the descriptors of this process and of the servers that it starts.
+fn raise_limit() {
+    let limit = rlimit::increase_nofile_limit(8192).unwrap();
+    assert!(limit >= 4096, "{limit} descriptors are too few");
+}
+
+/// Opens one after the other, for ever: as soon as it is closed there is the next.
+async fn half_open(addr: SocketAddr, bytes: Vec<u8>) {
+    loop {
+        let Ok(mut tcp) = TcpStream::connect(addr).await else {
+            continue;
+        };
+        let _ = tcp.write_all(&bytes).await;
+        while tcp.read(&mut [0; 64]).await.is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// How long a good client takes from the first packet to the last byte of an answer.
+fn ask(bed: &Testbed, version: Version) -> io::Result<Duration> {
+    let begun = Instant::now();
+    let options = Options::new().version(version).http1();
+    let mut client = Client::connect_with(bed.addr, &options)?;
+    assert!(is_hello(&client.get("/")?, "hello\n"), "{client:?}");
+    Ok(begun.elapsed())
+}
+
+/// The median of those that were answered, and how many were not.
+fn ask_often(bed: &Testbed, version: Version) -> (Duration, usize) {
+    let asked = (0..ASKED).map(|_| ask(bed, version));
+    let mut took: Vec<_> = asked.filter_map(Result::ok).collect();
+    took.sort();
+    (took[took.len() / 2], ASKED - took.len())
+}
+
+/// The median without a flood, the one in it, and how many failed then.
+fn flooded(
+    server: &str,
+    descriptors: usize,
+    options: &[&str],
+    version: Version,
+    bytes: &[u8],
+) -> (Duration, Duration, usize) {
+    raise_limit();
+    let bed = Testbed::start_with_descriptors(server, descriptors, options);
+    ask_often(&bed, version); // the first ones pay for what is lazy
+    let (before, _) = ask_often(&bed, version);
+    let flood = Runtime::new().unwrap();
+    for _ in 0..HALF_OPEN {
+        flood.spawn(half_open(bed.addr, bytes.to_vec()));
+    }
+    thread::sleep(Duration::from_secs(1));
+    let (during, failed) = ask_often(&bed, version);
+    flood.shutdown_background();
+    let n = bytes.len();
+    println!("{server}, {version:?}, {n} bytes: {before:?}, then {during:?}, {failed} failed");
+    (before, during, failed)
+}
+
+#[test]
+fn two_thousand_half_open_handshakes_hold_up_nobody() {
+    for server in testbed::servers() {
+        for version in Version::BOTH {
+            for bytes in [&[][..], &[22], &half_client_hello()] {
+                let (before, during, failed) = flooded(server, MANY, &[], version, bytes);
+                assert!(during < 3 * before && failed == 0);
+            }
+        }
+    }
+}
+
+/// Each that is opened ends another, which opens the next, as fast as this machine can: a client that
+/// is on it too may be silent for too long.
+#[test]
+fn more_than_the_cap_lock_nobody_out() {
+    for server in testbed::servers() {
+        let options = ["--max-handshakes", "1000"];
+        let (_, during, failed) = flooded(server, MANY, &options, Version::Tls13, &[22]);
+        assert!(during < PROMPT / 4 && failed <= ASKED / 10);
+    }
+}
