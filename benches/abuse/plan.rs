@@ -106,7 +106,7 @@ impl Plan {
             Kind::Vanished(_) => seconds + seconds / 2,
             Kind::Flood(_) if self.short => 2,
             Kind::Flood(_) => 4,
-            Kind::Descriptors => 7,
+            Kind::Descriptors => 9,
             Kind::Handshakes => 12,
         })
     }
