@@ -1,6 +1,6 @@
 //! hyper-util and tokio-rustls by hand, after hyper-util's `server_graceful.rs`.
 
-use std::{error::Error, pin::pin};
+use std::{error::Error, pin::pin, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -10,7 +10,10 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{sleep, timeout},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{Settings, Site, listen, terminated};
@@ -23,9 +26,17 @@ pub(crate) async fn serve(site: Site, settings: &Settings) -> Result<(), Box<dyn
     let graceful = GracefulShutdown::new();
     let mut terminated = pin!(terminated(site.terminations));
     loop {
-        let (tcp, _) = tokio::select! {
-            accepted = listener.accept() => accepted?,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut terminated => break,
+        };
+        let tcp = match accepted {
+            Ok((tcp, _)) => tcp,
+            Err(error) => {
+                eprintln!("accept error: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
         };
         let (acceptor, http, service) = (acceptor.clone(), http.clone(), service.clone());
         let watcher = graceful.watcher();

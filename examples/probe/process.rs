@@ -89,7 +89,12 @@ impl Process {
 
     /// Sends a signal to the server, not to the shell that may stand before it.
     pub fn signal(&self, name: &str) -> io::Result<()> {
-        kill(name, &below_shells(self.shell.id()).to_string())
+        kill(name, &self.pid().to_string())
+    }
+
+    /// The server's process, not that of the shell that may stand before it.
+    pub fn pid(&self) -> u32 {
+        below_shells(self.shell.id())
     }
 
     /// Waits for the exit, so long at most.

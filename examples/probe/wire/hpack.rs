@@ -10,7 +10,7 @@ use super::hpack_tables::{CODE_LENGTHS, STATIC_TABLE};
 const DEFAULT_TABLE_SIZE: usize = 4096;
 
 /// Encodes a header block of literals which touch no table.
-pub(super) fn encode(fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn encode(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

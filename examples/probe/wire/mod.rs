@@ -45,6 +45,7 @@ pub use ending::{End, Ending};
 pub use frame::{Frame, PREFACE, flag, kind, setting};
 pub use h2::{H2, H2Options};
 pub use h2_stream::H2Stream;
+pub use hpack::encode as header_block;
 pub use http1::{Framing, Response};
 pub use layer::{Layer, Plain};
 pub use options::{Options, Version};
