@@ -41,7 +41,9 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("http/1.1", "/"),
         requests: [400, 1400],
         // Reading along costs about 1,000; bare reads no framing, and has a timer a request instead.
-        limit: 1.022, // 1.02, and what bare hyper varies by from one build to the next
+        // Time-outs, noise and when a connection became idle cost 0.4 %, and bare hyper varies by 0.2 %
+        // from one build to the next.
+        limit: 1.027,
     },
     Scenario {
         name: "http1-mib",
@@ -55,7 +57,7 @@ const SCENARIOS: [Scenario; 6] = [
         title: "HTTP/2, 6 bytes",
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
-        limit: 1.06,
+        limit: 1.068,
     },
     Scenario {
         name: "http2-mib",

@@ -197,25 +197,20 @@ impl Lifetime {
     /// The connection is seen not to be in use, or to be a tunnel. When it has to be looked at.
     #[inline]
     pub(crate) fn idle(&mut self, now: Instant, usage: Use, limits: &Limits) -> Option<Instant> {
-        match self.idle {
-            Some(idle) if idle.mark == usage => limits.idle(usage).map(|limit| idle.at + limit),
-            _ => self.becomes_idle(now, usage, limits),
+        if !self.is_idle_since(usage) {
+            self.becomes_idle(now, usage);
         }
+        let since = self.idle.map_or(now, |idle| idle.at);
+        limits.idle(usage).map(|limit| since + limit)
     }
 
-    /// The same, where it [was not so before](Self::is_idle_since).
+    /// The same, where it [was not so before](Self::is_idle_since), but for when to look.
     #[inline]
-    pub(crate) fn becomes_idle(
-        &mut self,
-        now: Instant,
-        usage: Use,
-        limits: &Limits,
-    ) -> Option<Instant> {
+    pub(crate) fn becomes_idle(&mut self, now: Instant, usage: Use) {
         self.idle = Some(Since {
             at: now,
             mark: usage,
         });
-        limits.idle(usage).map(|limit| now + limit)
     }
 
     /// Whether somebody looks after what waits for the peer.

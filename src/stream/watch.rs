@@ -492,13 +492,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if usage == Use::Request {
             self.lifetime.busy();
         } else if !self.lifetime.is_idle_since(usage) {
-            let limits = self.limits();
             let now = Instant::now();
-            if let Some(due) = self.lifetime.becomes_idle(now, usage, &limits) {
-                self.timer.fires_by(due, &self.connection);
-            }
-            if matches!(usage, Use::Nothing { .. }) {
-                self.connection.became_idle(now);
+            self.lifetime.becomes_idle(now, usage);
+            let settings = &self.connection.context().settings;
+            let limit = match usage {
+                Use::Nothing { .. } => {
+                    self.connection.became_idle(now);
+                    Some(settings.keep_alive_timeout)
+                }
+                Use::Tunnel { .. } => settings.tunnel_timeout,
+                _ => Some(settings.keep_alive_timeout),
+            };
+            if let Some(limit) = limit {
+                self.timer.fires_by(now + limit, &self.connection);
             }
             if self.connection.leaving().is_some() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.
@@ -532,13 +538,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// The server waits for what comes: for more of a request, and since when?
     #[inline]
     pub(super) fn await_request(&mut self) {
-        self.reads = true;
+        if std::mem::replace(&mut self.reads, true) {
+            return;
+        }
         if let Some(coming) = self.coming() {
-            if !self.lifetime.awaits(&coming) {
-                let limits = self.limits();
-                let due = self.lifetime.comes(Instant::now(), coming, &limits);
-                self.timer.fires_by(due, &self.connection);
-            }
+            self.await_more(coming);
+        }
+    }
+
+    #[cold]
+    fn await_more(&mut self, coming: Coming) {
+        if !self.lifetime.awaits(&coming) {
+            let limits = self.limits();
+            let due = self.lifetime.comes(Instant::now(), coming, &limits);
+            self.timer.fires_by(due, &self.connection);
         }
     }
 

@@ -203,18 +203,28 @@ impl Reader {
     }
 
     /// How much is in of a header block that is not all in, or of the preface.
+    #[inline]
     pub(super) fn header_block(&self) -> Option<u64> {
+        match self.is_between_frames() {
+            true => None,
+            false => self.part(),
+        }
+    }
+
+    #[cold]
+    fn part(&self) -> Option<u64> {
         let greeted = PREFACE.len() - self.preface.len();
         if !self.preface.is_empty() {
             return (greeted > 0).then_some(greeted as u64);
         }
-        let frame = self
-            .frame
-            .filter(|head| matches!(head.kind, HEADERS | CONTINUATION));
+        let is_head = |head: &Head| matches!(head.kind, HEADERS | CONTINUATION);
+        let frame = self.frame.filter(is_head);
         let in_frame = frame.map(|head| u64::from(head.len - self.left));
         let before = self.block.map(|_| self.block_len);
-        (in_frame.is_some() || before.is_some())
-            .then(|| in_frame.unwrap_or(0) + before.unwrap_or(0))
+        match (before, in_frame) {
+            (None, None) => None,
+            (before, in_frame) => Some(before.unwrap_or(0) + in_frame.unwrap_or(0)),
+        }
     }
 
     /// Whether not a byte of the server's has gone by.

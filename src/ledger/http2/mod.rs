@@ -412,9 +412,12 @@ impl Http2 {
     }
 
     /// How much is in of a header block that is not all in, where nothing else is in flight.
+    #[inline]
     pub(crate) fn header_block(&self) -> Option<u64> {
-        let alone = self.followed && self.streams.is_empty();
-        self.inbound.header_block().filter(|_| alone)
+        match self.streams.is_empty() && self.followed {
+            true => self.inbound.header_block(),
+            false => None,
+        }
     }
 
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
