@@ -132,7 +132,7 @@ impl Builder {
     }
 
     /// How many frames an HTTP/2 client may send in 10 s that neither ask nor answer anything. Default:
-    /// 1000.
+    /// 10,000.
     ///
     /// PING, SETTINGS, WINDOW_UPDATE, PRIORITY, RST_STREAM, CONTINUATION, empty DATA: a few of them are
     /// every client's due for each answer that it gets, and do not count. Who sends more than this on

@@ -45,7 +45,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(60),
             tunnel_timeout: None,
             min_rate: Rate(240),
-            max_control_frames: 1000,
+            max_control_frames: 10_000,
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 4096,
             max_connections: None,
@@ -470,6 +470,23 @@ mod tests {
             (settings.max_connections(), settings.max_handshakes()),
             (10, 5)
         );
+    }
+
+    #[test]
+    fn a_rate_is_one_that_clients_reach() {
+        let fast = error(|s| s.min_rate = Rate(7001));
+        assert!(fast.starts_with("min_rate is 7001 bytes"), "{fast}");
+        for rate in [0, 7000] {
+            let settings = Settings {
+                min_rate: Rate(rate),
+                ..Settings::default()
+            };
+            assert_eq!(check(&settings), Ok(()));
+        }
+        let none = error(|s| s.max_control_frames = 0);
+        assert!(none.starts_with("max_control_frames is zero"), "{none}");
+        let zero = error(|s| s.tunnel_timeout = Some(Duration::ZERO));
+        assert!(zero.starts_with("tunnel_timeout is zero"), "{zero}");
     }
 
     #[test]

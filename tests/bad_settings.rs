@@ -70,6 +70,10 @@ fn values_that_cannot_work() {
         ("--header-timeout-ms", "86400001", limit),
         ("--write-timeout-ms", "0", limit),
         ("--write-timeout-ms", "99999999999999999999999", limit),
+        ("--body-timeout-ms", "0", limit),
+        ("--tunnel-timeout-ms", "86400001", limit),
+        ("--keep-alive-timeout-ms", "0", limit),
+        ("--min-rate", "-1", "not in 0..=4294967295"),
         ("--handshake-timeout-ms", "0", limit),
         ("--shutdown-timeout-ms", "-1", "give milliseconds, 0 to"),
         ("--lame-duck-ms", "86400001", "give milliseconds, 0 to"),
@@ -104,6 +108,18 @@ fn keepalive_that_systems_do_not_count() {
         )
     };
     ["999", "1500", "36000000"].iter().for_each(is_refused);
+}
+
+#[test]
+fn a_rate_that_no_client_reaches() {
+    let words = ["min_rate is 7001 bytes a second", "set at most 7000"];
+    is_refused(&["--min-rate", "7001"], &words);
+}
+
+#[test]
+fn no_control_frames_at_all() {
+    let words = ["max_control_frames is zero", "set at least 1"];
+    is_refused(&["--max-control-frames", "0"], &words);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use wire::{Frame, H2, flag, kind};
 
 const LONG: Duration = Duration::from_secs(10);
 const ENHANCE_YOUR_CALM: u32 = 11;
+const LIMIT: [&str; 3] = ["--no-ping", "--max-control-frames", "1000"];
 
 type Flood = fn(&mut H2, u32) -> Vec<Frame>;
 
@@ -52,7 +53,7 @@ const FLOODS: [(&str, Flood); 9] = [
 
 #[test]
 fn a_flood_is_told_to_calm_down() {
-    everywhere(&["--no-ping"], &FLOODS, |bed, version, flood| {
+    everywhere(&LIMIT, &FLOODS, |bed, version, flood| {
         let mut h2 = start_h2(bed, version);
         for round in 0..100 {
             let frames: Vec<_> = (0..50)
@@ -77,7 +78,7 @@ fn a_flood_is_told_to_calm_down() {
 /// Each request with as much around it as a lively client may send.
 #[test]
 fn a_lively_client_is_served() {
-    everywhere(&["--no-ping"], &[("", ())], |bed, version, ()| {
+    everywhere(&LIMIT, &[("", ())], |bed, version, ()| {
         let mut h2 = start_h2(bed, version);
         for n in 0..500_u64 {
             h2.send_frames(&[
@@ -100,7 +101,7 @@ fn a_lively_client_is_served() {
 /// Below the limit nobody minds.
 #[test]
 fn who_gives_up_now_and_then_is_served() {
-    everywhere(&["--no-ping"], &[("", ())], |bed, version, ()| {
+    everywhere(&LIMIT, &[("", ())], |bed, version, ()| {
         let mut h2 = start_h2(bed, version);
         for _ in 0..300 {
             let stream = h2.get("/sleep/20000").unwrap();

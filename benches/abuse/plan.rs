@@ -27,7 +27,7 @@ const DEFAULTS: &str = "--no-ping";
 
 /// The same in the short form: time-outs that end while it looks.
 const BRISK: &str = "--no-ping --header-timeout-ms 3000 --handshake-timeout-ms 3000 \
-    --write-timeout-ms 3000";
+    --write-timeout-ms 3000 --body-timeout-ms 3000 --tcp-keepalive-ms 1000";
 
 /// Attacks servers, and says what came of it.
 #[derive(Debug, Parser)]

@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) min_rate: Option<u32>,
 
-    /// How many HTTP/2 frames may come in 10 s that neither ask nor answer anything [default: 1000]
+    /// How many HTTP/2 frames may come in 10 s that neither ask nor answer anything [default: 10000]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) max_control_frames: Option<u32>,
 

@@ -141,8 +141,8 @@ const GONE: u32 = 1 << 5;
 const LATER: u32 = 1 << 6;
 
 /// Beside [`RETIRED`]: because of its age, or of how much it was asked.
-const AGED: u32 = 1 << 4;
-const SPENT: u32 = 1 << 5;
+const AGED: u32 = 1 << 7;
+const SPENT: u32 = 1 << 8;
 
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

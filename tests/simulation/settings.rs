@@ -20,6 +20,7 @@ pub struct Settings {
     pub close_spread: Duration,
     pub lame_duck_goaway: bool,
     pub patient_goaway: bool,
+    pub body_timeout: Duration,
     pub max_age: Option<Duration>,
     pub max_age_grace: Option<Duration>,
     pub max_requests: Option<u32>,
@@ -110,6 +111,7 @@ impl Settings {
             close_spread: some(rng, 3000),
             lame_duck_goaway,
             patient_goaway: rng.u8(..4) == 0,
+            body_timeout: ms(rng, 1000..=6000),
             max_age,
             max_age_grace,
             max_requests: (rng.u8(..4) == 0).then(|| rng.u32(1..=4)),
@@ -165,7 +167,7 @@ impl Settings {
             .keep_alive_timeout(self.keep_alive)
             .write_timeout(self.write_timeout)
             .header_timeout(self.keep_alive)
-            .body_timeout(Duration::from_secs(3600))
+            .body_timeout(self.body_timeout)
             .min_rate(MIN_RATE)
             .max_control_frames(u32::MAX)
             .handshake_timeout(self.handshake_timeout)

@@ -63,10 +63,14 @@ fn trickle(view: &View<'_>) -> Duration {
     nature.delay * OURS.div_ceil(at_once.max(1)) as u32
 }
 
-/// Who has begun something when the time is over may end it; in HTTP/2 it can be refused.
+/// Who has begun something when the time is over may end it; in HTTP/2 it can be refused. A head has a
+/// time-out of its own, here that of keep-alive, which is noticed an eighth late; what drips in of one
+/// is worth less than a second.
 fn last_words(view: &View<'_>) -> Duration {
+    let settings = &view.facts.settings;
+    let head = settings.keep_alive * 9 / 8 + Duration::from_secs(1);
     match view.conn.plan.dawdles() && !view.http2() {
-        true => view.facts.settings.handshake_timeout,
+        true => settings.handshake_timeout.max(head),
         false => Duration::ZERO,
     }
 }
@@ -111,8 +115,7 @@ fn last_use(view: &View<'_>) -> Option<Stamp> {
 
 /// R6. What is not in use is let go: after the longest time-out, the flush and the drain.
 ///
-/// A tunnel lasts as long as its handler likes, and so does a handler that waits for an upload: for
-/// those there is no setting yet. At the deadline they end too.
+/// A tunnel lasts as long as its handler likes. At the deadline it ends too.
 pub fn let_go(view: &View<'_>) -> Option<String> {
     let log = &view.conn.log;
     log.accepted?;
@@ -126,7 +129,7 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
         }
     }
     let used = last_use(view)?;
-    let waits = view.has_tunnel() || waits_for_an_upload(view);
+    let waits = view.has_tunnel();
     let settings = &view.facts.settings;
     let patience = match view.conn.seen.handshake {
         None => settings.handshake_timeout,
@@ -137,7 +140,12 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
     let taken = log.acknowledged.last().filter(|_| view.conn.nature.asked);
     let used = used.max(taken.map_or(used, |(_, stamp)| *stamp));
     let held_up = view.lag() + backlog(view) + last_words(view) + SLACK;
-    let latest = used.at + patience + teardown(view.facts) + held_up;
+    // Noticed an eighth late, when it has waited for a while for something else.
+    let upload = match waits_for_an_upload(view) {
+        true => settings.body_timeout * 9 / 4,
+        false => Duration::ZERO,
+    };
+    let latest = used.at + patience + upload + teardown(view.facts) + held_up;
     (!waits && dropped > latest).then(|| {
         format!(
             "in use until {used}, held until {dropped:?}, {:?} too long",
