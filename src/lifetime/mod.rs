@@ -61,8 +61,8 @@ pub(crate) struct Facts {
     pub(crate) owed: Owed,
     /// The request that is coming in, where the server has asked for more of it.
     pub(crate) coming: Option<Coming>,
-    /// There is more, and the server has not taken it yet.
-    pub(crate) unread: bool,
+    /// There is more, and the server has read nothing since the last look.
+    pub(crate) held_up: bool,
     /// Whether the end of an answer is not known to be acknowledged. Control frames are none.
     pub(crate) tail: bool,
     /// What is known of the HTTP/2 streams that wait for the peer's windows.
@@ -313,7 +313,7 @@ impl Lifetime {
         }
         self.coming = facts.coming.map(|coming| match self.coming {
             Some((known, mut wait)) if known.is_same(&coming) => {
-                match facts.unread {
+                match facts.held_up {
                     true => wait.skip(now),
                     false => wait.comes_to(now, coming.bytes, limits.rate),
                 }
@@ -418,8 +418,8 @@ mod tests {
         Kernel(Owed),
         /// So much of a request is in that is not all in, and the server waits.
         Comes(Option<Coming>),
-        /// There is more than that.
-        Unread,
+        /// There is more than that, and the server reads nothing.
+        HeldUp,
         Opens(Windows),
         Turns(Phase),
         Retire,
@@ -460,7 +460,7 @@ mod tests {
                     usage: NOTHING,
                     owed: Owed::Nothing,
                     coming: None,
-                    unread: false,
+                    held_up: false,
                     tail: false,
                     windows: Windows::Patient(None),
                 },
@@ -484,8 +484,8 @@ mod tests {
                     let taken = taken * MUCH;
                     let _ = self.machine.owes(self.now, u64::MAX, taken, &LIMITS);
                 }
-                Comes(coming) => (facts.coming, facts.unread) = (coming, false),
-                Unread => facts.unread = true,
+                Comes(coming) => (facts.coming, facts.held_up) = (coming, false),
+                HeldUp => facts.held_up = true,
                 Kernel(owed) => {
                     facts.owed = owed;
                     facts.tail = matches!(owed, Owed::Bytes { taken: 1.., .. });
@@ -985,7 +985,7 @@ mod tests {
                     body(1, 9),
                     Look,
                     Wait(4),
-                    Unread,
+                    HeldUp,
                     Look,
                     Wait(9),
                     Look,
@@ -1001,7 +1001,7 @@ mod tests {
                     Wait(4),
                     Look,
                     Wait(1),
-                    Unread,
+                    HeldUp,
                     Look,
                     Wait(2),
                     body(1, 9),
@@ -1134,7 +1134,7 @@ mod tests {
                 }))
             }),
             Just(Comes(None)),
-            Just(Unread),
+            Just(HeldUp),
             (0..20_u64).prop_map(Awaited),
             Just(Look),
             Just(Look),
@@ -1172,7 +1172,7 @@ mod tests {
             let idle = bench.facts.usage != Use::Request;
             let owed = matches!(bench.facts.owed, Owed::Bytes { .. });
             let begun = bench.now;
-            bench.facts.unread = false;
+            bench.facts.held_up = false;
             for _ in 0..100 {
                 bench.happen(Look);
                 match bench.next {

@@ -110,6 +110,11 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     watches_uploads: bool,
     /// The server has asked for what comes, and nothing was there.
     reads: bool,
+    /// How far the transport had been read when the timer last struck, and how much there was to read.
+    looked_at: u64,
+    unread: u64,
+    /// There was some, and the server had read nothing since the time before.
+    held_up: bool,
     /// How many frames of an HTTP/2 client may say nothing.
     most_noise: u32,
     /// Application data was written.
@@ -181,6 +186,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             watches_windows: false,
             watches_uploads: false,
             reads: false,
+            looked_at: 0,
+            unread: 0,
+            held_up: false,
             most_noise,
             wrote: false,
         }

@@ -142,6 +142,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let now = Instant::now();
         let age = self.look_at_age(now);
         let owed = self.ask_kernel();
+        self.look_at_unread();
         let uploads = self.look_at_uploads(now);
         let windows = self.look_at_windows(now);
         let leaving = self.connection.leaving();
@@ -207,7 +208,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             usage: self.usage(),
             owed,
             coming: self.coming().filter(|_| self.reads),
-            unread: owed != Owed::Unasked && self.has_unread(),
+            held_up: self.held_up,
             tail: matches!(owed, Owed::Bytes { taken, .. } if taken < self.answers_end()),
             windows,
         };
@@ -238,19 +239,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// The request that is coming in. Of a record that is not all in each byte counts.
+    /// The request that is coming in. What has come and is not given counts as well: of a record that is
+    /// not all in, and, when that was last looked at, what the server had yet to read.
     #[inline]
     fn coming(&self) -> Option<Coming> {
         let coming = self.ledger.coming()?;
         Some(Coming {
-            bytes: coming.bytes + self.parts,
+            bytes: coming.bytes + self.parts + self.unread,
             ..coming
         })
     }
 
-    /// Whether something has arrived that the server has not read yet.
-    fn has_unread(&self) -> bool {
-        self.transport().is_some_and(|io| io.readable() > Some(0))
+    /// Looks at what the server has yet to read, and whether it has read anything since the last look.
+    fn look_at_unread(&mut self) {
+        let (read, unread) = self
+            .transport()
+            .map_or((0, 0), |io| (io.read(), io.readable().unwrap_or(0)));
+        self.held_up = unread > 0 && read == self.looked_at;
+        (self.looked_at, self.unread) = (read, unread);
     }
 
     /// Until when a request that is on its way may come although the connection is to end.
@@ -373,9 +379,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 body: limits.body,
                 tunnel: limits.tunnel,
                 rate: limits.rate,
-                parts: self.parts,
+                beside: self.parts + self.unread,
                 asked: self.reads,
-                unread: self.has_unread(),
+                held_up: self.held_up,
             },
         );
         self.reset(late.streams);

@@ -55,11 +55,12 @@ pub(crate) struct Patience {
     pub(crate) body: Duration,
     pub(crate) tunnel: Option<Duration>,
     pub(crate) rate: Rate,
-    /// What has come of records that are not all in: it may belong to any of them.
-    pub(crate) parts: u64,
-    /// The server has asked for more, and there is more that it has not taken yet.
+    /// What has come that the ledger has not been told of: it may belong to any of them.
+    pub(crate) beside: u64,
+    /// The server has asked for more.
     pub(crate) asked: bool,
-    pub(crate) unread: bool,
+    /// There is more, and it has read nothing since the last look.
+    pub(crate) held_up: bool,
 }
 
 /// One server connection, as its frames show it.
@@ -379,8 +380,8 @@ impl Http2 {
                 continue;
             };
             let moved = stream.got + if two_ways { stream.sent } else { 0 };
-            let moved = moved.unsigned_abs() + patience.parts;
-            let moved = (!patience.unread).then_some(moved);
+            let moved = moved.unsigned_abs() + patience.beside;
+            let moved = (!patience.held_up).then_some(moved);
             let due = stream.late_since(now, moved, rate) + limit;
             match now >= due {
                 true => found.streams.push(stream.id),

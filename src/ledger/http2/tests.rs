@@ -1190,7 +1190,7 @@ fn uploads_that_do_not_come_on() {
     let answers = headers(Server, END_HEADERS, 1);
     let ours = |id, n| frame(Server, WINDOW_UPDATE, 0, id, &u32::to_be_bytes(n));
     let no_window = frame(Server, SETTINGS, 0, 0, &setting(4, 5));
-    let (nothing, unread, nobody) = ((true, false), (true, true), (false, false));
+    let (nothing, held_up, nobody) = ((true, false), (true, true), (false, false));
     for (name, steps) in [
         (
             "it stops",
@@ -1237,7 +1237,7 @@ fn uploads_that_do_not_come_on() {
             "there is more that nobody has read",
             vec![
                 (0, nothing, vec![], None),
-                (5, unread, vec![], None),
+                (5, held_up, vec![], None),
                 (14, nothing, vec![], None),
                 (15, nothing, vec![], Some(1)),
             ],
@@ -1278,15 +1278,15 @@ fn uploads_that_do_not_come_on() {
         ),
     ] {
         let mut http2 = after(&asks);
-        for (second, (asked, unread), frames, late) in steps {
+        for (second, (asked, held_up), frames, late) in steps {
             frames.iter().for_each(|frame| say(&mut http2, frame));
             let patience = Patience {
                 body: Duration::from_secs(10),
                 tunnel: Some(Duration::from_secs(20)),
                 rate: Rate(10),
-                parts: 0,
+                beside: 0,
                 asked,
-                unread,
+                held_up,
             };
             let found = http2.late_uploads(at(second), &patience);
             assert_eq!(found.streams, Vec::from_iter(late), "{name}, {second}");
@@ -1311,9 +1311,9 @@ fn uploads_without_a_window_are_not_late() {
         body: Duration::from_secs(10),
         tunnel: None,
         rate: Rate(10),
-        parts: 0,
+        beside: 0,
         asked: true,
-        unread: false,
+        held_up: false,
     };
     assert_eq!(http2.late_uploads(start, &patience), Stalled::default());
     let update = frame(Server, WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(1));

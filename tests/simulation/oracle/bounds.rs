@@ -69,9 +69,10 @@ fn trickle(view: &View<'_>) -> Duration {
 fn last_words(view: &View<'_>) -> Duration {
     let settings = &view.facts.settings;
     let head = settings.keep_alive * 9 / 8 + Duration::from_secs(1);
-    match view.conn.plan.dawdles() && !view.http2() {
-        true => settings.handshake_timeout.max(head),
-        false => Duration::ZERO,
+    match (view.conn.plan.dawdles(), view.http2()) {
+        (false, _) => Duration::ZERO,
+        (true, true) => head,
+        (true, false) => settings.handshake_timeout.max(head),
     }
 }
 
