@@ -111,7 +111,7 @@ impl Settings {
             close_spread: some(rng, 3000),
             lame_duck_goaway,
             patient_goaway: rng.u8(..4) == 0,
-            body_timeout: ms(rng, 1000..=6000),
+            body_timeout: ms(rng, 2000..=6000),
             max_age,
             max_age_grace,
             max_requests: (rng.u8(..4) == 0).then(|| rng.u32(1..=4)),

@@ -182,9 +182,14 @@ fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
         "MaxAge" => view
             .aged()
             .is_some_and(|(earliest, _)| earliest <= ended.at),
-        "MaxAgeGrace" => view.overstayed(ended),
+        // Of a tunnel the server may have closed its own direction before.
+        "MaxAgeGrace" => view.has_tunnel() || view.overstayed(ended),
         "MaxRequests" => view.spent().is_some_and(|spent| spent <= ended.at),
-        "Stalled" => view.asks().any(|(_, ask)| ask.head.is_some()) && may_stall(view),
+        // Behind an RST that nobody reads nothing is taken either.
+        "Stalled" => {
+            let reset = view.conn.log.rst_arrived.is_some();
+            view.asks().any(|(_, ask)| ask.head.is_some()) && (reset || may_stall(view))
+        }
         "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
         _ => true,
     }
