@@ -104,8 +104,9 @@ impl Builder {
     /// [`header_timeout`](Self::header_timeout). While the handler does not read, or the client has no
     /// HTTP/2 window to send in, nobody waits, and no time counts. Over HTTP/1 the client gets 408 (RFC
     /// 9110 15.5.9) if no answer has begun, and the connection ends; over HTTP/2 that stream alone is
-    /// reset (RFC 9113 6.4). An HTTP/2 stream that is open both ways, as in gRPC, is a tunnel: see
-    /// [`tunnel_timeout`](Self::tunnel_timeout).
+    /// reset (RFC 9113 6.4). There nobody knows whether the handler reads: a client-streaming gRPC call that
+    /// pauses for longer needs a longer time-out. A stream that is open both ways, as in the other gRPC calls
+    /// that stream, is a tunnel: see [`tunnel_timeout`](Self::tunnel_timeout).
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.settings.body_timeout = timeout;
         self

@@ -7,11 +7,14 @@
 //! for the server waits for the teardown too; when the server drops it, the same teardown goes on as
 //! a task.
 //!
-//! `read` is the half of it that reads, `watch` its eye on the clock, with one `timer`; `frames` puts
-//! HTTP/2 frames of our own between the others.
+//! `read` is the half of it that reads, `watch` its eye on the clock, with one `timer`; `leaving` its part
+//! in a shutdown, `streams` what it knows of those of HTTP/2; `frames` puts HTTP/2 frames of our own between
+//! the others.
 
 mod frames;
+mod leaving;
 mod read;
+mod streams;
 mod timer;
 mod watch;
 
@@ -24,10 +27,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use crate::{
@@ -41,6 +41,7 @@ use crate::{
     transport::Transport,
 };
 use frames::Frames;
+use leaving::Departure;
 use timer::Timer;
 
 /// What a record costs on the wire beside its plaintext, at most: its head, an explicit nonce and a tag
@@ -119,22 +120,6 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     most_noise: u32,
     /// Application data was written.
     wrote: bool,
-}
-
-/// The moment when a connection was first seen to be one that is to end.
-#[derive(Clone, Copy, Debug)]
-struct Departure {
-    /// The shutdown that wants it, if one does.
-    shutdown: Option<Instant>,
-    at: Instant,
-    /// How many requests had been answered by then.
-    answered: u32,
-    /// When its client was told, while it was in use.
-    told: Option<Instant>,
-    /// When its last answer was out, at the latest; unless there was none.
-    idle: Option<Instant>,
-    /// The last request was on its way before its client had that answer: there may be another.
-    crossed: bool,
 }
 
 /// The teardown takes the place of what it ends: an ending connection needs no memory more.

@@ -11,16 +11,16 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Departure, GracefulStream, State, frames};
+use super::{GracefulStream, State, frames};
 use crate::{
-    connection::{Leaving, Requests, Retirement},
+    connection::Leaving,
     ending::Cause,
-    ledger::{Coming, Patience, Progress, Use},
+    ledger::{Coming, Use},
     lifetime::{Facts, Limits, Owed, Windows},
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         let settings = &self.connection.context().settings;
         Limits {
             keep_alive: settings.keep_alive_timeout,
@@ -48,7 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// Whether TLS or the transport has something that the kernel has not got.
-    fn holds_back(&self) -> bool {
+    pub(super) fn holds_back(&self) -> bool {
         match &self.state {
             State::Open(tls, _) => self.is_blocked || tls.get_ref().1.wants_write(),
             State::Closing(_) | State::Closed => false,
@@ -106,36 +106,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// The server drains, or the connection is to end as soon as it can.
-    #[cold]
-    fn look_at_phase(&mut self, leaving: &Leaving) {
-        let now = Instant::now();
-        let next = self.decide(now, Some(leaving), Owed::Unasked, Windows::Patient(None));
-        if let Some(next) = next {
-            self.timer.fires_by(next, &self.connection);
-        }
-        if self.lifetime.over().is_none() && self.ledger.open_streams() > 0 {
-            self.announce(now, leaving);
-        }
-    }
-
-    /// Tells the client of an HTTP/2 connection that is in use to open no more streams on it, once it
-    /// has to be told: when it is idle comes the GOAWAY that names the last (RFC 9113 6.8).
-    fn announce(&mut self, now: Instant, leaving: &Leaving) {
-        let mut departure = self.departure(now, leaving);
-        if departure.told.is_some() {
-            return;
-        }
-        if let Some(later) = leaving.departs(true).filter(|due| *due > now) {
-            self.timer.fires_by(later, &self.connection);
-            return;
-        }
-        departure.told = Some(now);
-        self.departure = Some(departure);
-        self.frames.get_or_insert_default().announce();
-        self.connection.wake();
-    }
-
     /// The timer has fired: what has happened that no poll tells, and when to look again?
     #[cold]
     fn strike(&mut self) {
@@ -154,16 +124,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let next = next.into_iter().chain(others.into_iter().flatten()).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
-    }
-
-    /// Is it old enough to go? When that is, if not yet.
-    fn look_at_age(&self, now: Instant) -> Option<Instant> {
-        let retires = self.connection.retires()?;
-        if now < retires {
-            return Some(retires);
-        }
-        self.connection.retire(Retirement::Age);
-        None
     }
 
     /// A server that does not read would never ask whether it is to be told.
@@ -191,7 +151,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    fn decide(
+    pub(super) fn decide(
         &mut self,
         now: Instant,
         leaving: Option<&Leaving>,
@@ -259,79 +219,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         (self.looked_at, self.unread) = (read, unread);
     }
 
-    /// Until when a request that is on its way may come although the connection is to end.
-    fn awaited(&mut self, now: Instant, leaving: &Leaving) -> Option<Instant> {
-        let departure = self.departure(now, leaving);
-        let held = self.held(departure, leaving);
-        let since = match self.ledger.head_begun() {
-            true => Some(departure.at),
-            false => departure.told.filter(|_| self.ledger.awaits_pong()),
-        };
-        if let Some(since) = since {
-            let until = since + self.connection.context().settings.handshake_timeout;
-            return held.max(Some(until));
-        }
-        let none_yet = self.published.begun == 0;
-        let first = self.connection.first_request_by().filter(|_| none_yet);
-        first.max(held)
-    }
-
-    /// When it was first seen to be leaving. A shutdown that was called off is another; one that comes
-    /// when this connection has to go anyway is not.
-    fn departure(&mut self, now: Instant, leaving: &Leaving) -> Departure {
-        let Requests { begun, in_flight } = self.published;
-        let at_work = in_flight > 0 || self.tail.is_some();
-        let shutdown = leaving.shutdown();
-        let known = self.departure;
-        let departure =
-            known.filter(|known| leaving.retired.is_some() || known.shutdown == shutdown);
-        *self.departure.insert(departure.unwrap_or(Departure {
-            shutdown,
-            at: now,
-            answered: begun.wrapping_sub(u32::from(at_work)),
-            told: None,
-            idle: (begun > 0).then_some(now),
-            crossed: false,
-        }))
-    }
-
-    /// How long it may stay although nothing is in use.
-    ///
-    /// An HTTP/2 client that has been answered once more is told by the GOAWAY behind that answer, which
-    /// no request of its next crosses: unless its requests do not wait for answers. Such a client is
-    /// never seen to be idle for sure, and stays as long as one that is at work.
-    fn held(&self, departure: Departure, leaving: &Leaving) -> Option<Instant> {
-        let untold = leaving.departs(false)?;
-        let asked = self.connection.is_http2() && self.published.begun != departure.answered;
-        match asked {
-            true if departure.crossed => leaving.departs(true).map(|due| due.min(untold)),
-            true => None,
-            false => Some(untold),
-        }
-    }
-
-    /// A connection that is to end has begun a request, or answered one.
-    #[cold]
-    fn note_requests(&mut self, before: Requests) {
-        let Some(mut departure) = self.departure else {
-            return;
-        };
-        let now = Instant::now();
-        let Requests { begun, in_flight } = self.published;
-        if begun > before.begun {
-            // The client had not got the last answer when it sent this.
-            let end = self.answers_end();
-            let unheard = self.transport().is_some_and(|io| io.acknowledged() < end);
-            let has_it = |idle: Instant| Some(idle + self.round_trip?);
-            let waited = |idle| has_it(idle).is_some_and(|by| by <= now);
-            departure.crossed = in_flight > 1 || unheard || !departure.idle.is_none_or(waited);
-        }
-        if in_flight < before.in_flight {
-            departure.idle = Some(now);
-        }
-        self.departure = Some(departure);
-    }
-
     /// Whether something waits for the peer to take it.
     fn ask_kernel(&self) -> Owed {
         let State::Open(tls, _) = &self.state else {
@@ -347,106 +234,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             },
             false => Owed::Nothing,
         }
-    }
-
-    /// How far what was sent has come.
-    fn progress(&self) -> Progress {
-        let State::Open(tls, _) = &self.state else {
-            return Progress::default();
-        };
-        let (io, session) = tls.get_ref();
-        let written = io.written();
-        Progress {
-            written,
-            flushed: match session.wants_write() {
-                true => self.flushed,
-                false => written,
-            },
-            acknowledged: io.acknowledged(),
-        }
-    }
-
-    /// Breaks off the HTTP/2 streams whose requests do not come on. When to look again.
-    fn look_at_uploads(&mut self, now: Instant) -> Option<Instant> {
-        self.watches_uploads = self.ledger.has_uploads();
-        if !self.watches_uploads {
-            return None;
-        }
-        let limits = self.limits();
-        let late = self.ledger.late_uploads(
-            now,
-            &Patience {
-                body: limits.body,
-                tunnel: limits.tunnel,
-                rate: limits.rate,
-                beside: self.parts + self.unread,
-                asked: self.reads,
-                held_up: self.held_up,
-            },
-        );
-        self.reset(late.streams);
-        // One that is not waited for now may be at any moment.
-        let shortest = limits.tunnel.map_or(limits.body, |it| it.min(limits.body));
-        let soon = now + Limits::every(shortest);
-        Some(late.next.map_or(soon, |next| next.min(soon)))
-    }
-
-    /// Which HTTP/2 streams has the peer's window held up for too long?
-    fn look_at_windows(&mut self, now: Instant) -> Windows {
-        let Limits { write, rate, .. } = self.limits();
-        let progress = self.progress();
-        let stalled = self.ledger.stalled(now, write, rate, &progress);
-        let next = stalled
-            .next
-            .map(|next| next.min(now + Limits::every(write)));
-        self.watches_windows = next.is_some();
-        if stalled.streams.is_empty() {
-            self.may_open = None;
-            return Windows::Patient(next);
-        }
-        // What would open them may have arrived, while nobody had the time to read.
-        let (read, arrived) = self.transport().map_or((0, 0), |io| {
-            (io.read(), io.read() + io.readable().unwrap_or(0))
-        });
-        if read < *self.may_open.get_or_insert(arrived) {
-            self.watches_windows = true;
-            self.connection.wake();
-            return Windows::Patient(Some(now + Limits::every(write)));
-        }
-        self.may_open = None;
-        // The client may go on with others, an answer may be on its way still, or an upload: then only
-        // the streams end.
-        let all = !stalled.outlived && stalled.streams.len() >= self.ledger.open_streams();
-        if all && progress.flushed == progress.written {
-            return Windows::AllStalled;
-        }
-        self.reset(stalled.streams);
-        Windows::Patient(next)
-    }
-
-    /// There are more frames that say nothing than there may be.
-    #[cold]
-    pub(super) fn judge_noise(&mut self) {
-        let now = Instant::now();
-        let begun = now.checked_sub(self.connection.age()).unwrap_or(now);
-        if let Some(http2) = self.ledger.http2() {
-            if http2.is_flood(now, begun) {
-                self.lifetime.force(Cause::Flood);
-                self.connection.wake();
-            }
-        }
-    }
-
-    fn reset(&mut self, streams: Vec<u32>) {
-        if streams.is_empty() {
-            return;
-        }
-        let frames = self.frames.get_or_insert_default();
-        for stream in streams {
-            frames.reset(stream, &mut self.ledger);
-        }
-        self.publish();
-        self.connection.wake();
     }
 
     /// What came of a write, a flush or a half-close: whether it waits for the transport.
@@ -530,17 +317,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Marks the HTTP/2 streams that wait for the peer now.
-    #[cold]
-    fn watch_streams(&mut self) {
-        let now = Instant::now();
-        let uploads = self.look_at_uploads(now);
-        let windows = self.look_at_windows(now).next();
-        if let Some(next) = uploads.into_iter().chain(windows).min() {
-            self.timer.fires_by(next, &self.connection);
-        }
-    }
-
     /// The server waits for what comes: for more of a request, and since when?
     #[inline]
     pub(super) fn await_request(&mut self) {
@@ -578,16 +354,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             if self.departure.is_some() {
                 self.note_requests(before);
             }
-        }
-    }
-
-    /// The last request has begun. HTTP/1 says so in the answer to it, and answers in order: those
-    /// before it come first.
-    #[cold]
-    fn spend(&self, requests: Requests) {
-        let answered = requests.begun - requests.in_flight.min(requests.begun);
-        if self.ledger.has_control_frames() || answered + 1 >= self.last_request {
-            self.connection.retire(Retirement::Requests);
         }
     }
 }
