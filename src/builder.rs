@@ -79,7 +79,8 @@ impl Builder {
     ///
     /// What it has taken is what its kernel has acknowledged, or, where HTTP/2 is held up by a
     /// window that the client does not open, DATA. A client that takes a little in each such time
-    /// is waited for, if that is no less than [`min_rate`](Self::min_rate) asks. That it takes nothing is noticed up to an eighth of the time late. An HTTP/2
+    /// is waited for, if that is no less than [`min_rate`](Self::min_rate) asks. That it takes nothing
+    /// is noticed up to an eighth of the time late. An HTTP/2
     /// stream that is held up beside others that go on is reset alone (RFC 9113 6.4).
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
@@ -101,8 +102,8 @@ impl Builder {
     /// Default: 60 s.
     ///
     /// Each byte of the body, not of the framing of chunks, extends it as in
-    /// [`header_timeout`](Self::header_timeout). While the handler does not read, or the client has no
-    /// HTTP/2 window to send in, nobody waits, and no time counts. Over HTTP/1 the client gets 408 (RFC
+    /// [`header_timeout`](Self::header_timeout). While the handler does not read HTTP/1, or the client has
+    /// no HTTP/2 window to send in, nobody waits, and no time counts. Over HTTP/1 the client gets 408 (RFC
     /// 9110 15.5.9) if no answer has begun, and the connection ends; over HTTP/2 that stream alone is
     /// reset (RFC 9113 6.4). There nobody knows whether the handler reads: a client-streaming gRPC call that
     /// pauses for longer needs a longer time-out. A stream that is open both ways, as in the other gRPC calls
@@ -350,9 +351,9 @@ impl Builder {
     /// that is retired comes back through the balancer.
     ///
     /// An idle connection ends at once, one in use after what is in flight, however long that takes:
-    /// HTTP/1 by `Connection: close` on the next answer (RFC 9112 9.6), HTTP/2 by GOAWAY (RFC 9113 6.8),
-    /// as after [`TlsConnection::close`](crate::TlsConnection::close). Those that came together do not
-    /// go together: each has its own moment, within 10 % before and after this, spread evenly.
+    /// HTTP/1 by `Connection: close` (RFC 9112 9.6) on the next answer that begins, HTTP/2 by GOAWAY (RFC
+    /// 9113 6.8), as after [`TlsConnection::close`](crate::TlsConnection::close). Those that came together
+    /// do not go together: each has its own moment, within 10 % before and after this, spread evenly.
     ///
     /// It is off because it is not free. Each retirement costs a client a handshake. A request may cross
     /// the end of an idle connection: over HTTP/1 it is lost; over HTTP/2 the GOAWAY says that it was not
@@ -386,7 +387,7 @@ impl Builder {
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because
-    /// [`keep_alive_timeout`](Self::keep_alive_timeout) covers it. `pipeline_flush` stays off: hyper
+    /// [`header_timeout`](Self::header_timeout) covers it. `pipeline_flush` stays off: hyper
     /// shuts a connection down with it before everything is flushed, and a cut answer would look
     /// whole.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {

@@ -70,8 +70,8 @@ impl Handshakes {
         self.lock().len() >= self.most
     }
 
-    /// The one that has been silent longest gives way, if it has been for so long. If it has not: when
-    /// it will have been.
+    /// The one that has been silent longest gives way, if it has been for so long; when to ask again, if
+    /// nothing has changed by then: when it will have been, or whoever was told should have gone.
     pub(crate) fn evict(&self, silence: Duration) -> Option<Instant> {
         let mut running = self.lock();
         let heard = running.iter().map(|(_, of)| of.heard()).min()?;
@@ -82,7 +82,8 @@ impl Handshakes {
         let evicted = take_most_silent(&mut running);
         drop(running);
         evicted.inspect(|evicted| evicted.told.notify_one());
-        None
+        // It goes on if it was heard meanwhile.
+        Some(Instant::now() + silence)
     }
 
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handshake>>> {

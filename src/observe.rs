@@ -16,6 +16,10 @@ fn peers_doing(cause: Cause) -> bool {
             | Cause::Abandoned
             | Cause::Vanished
             | Cause::Stalled
+            | Cause::HeaderTimeout
+            | Cause::BodyTimeout
+            | Cause::TunnelTimeout
+            | Cause::Flood
             | Cause::Idle
             | Cause::Evicted
             | Cause::Handshake

@@ -103,6 +103,19 @@ fn what_is_in_flight_is_finished() {
     });
 }
 
+/// The answer on its way had said nothing: the next one does.
+#[test]
+fn whose_last_answer_could_not_tell_is_told_by_the_next() {
+    everywhere(&AGE, &[("", ())], |bed, version, ()| {
+        let mut client = connect(bed, version);
+        let slow = client.get("/slow/30/100").unwrap();
+        assert!(slow.complete && !slow.says_close(), "{client:?}");
+        sleep(ms(500));
+        assert!(asks(&mut client, &get("/"), "hello\n"), "{client:?}");
+        ends_properly(&mut client, Then::Closes);
+    });
+}
+
 #[test]
 fn what_is_in_flight_is_finished_over_http2() {
     everywhere(&AGE, &[("", ())], |bed, version, ()| {

@@ -164,6 +164,20 @@ fn a_body_that_stops_or_drips_is_refused() {
     });
 }
 
+/// Servers trim what is too far to the right for us to read.
+#[test]
+fn a_body_whose_length_is_padded_is_no_exception() {
+    everywhere(&OPTIONS, &[("", ())], |bed, version, ()| {
+        let mut client = connect(bed, version);
+        let since = client.now();
+        let padding = format!("Content-Length:{}", " ".repeat(60));
+        let head = post("/echo-len", 1000).replace("Content-Length:", &padding);
+        client.send(head + "x").unwrap();
+        let ending = ends_properly(&mut client, Then::Closes);
+        is_notified_within(&ending, since, TIMEOUT);
+    });
+}
+
 #[test]
 fn a_body_that_is_slow_is_answered() {
     everywhere(&OPTIONS, &[("", ())], |bed, version, ()| {

@@ -420,8 +420,14 @@ impl TlsConnection {
     /// When it became idle, in no unit, if it is.
     pub(crate) fn idle_since(&self) -> Option<u64> {
         let since = self.shared.idle_since.load(Ordering::Relaxed);
-        (since > 0 && self.requests().in_flight == 0 && !self.has(WANTED | GONE | LATER))
-            .then_some(since)
+        let Requests { begun, in_flight } = self.requests();
+        // Its first request is on its way.
+        let awaited = || {
+            let by = self.first_request_by();
+            begun == 0 && by.is_some_and(|by| Instant::now() < by)
+        };
+        let idle = since > 0 && in_flight == 0 && !self.is_told();
+        (idle && !awaited()).then_some(since)
     }
 
     /// Another needs its place. It ends if it really is idle, or has drained enough, and
@@ -434,6 +440,11 @@ impl TlsConnection {
     #[inline]
     pub(crate) fn is_wanted(&self) -> bool {
         self.has(WANTED)
+    }
+
+    /// Whether it was told that its place is wanted, and has it still.
+    pub(crate) fn is_told(&self) -> bool {
+        self.has(WANTED | GONE | LATER)
     }
 
     /// It is in use: another has to make room.

@@ -351,7 +351,7 @@ impl Ledger {
 
     /// How many frames of an HTTP/2 client said nothing, more than answers give it reason for.
     #[inline]
-    pub(crate) fn noise(&self) -> u32 {
+    pub(crate) fn noise(&self) -> i64 {
         match self {
             Self::Http2(http2) => http2.noise(),
             _ => 0,

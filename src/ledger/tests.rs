@@ -356,7 +356,7 @@ fn held_streams() {
             streams
         );
     }
-    ledger.http2().unwrap().reset(1);
+    ledger.http2().unwrap().break_off(1);
     assert!(!ledger.has_held() && ledger.is_cut_short());
 
     for steps in [vec![], vec![In(GET)]] {
@@ -438,6 +438,11 @@ fn what_is_coming_in() {
     let last = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
     let post = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nbody";
     let chunk = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n9;ext\r\nbody";
+    let padded = format!(
+        "POST / HTTP/1.1\r\nContent-Length:{}9\r\n\r\nbody",
+        " ".repeat(60)
+    );
+    let padded = padded.as_bytes();
     let hello = hello();
     for (name, http2, steps, coming, refusal) in [
         ("nothing", false, vec![], None, false),
@@ -472,6 +477,13 @@ fn what_is_coming_in() {
             false,
         ),
         ("a body", false, vec![In(post)], Some((Body, 1, 4)), true),
+        (
+            "whose length is too far to the right",
+            false,
+            vec![In(padded)],
+            Some((Body, 1, 4)),
+            false,
+        ),
         (
             "it is answered already",
             false,

@@ -54,10 +54,11 @@ impl Places {
         }
     }
 
-    /// The one that has drained longest, which is to leave.
-    pub(super) fn take_oldest(&self) -> Option<TlsConnection> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.by_age.pop_first().map(|(_, oldest)| oldest)
+    /// The one that has drained longest, of those that nobody has told to leave.
+    pub(super) fn oldest(&self) -> Option<TlsConnection> {
+        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut untold = taken.by_age.values().filter(|of| !of.is_told());
+        untold.next().cloned()
     }
 
     fn leave(&self, number: u64) {

@@ -64,7 +64,7 @@ impl Register {
                 giving_way.next()
             })
         };
-        let told = self.draining.take_oldest().or_else(idle);
+        let told = self.draining.oldest().or_else(idle);
         giving_way.told = told.clone().map(|told| (Instant::now(), told));
         drop(giving_way);
         // A waker runs foreign code, a lock must not be held for it.

@@ -45,7 +45,7 @@ impl Frames {
     /// Breaks off `stream`.
     pub(super) fn reset(&mut self, stream: u32, ledger: &mut Ledger) {
         if let Some(http2) = ledger.http2() {
-            http2.reset(stream);
+            http2.break_off(stream);
         }
         let frame = rst_stream(stream, CANCEL);
         self.to_server.extend(frame);

@@ -11,7 +11,9 @@ use tokio::{
 use super::GracefulStream;
 use crate::{
     connection::{Leaving, Requests, Retirement},
+    ending::Cause,
     lifetime::{Owed, Windows},
+    phase::Phase,
 };
 
 /// The moment when a connection was first seen to be one that is to end.
@@ -74,6 +76,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Until when a request that is on its way may come although the connection is to end.
     pub(super) fn awaited(&mut self, now: Instant, leaving: &Leaving) -> Option<Instant> {
         let departure = self.departure(now, leaving);
+        if self.is_untold(departure, leaving) {
+            return Some(now + self.connection.context().settings.keep_alive_timeout);
+        }
         let held = self.held(departure, leaving);
         let since = match self.ledger.head_begun() {
             true => Some(departure.at),
@@ -86,6 +91,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let none_yet = self.published.begun == 0;
         let first = self.connection.first_request_by().filter(|_| none_yet);
         first.max(held)
+    }
+
+    /// Whether the age of an HTTP/1 connection came when an answer was on its way that could not say so any
+    /// more. Its client is at work and may send the next request at any moment; the answer to that tells
+    /// it, and nothing is urgent.
+    fn is_untold(&self, departure: Departure, leaving: &Leaving) -> bool {
+        let aged = leaving.retired == Some(Cause::MaxAge);
+        let serving = self.connection.phase() < Phase::Draining;
+        let was_at_work = self.published.begun == departure.answered.wrapping_add(1);
+        aged && serving && was_at_work && !self.ledger.has_control_frames()
     }
 
     /// When it was first seen to be leaving. A shutdown that was called off is another; one that comes

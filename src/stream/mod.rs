@@ -117,7 +117,7 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// There was some, and the server had read nothing since the time before.
     held_up: bool,
     /// How many frames of an HTTP/2 client may say nothing.
-    most_noise: u32,
+    most_noise: i64,
     /// Application data was written.
     wrote: bool,
 }
@@ -136,7 +136,7 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
-        let most_noise = connection.context().settings.max_control_frames;
+        let most_noise = connection.context().settings.max_control_frames.into();
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         let max_requests = connection.context().settings.max_requests;

@@ -124,6 +124,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let next = next.into_iter().chain(others.into_iter().flatten()).min();
         let next = next.unwrap_or(now + limits.keep_alive);
         self.timer.set(next, &self.connection);
+        // Who has asked once may want no more: who does asks again.
+        self.reads = false;
+        if self.is_awaited() {
+            self.connection.wake();
+        }
+    }
+
+    /// Whether there may be somebody who waits for more of a request.
+    fn is_awaited(&self) -> bool {
+        self.ledger.has_uploads() || self.ledger.coming().is_some()
     }
 
     /// A server that does not read would never ask whether it is to be told.
@@ -299,6 +309,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             if let Some(limit) = limit {
                 self.timer.fires_by(now + limit, &self.connection);
             }
+            // A part of the next request may have come before.
+            self.reads = false;
             if self.connection.leaving().is_some() || self.half_close.is_waiting() {
                 // The server may have read already, and not do so again by itself.
                 self.connection.wake();

@@ -80,6 +80,7 @@ impl Start {
                 false => Duration::ZERO,
             },
             write: settings.write_timeout,
+            rate: settings.min_rate,
             last: settings.longest_flush(),
             total: drain.total_timeout,
             idle: drain.idle_timeout,

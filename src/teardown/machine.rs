@@ -8,15 +8,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ending::Outcome;
+use crate::{
+    ending::Outcome,
+    pace::{Rate, Wait},
+};
 
 /// The limits of one teardown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// How long flushing may go without a byte taken by the peer.
     pub(crate) flush: Duration,
-    /// How long the peer may acknowledge nothing of what the kernel holds for it.
+    /// How long the peer may acknowledge nothing of what the kernel holds for it, and at what rate it
+    /// has to.
     pub(crate) write: Duration,
+    pub(crate) rate: Rate,
     /// How long all of it may take once the shutdown's deadline has passed, before the drain.
     pub(crate) last: Duration,
     /// How long draining may take in all.
@@ -64,9 +69,8 @@ struct Drain {
 /// What the kernel holds for the peer, who has to acknowledge it.
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    /// When it last became less.
-    progress: Instant,
-    bytes: u64,
+    /// It waits for the peer to take it.
+    wait: Wait,
     /// When to ask again.
     look: Instant,
 }
@@ -123,7 +127,7 @@ impl Machine {
             }
             State::Draining(Drain {
                 held: Some(held), ..
-            }) => held.look.min(held.progress + self.bounds.write),
+            }) => held.look.min(held.wait.over_at(self.bounds.write)),
             // The drain's own bounds are short: the deadline makes them no shorter.
             State::Draining(drain) => {
                 return Some(drain.end.min(drain.received + self.bounds.idle));
@@ -260,16 +264,15 @@ impl Drain {
             }
             return;
         }
-        let progress = match self.held {
-            Some(held) if bytes >= held.bytes => held.progress,
-            _ => now,
-        };
+        // Counted from the end, since it becomes less.
+        let taken = u64::MAX - bytes;
+        let mut wait = self.held.map_or(Wait::new(now, taken), |held| held.wait);
+        wait.comes_to(now, taken, bounds.rate);
         // Acknowledgements wake nobody. They take a round trip, which nobody tells: so ask soon,
         // and each time after twice as long.
         let pause = (now - self.begun).clamp(FIRST_LOOK, bounds.idle.max(FIRST_LOOK));
         self.held = Some(Held {
-            progress,
-            bytes,
+            wait,
             look: now + pause,
         });
     }
@@ -277,7 +280,7 @@ impl Drain {
     /// How it ends, if now.
     fn outcome(&self, now: Instant, out_of_time: bool, bounds: &Bounds) -> Option<Outcome> {
         if let Some(held) = self.held {
-            let over = out_of_time || now >= held.progress + bounds.write;
+            let over = out_of_time || now >= held.wait.over_at(bounds.write);
             return over.then_some(Outcome::Aborted);
         }
         if now >= self.received + bounds.idle {
@@ -307,6 +310,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds {
         flush: Duration::from_secs(5),
         write: Duration::from_secs(30),
+        rate: Rate(0),
         last: Duration::from_secs(30),
         total: Duration::from_secs(5),
         idle: Duration::from_secs(2),
@@ -571,6 +575,26 @@ mod tests {
             let mut bench = Bench::new(true, false);
             events.into_iter().for_each(|event| bench.happen(event));
             assert_eq!(bench.machine.action(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reader_that_drips_is_not_drained_for_ever() {
+        let begun = Instant::now();
+        let bounds = Bounds {
+            rate: Rate(100),
+            ..BOUNDS
+        };
+        for (every_second, ends) in [(1, Some(31)), (50, Some(60)), (100, None)] {
+            let mut machine = Machine::new(begun, bounds, false, false, true);
+            machine.unacknowledged(begun, 1_000_000);
+            let ended = (1..1000_u64).find(|second| {
+                let now = begun + Duration::from_secs(*second);
+                machine.unacknowledged(now, 1_000_000 - second * every_second);
+                machine.tick(now);
+                matches!(machine.action(), Action::Close(Outcome::Aborted))
+            });
+            assert_eq!(ended, ends, "{every_second}");
         }
     }
 

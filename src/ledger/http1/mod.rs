@@ -149,9 +149,9 @@ impl Http1 {
         let (stage, bytes) = self.requests.coming()?;
         let others = match stage {
             Stage::Head => self.in_flight() > 0 || self.is_answering(),
-            Stage::Body => self.owes_complete(),
+            Stage::Body => self.in_flight() > 1,
         };
-        (!others && self.is_followed()).then_some((stage, bytes))
+        (!others && !self.responses.is_lost()).then_some((stage, bytes))
     }
 
     /// Whether a refusal could be sent to a client whose request does not come in: nothing was
@@ -159,7 +159,7 @@ impl Http1 {
     pub(crate) fn may_refuse(&self) -> bool {
         let unanswered = match self.coming() {
             Some((Stage::Head, _)) => !self.responses.is_closed(),
-            Some((Stage::Body, _)) => self.in_flight() == 1,
+            Some((Stage::Body, _)) => self.has_upload() && self.in_flight() == 1,
             None => false,
         };
         unanswered && !self.is_answering()

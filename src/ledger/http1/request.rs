@@ -200,6 +200,8 @@ impl Requests {
         match self.state {
             State::Head if !self.head.is_empty() => Some((Stage::Head, self.ahead)),
             State::Body(_) => Some((Stage::Body, self.body)),
+            // Where its body ends nobody knows, but whoever waits for more of it.
+            State::Lost => Some((Stage::Body, self.ahead)),
             _ => None,
         }
     }

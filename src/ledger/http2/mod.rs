@@ -23,7 +23,7 @@ use self::frame::{
     SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
-use self::stream::{Stream, Tally};
+use self::stream::{HeldBy, Sent, Stream, Tally, Way};
 use crate::pace::Rate;
 
 pub(crate) use self::frame::{
@@ -106,9 +106,11 @@ pub(crate) struct Http2 {
     settings_heard: bool,
     /// Frames of the client that neither begin a request nor bring one on, less what answers have given
     /// it reason for.
-    noise: u32,
+    noise: i64,
     /// Since when, if not since the beginning.
     noise_since: Option<Instant>,
+    /// When the uploads were last looked at, and how much had come by then.
+    uploads: Option<(Instant, u64)>,
 }
 
 /// In how much time the noise is counted.
@@ -116,8 +118,11 @@ const NOISE_WINDOW: Duration = Duration::from_secs(10);
 
 /// How many frames a client may have reason for by an answer, and by a part of one: it opens two
 /// windows, and asks by a PING how long the way is.
-const BY_ANSWER: u32 = 16;
-const BY_DATA: u32 = 4;
+const BY_ANSWER: i64 = 16;
+const BY_DATA: i64 = 4;
+
+/// How many it may have to send yet for what it has got.
+const MOST_DUE: i64 = 65_536;
 
 /// What the stream's own PINGs carry.
 pub(crate) const HEARD: [u8; 8] = *b"goodbye?";
@@ -148,6 +153,7 @@ impl Http2 {
             settings_heard: false,
             noise: 0,
             noise_since: None,
+            uploads: None,
         }
     }
 
@@ -310,9 +316,15 @@ impl Http2 {
         self.pings.iter_mut().find_map(Option::take)
     }
 
-    /// RST_STREAM has been written both ways on this stream. It is closed, and cut if it was in
-    /// flight.
-    pub(crate) fn reset(&mut self, id: u32) {
+    /// RST_STREAM of our own has been written both ways on this stream. It is closed, and whatever was not
+    /// over of it is cut.
+    pub(crate) fn break_off(&mut self, id: u32) {
+        self.cut |= self.find(id).is_some();
+        self.close(id);
+    }
+
+    /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
+    fn reset(&mut self, id: u32) {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
             self.cut = true;
             self.is_noise();
@@ -337,18 +349,21 @@ impl Http2 {
         for stream in &mut self.streams {
             // The window of the connection is everybody's: while DATA goes out on any stream the
             // client opens it, and one that has nothing to send is not held up by it.
-            let moved = match (stream.is_held(self.initial), self.window <= 0) {
-                (true, _) => stream.sent,
-                #[expect(clippy::cast_possible_wrap, reason = "only compared")]
-                (false, true) if !stream.answered => self.sent_body as i64,
+            let by = match (stream.is_held(self.initial), self.window <= 0) {
+                (true, _) => HeldBy::Itself,
+                (false, true) if !stream.answered => HeldBy::Connection,
                 _ => {
                     stream.mark = None;
                     continue;
                 }
             };
+            let sent = Sent {
+                stream: stream.sent,
+                connection: self.sent_body,
+            };
             // Before its head is out an answer waits for the handler: no window holds that up.
             let since = match stream.answering {
-                true => stream.held_since(now, moved, self.begun, progress, rate),
+                true => stream.held_since(now, by, sent, self.begun, progress, rate),
                 false => None,
             };
             let stalls_at = since.unwrap_or(now).checked_add(timeout);
@@ -365,24 +380,29 @@ impl Http2 {
     /// The streams whose request has not come on, or less than the rate asks, for the time-out of
     /// bodies although its client may send: it has window. One that is open both ways by now is a
     /// tunnel, or as good as one, and has the time-out of tunnels, if there is one. O(streams).
+    ///
+    /// A client sends one after the other as it likes: while all together keep the rate up, those that
+    /// have to wait for the others do not count.
     pub(crate) fn late_uploads(&mut self, now: Instant, patience: &Patience) -> Stalled {
         let mut found = Stalled::default();
+        let come = self.received_body + patience.beside;
+        let before = self.uploads.replace((now, come));
+        let busy = before
+            .is_some_and(|(at, had)| patience.rate.is_kept(now - at, come.saturating_sub(had)));
         let may_send = patience.asked && self.our_window > 0;
         for stream in self.streams.iter_mut().filter(|stream| !stream.received) {
-            let two_ways = stream.answering && !stream.answered;
-            let limit = match two_ways {
-                true => patience.tunnel.map(|limit| (limit, Rate(0))),
-                false => Some((patience.body, patience.rate)),
+            let way = stream.way();
+            let (limit, rate, moved) = match way {
+                Way::Both => (patience.tunnel, Rate(0), stream.got + stream.sent),
+                Way::In => (Some(patience.body), patience.rate, stream.got),
             };
-            let limit = limit.filter(|_| two_ways || may_send && stream.may_send(self.our_initial));
-            let Some((limit, rate)) = limit else {
+            let waits = way == Way::Both || may_send && stream.may_send(self.our_initial);
+            let Some(limit) = limit.filter(|_| waits) else {
                 stream.late = None;
                 continue;
             };
-            let moved = stream.got + if two_ways { stream.sent } else { 0 };
-            let moved = moved.unsigned_abs() + patience.beside;
-            let moved = (!patience.held_up).then_some(moved);
-            let due = stream.late_since(now, moved, rate) + limit;
+            let held_up = patience.held_up || busy && way == Way::In;
+            let due = stream.late_since(now, way, moved.unsigned_abs(), rate, held_up) + limit;
             match now >= due {
                 true => found.streams.push(stream.id),
                 false => found.next = Some(found.next.map_or(due, |next| next.min(due))),
@@ -393,7 +413,7 @@ impl Http2 {
 
     /// How many frames of the client were noise, more than answers give it reason for.
     #[inline]
-    pub(crate) fn noise(&self) -> u32 {
+    pub(crate) fn noise(&self) -> i64 {
         self.noise
     }
 
@@ -408,8 +428,13 @@ impl Http2 {
         false
     }
 
+    #[inline]
+    fn is_due(&mut self, frames: i64) {
+        self.noise = (self.noise - frames).max(-MOST_DUE);
+    }
+
     fn is_noise(&mut self) {
-        self.noise = self.noise.saturating_add(1);
+        self.noise += 1;
     }
 
     /// How much is in of a header block that is not all in, where nothing else is in flight.
@@ -454,7 +479,7 @@ impl Http2 {
     fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
         self.window -= i64::from(n);
         self.sent_body += u64::from(n);
-        self.noise = self.noise.saturating_sub(BY_DATA);
+        self.is_due(BY_DATA);
         let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
         if stream.answered {
@@ -587,13 +612,13 @@ impl Http2 {
 
     /// A stream's request is fully in, or its answer out, or both.
     fn end(&mut self, at: usize, request: bool, answer: bool) {
+        if answer && !request {
+            self.is_due(BY_ANSWER);
+        }
         let stream = &mut self.streams[at];
         self.tally -= stream.tally(self.initial);
         stream.received |= request;
         stream.answered |= answer;
-        if answer && !request {
-            self.noise = self.noise.saturating_sub(BY_ANSWER);
-        }
         match (stream.is_closed(), at) {
             // Almost always, and much less to do.
             (true, 0) => drop(self.streams.pop_front()),

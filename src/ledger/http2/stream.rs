@@ -27,16 +27,14 @@ pub(super) struct Stream {
     /// DATA bytes of the client's that came.
     pub(super) got: i64,
     pub(super) mark: Option<Mark>,
-    /// The server waits for the rest of the request.
-    pub(super) late: Option<Wait>,
+    /// It waits for its client to bring it on, in this way.
+    pub(super) late: Option<(Way, Wait)>,
 }
 
 /// What was so when a stream was last seen held with something having moved.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
-    /// What was sent, on this stream or on all, when it was first held by its own window or the
-    /// connection's.
-    moved: i64,
+    sent: Sent,
     /// How many requests had begun on the connection.
     begun: u32,
     /// The connection's bytes that the transport had taken.
@@ -47,6 +45,30 @@ pub(super) struct Mark {
     since: Option<Instant>,
     /// How long it had been waited for before something moved.
     waited: Duration,
+}
+
+/// Whose window holds a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeldBy {
+    Itself,
+    Connection,
+}
+
+/// How many DATA bytes have been sent, on a stream and on all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) stream: i64,
+    pub(super) connection: u64,
+}
+
+impl Sent {
+    /// How many since then, of those that this window lets through.
+    fn since(self, before: Self, by: HeldBy) -> u64 {
+        match by {
+            HeldBy::Itself => (self.stream - before.stream).unsigned_abs(),
+            HeldBy::Connection => self.connection - before.connection,
+        }
+    }
 }
 
 /// How far a connection's bytes have come, as the transport counts them.
@@ -112,23 +134,25 @@ impl Stream {
     }
 
     /// Since when it has been held with all that it was sent acknowledged, as far as anybody looked;
-    /// `None` while that is not so. It is held anew whenever `moved` has changed, but for what the peer
+    /// `None` while that is not so. It is held anew whenever something was sent, but for what the peer
     /// was behind the minimum rate.
     pub(super) fn held_since(
         &mut self,
         now: Instant,
-        moved: i64,
+        by: HeldBy,
+        sent: Sent,
         begun: u32,
         progress: &Progress,
         rate: Rate,
     ) -> Option<Instant> {
         let mark = match &mut self.mark {
-            Some(mark) if mark.moved == moved => mark,
+            Some(mark) if sent.since(mark.sent, by) == 0 => mark,
             known => {
-                let waited = known.map_or(Duration::ZERO, |mark| mark.waited(now, moved, rate));
+                let waited = |mark: Mark| mark.waited(now, sent.since(mark.sent, by), rate);
+                let waited = known.map_or(Duration::ZERO, waited);
                 let late = known.filter(|_| !waited.is_zero());
                 known.insert(Mark {
-                    moved,
+                    sent,
                     begun: late.map_or(begun, |mark| mark.begun),
                     written: progress.written,
                     end: (progress.flushed == progress.written).then_some(progress.written),
@@ -147,29 +171,51 @@ impl Stream {
         mark.since
     }
 
-    /// Since when the server has waited for more of the request, of which so much `moved` by now;
-    /// `None` where more is there that the server has yet to take.
-    pub(super) fn late_since(&mut self, now: Instant, moved: Option<u64>, rate: Rate) -> Instant {
-        let wait = self.late.get_or_insert(Wait::new(now, moved.unwrap_or(0)));
-        match moved {
-            Some(moved) => wait.comes_to(now, moved, rate),
-            None => wait.skip(now),
+    /// Which way it goes, while its request is not all in.
+    pub(super) fn way(&self) -> Way {
+        match self.answering && !self.answered {
+            true => Way::Both,
+            false => Way::In,
         }
-        wait.over_at(Duration::ZERO)
+    }
+
+    /// Since when it has waited for its client to bring it on, as far as it has `moved` by now;
+    /// `held_up` where that is not the client's fault.
+    pub(super) fn late_since(
+        &mut self,
+        now: Instant,
+        way: Way,
+        moved: u64,
+        rate: Rate,
+        held_up: bool,
+    ) -> Instant {
+        let known = self.late.take_if(|(known, _)| *known == way);
+        let mut wait = known.map_or(Wait::new(now, moved), |(_, wait)| wait);
+        match held_up {
+            false => wait.comes_to(now, moved, rate),
+            true => wait.skip(now),
+        }
+        self.late = Some((way, wait));
+        wait.since()
     }
 }
 
+/// Which way a stream goes whose request is not all in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// Its request comes in, and nothing goes out, or nothing any more.
+    In,
+    /// Its answer has begun as well: it may be a tunnel.
+    Both,
+}
+
 impl Mark {
-    /// How long the peer has been waited for, less what it has done since, which is worth its time.
-    fn waited(&self, now: Instant, moved: i64, rate: Rate) -> Duration {
+    /// How long the peer has been waited for, less what so many bytes are worth.
+    fn waited(&self, now: Instant, bytes: u64, rate: Rate) -> Duration {
         let waited = self
             .since
             .map_or(self.waited, |since| now.saturating_duration_since(since));
-        match u64::try_from(moved - self.moved) {
-            Ok(bytes) => waited.saturating_sub(rate.time_for(bytes)),
-            // By another window than before.
-            Err(_) => Duration::ZERO,
-        }
+        waited.saturating_sub(rate.time_for(bytes))
     }
 }
 

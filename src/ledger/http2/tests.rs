@@ -1276,6 +1276,42 @@ fn uploads_that_do_not_come_on() {
                 (39, nothing, vec![], Some(1)),
             ],
         ),
+        (
+            "a tunnel from now on",
+            vec![
+                (0, nothing, vec![], None),
+                (9, nothing, vec![answers.clone()], None),
+                (28, nothing, vec![], None),
+                (29, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "a tunnel no more",
+            vec![
+                (0, nothing, vec![answers.clone()], None),
+                (19, nothing, vec![data(Server, END_STREAM, 1, 0)], None),
+                (28, nothing, vec![], None),
+                (29, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "another keeps the rate up",
+            vec![
+                (0, nothing, vec![headers(Client, END_HEADERS, 3)], None),
+                (9, nothing, vec![data(Client, 0, 3, 90)], None),
+                (18, nothing, vec![data(Client, 0, 3, 90)], None),
+                (27, nothing, vec![data(Client, END_STREAM, 3, 80)], None),
+                (28, nothing, vec![], Some(1)),
+            ],
+        ),
+        (
+            "another drips",
+            vec![
+                (0, nothing, vec![headers(Client, END_HEADERS, 3)], None),
+                (9, nothing, vec![data(Client, 0, 3, 9)], None),
+                (10, nothing, vec![], Some(1)),
+            ],
+        ),
     ] {
         let mut http2 = after(&asks);
         for (second, (asked, held_up), frames, late) in steps {
@@ -1355,6 +1391,29 @@ fn windows_that_drip() {
     }
 }
 
+/// Whoever changes which window holds a stream has not brought it on.
+#[test]
+fn windows_that_change_places() {
+    let (start, timeout) = (Instant::now(), Duration::from_secs(10));
+    let mut http2 = after(&[
+        initial(2 * WHOLE),
+        headers(Client, BOTH, 1),
+        headers(Server, END_HEADERS, 1),
+        data(Server, 0, 1, 10_000),
+        headers(Client, BOTH, 3),
+        headers(Server, END_HEADERS, 3),
+        data(Server, 0, 3, WHOLE - 10_000),
+    ]);
+    let stalls = (0..100_u64).find(|second| {
+        let window = if second % 2 == 0 { 2 * WHOLE } else { 1000 };
+        say(&mut http2, &initial(window));
+        let now = start + Duration::from_secs(*second);
+        let found = http2.stalled(now, timeout, Rate(100), &Progress::default());
+        !found.streams.is_empty()
+    });
+    assert_eq!(stalls, Some(10));
+}
+
 #[test]
 fn what_is_noise() {
     let ping = |flags, payload: &[u8; 8]| frame(Client, PING, flags, 0, payload);
@@ -1431,6 +1490,12 @@ fn what_is_noise() {
     assert_eq!(http2.noise(), noise - BY_DATA);
     say(&mut http2, &headers(Server, BOTH, 3));
     assert_eq!(http2.noise(), noise - BY_DATA - BY_ANSWER);
+    // What it is due it may send later.
+    let mut http2 = after(&[headers(Client, BOTH, 1), headers(Server, END_HEADERS, 1)]);
+    (0..9).for_each(|_| say(&mut http2, &data(Server, 0, 1, 1)));
+    assert!(http2.noise() < 0);
+    (0..20_000).for_each(|_| say(&mut http2, &data(Server, 0, 1, 1)));
+    assert_eq!(http2.noise(), -MOST_DUE);
 }
 
 #[test]

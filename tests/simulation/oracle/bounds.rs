@@ -273,7 +273,12 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
     let goes = departure(view).into_iter().chain(retirement(view)).min()?;
-    let latest = used.at.max(goes) + view.lag() + backlog(view) + SLACK;
+    // Its age may have come when its last answer could not say so any more: it is held as an idle one.
+    let untold = match view.aged().is_some() && !view.http2() {
+        true => view.facts.settings.keep_alive,
+        false => Duration::ZERO,
+    };
+    let latest = used.at.max(goes) + untold + view.lag() + backlog(view) + SLACK;
     (ended.at > latest).then(|| format!("has to go at {goes:?}, answered {used}, ended {ended}"))
 }
 
