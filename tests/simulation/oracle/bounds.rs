@@ -116,7 +116,8 @@ fn last_use(view: &View<'_>) -> Option<Stamp> {
 
 /// R6. What is not in use is let go: after the longest time-out, the flush and the drain.
 ///
-/// A tunnel lasts as long as its handler likes. At the deadline it ends too.
+/// A tunnel lasts as long as its handler likes, and so does an upload whose client has no window to go on
+/// in. At the deadline they end too.
 pub fn let_go(view: &View<'_>) -> Option<String> {
     let log = &view.conn.log;
     log.accepted?;
@@ -130,7 +131,11 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
         }
     }
     let used = last_use(view)?;
-    let waits = view.has_tunnel();
+    // h2 does not open a small window again that was exceeded before its client knew of it.
+    let exceeded =
+        view.http2() && view.facts.settings.http2.window.is_some() && waits_for_an_upload(view);
+    let no_window = exceeded || view.asks().any(|(_, ask)| ask.waited);
+    let waits = view.has_tunnel() || no_window;
     let settings = &view.facts.settings;
     let patience = match view.conn.seen.handshake {
         None => settings.handshake_timeout,
@@ -157,10 +162,6 @@ pub fn let_go(view: &View<'_>) -> Option<String> {
 
 fn waits_for_an_upload(view: &View<'_>) -> bool {
     view.asks().any(|(n, ask)| {
-        // The server has let it wait.
-        if ask.waited {
-            return true;
-        }
         let waited = view.served(n).is_some_and(|served| {
             // The end of the connection is what a handler that reads an upload fails of.
             let by_the_end = served.work == Work::Failed && Some(served.last) >= view.ended();

@@ -77,8 +77,11 @@ pub fn upload(view: &View<'_>) -> Option<String> {
 /// R7. A request whose head has begun when its connection has to go may come to its end.
 pub fn half_a_head(view: &View<'_>) -> Option<String> {
     let (leaves, ended) = (view.leaves()?, view.ended()?);
-    if view.http2() {
-        // It can be refused: the GOAWAY says that it was not looked at.
+    let aged = view
+        .aged()
+        .is_some_and(|(earliest, _)| earliest <= leaves.at);
+    if view.http2() || aged {
+        // It can be refused: the GOAWAY says that it was not looked at. For its age it had to go before.
         return None;
     }
     view.asks().find_map(|(n, ask)| {
