@@ -57,7 +57,7 @@ const SCENARIOS: [Scenario; 6] = [
         title: "HTTP/2, 6 bytes",
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
-        limit: 1.068,
+        limit: 1.07,
     },
     Scenario {
         name: "http2-mib",
