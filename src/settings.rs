@@ -82,6 +82,7 @@ impl Settings {
             unacknowledged: given_up.unwrap_or_default().max(self.write_timeout),
         }
     }
+
     /// How many connections may be open: by default the service keeps a quarter of the descriptors.
     pub(crate) fn max_connections(&self) -> usize {
         let most = |limit: u64| usize::try_from(limit / 4 * 3).unwrap_or(usize::MAX).max(1);

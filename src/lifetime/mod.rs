@@ -2,11 +2,10 @@
 //!
 //! A connection is *in use* while a request is unanswered, an upload moves, or a tunnel is open.
 //! Everything else is idle, and ends at the keep-alive time-out, or at once when the server drains.
-//! What is in use is never ended, but for its age where that has an end, and for a peer that does not
-//! bring it on: one that takes
-//! nothing of what waits for it, or next to nothing, is *stalled* and ends at the write time-out; a
-//! request that does not come in, at the time-out of its head or its body. `pace` says how nothing and
-//! next to nothing are one.
+//! What is in use ends for its age, where that has an end, and for a peer that does not bring it on. One
+//! that takes nothing of what waits for it, or next to nothing, is *stalled*, and ends at the write
+//! time-out; a request that does not come in ends at the time-out of its head or its body. `pace` says how
+//! nothing and next to nothing are one.
 //!
 //! ```text
 //!            nothing in use             keep-alive time-out, draining, retired, wanted
@@ -18,7 +17,7 @@
 //!   any ── bytes wait for the peer to acknowledge them: write time-out ────────────┤
 //!   any ── a request waits for the peer to send on: header or body time-out ───────┤
 //!   a tunnel ── no byte either way: tunnel time-out, where there is one ───────────┤
-//!   any ── the grace of its age ────────────────────────────────────────────────────┤
+//!   any ── the grace of its age ───────────────────────────────────────────────────┤
 //!   any ── the shutdown's deadline ────────────────────────────────────────────────┘
 //! ```
 //!
