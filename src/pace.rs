@@ -21,11 +21,6 @@ use tokio::time::Instant;
 pub(crate) struct Rate(pub(crate) u32);
 
 impl Rate {
-    /// Whether so many bytes in so long are enough.
-    pub(crate) fn is_kept(self, time: Duration, bytes: u64) -> bool {
-        bytes > 0 && self.time_for(bytes) >= time
-    }
-
     /// How long so many bytes may take.
     pub(crate) fn time_for(self, bytes: u64) -> Duration {
         match (bytes, self.0) {

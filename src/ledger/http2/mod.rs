@@ -55,7 +55,7 @@ pub(crate) struct Patience {
     pub(crate) body: Duration,
     pub(crate) tunnel: Option<Duration>,
     pub(crate) rate: Rate,
-    /// What has come that the ledger has not been told of: it may belong to any of them.
+    /// What has come that the ledger has not been told of.
     pub(crate) beside: u64,
     /// The server has asked for more.
     pub(crate) asked: bool,
@@ -109,8 +109,6 @@ pub(crate) struct Http2 {
     noise: i64,
     /// Since when, if not since the beginning.
     noise_since: Option<Instant>,
-    /// When the uploads were last looked at, and how much had come by then.
-    uploads: Option<(Instant, u64)>,
 }
 
 /// In how much time the noise is counted.
@@ -153,7 +151,6 @@ impl Http2 {
             settings_heard: false,
             noise: 0,
             noise_since: None,
-            uploads: None,
         }
     }
 
@@ -380,15 +377,13 @@ impl Http2 {
     /// The streams whose request has not come on, or less than the rate asks, for the time-out of
     /// bodies although its client may send: it has window. One that is open both ways by now is a
     /// tunnel, or as good as one, and has the time-out of tunnels, if there is one. O(streams).
-    ///
-    /// A client sends one after the other as it likes: while all together keep the rate up, those that
-    /// have to wait for the others do not count.
     pub(crate) fn late_uploads(&mut self, now: Instant, patience: &Patience) -> Stalled {
         let mut found = Stalled::default();
-        let come = self.received_body + patience.beside;
-        let before = self.uploads.replace((now, come));
-        let busy = before
-            .is_some_and(|(at, had)| patience.rate.is_kept(now - at, come.saturating_sub(had)));
+        // What nobody has told the ledger of belongs to it if it is the only one.
+        let beside = match self.tally.uploads {
+            1 => patience.beside,
+            _ => 0,
+        };
         let may_send = patience.asked && self.our_window > 0;
         for stream in self.streams.iter_mut().filter(|stream| !stream.received) {
             let way = stream.way();
@@ -401,8 +396,8 @@ impl Http2 {
                 stream.late = None;
                 continue;
             };
-            let held_up = patience.held_up || busy && way == Way::In;
-            let due = stream.late_since(now, way, moved.unsigned_abs(), rate, held_up) + limit;
+            let moved = moved.unsigned_abs() + if way == Way::In { beside } else { 0 };
+            let due = stream.late_since(now, way, moved, rate, patience.held_up) + limit;
             match now >= due {
                 true => found.streams.push(stream.id),
                 false => found.next = Some(found.next.map_or(due, |next| next.min(due))),

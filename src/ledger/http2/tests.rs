@@ -1295,20 +1295,10 @@ fn uploads_that_do_not_come_on() {
             ],
         ),
         (
-            "another keeps the rate up",
+            "another comes",
             vec![
                 (0, nothing, vec![headers(Client, END_HEADERS, 3)], None),
                 (9, nothing, vec![data(Client, 0, 3, 90)], None),
-                (18, nothing, vec![data(Client, 0, 3, 90)], None),
-                (27, nothing, vec![data(Client, END_STREAM, 3, 80)], None),
-                (28, nothing, vec![], Some(1)),
-            ],
-        ),
-        (
-            "another drips",
-            vec![
-                (0, nothing, vec![headers(Client, END_HEADERS, 3)], None),
-                (9, nothing, vec![data(Client, 0, 3, 9)], None),
                 (10, nothing, vec![], Some(1)),
             ],
         ),
