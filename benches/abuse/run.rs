@@ -158,7 +158,7 @@ fn await_end(
     peak
 }
 
-/// In a thread of their own, until told to stop: then their sockets close.
+/// In a thread of their own, until told to stop or their time is over: then their sockets close.
 fn attackers(
     attack: Attack,
     running: &Running,
@@ -176,6 +176,9 @@ fn attackers(
                 connections,
                 until: tokio::time::Instant::now() + bound,
             };
+            if attack.tells() {
+                return attack.run(target).await;
+            }
             let done = stop.run_until_cancelled(attack.run(target)).await;
             stop.cancelled().await;
             done.unwrap_or(Ok(Vec::new()))

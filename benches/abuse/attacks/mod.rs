@@ -88,6 +88,12 @@ impl Attack {
         matches!(self.kind, Kind::Slow(_) | Kind::Drip(_) | Kind::Vanished(_))
     }
 
+    /// Whether it says itself how long each connection was held, since no look could see that. It
+    /// ends when its time is over, and has to be waited for.
+    pub fn tells(&self) -> bool {
+        matches!(self.kind, Kind::Flood(_))
+    }
+
     /// How many descriptors each process of the server has.
     pub fn descriptors(&self) -> u64 {
         match self.kind {
