@@ -329,11 +329,10 @@ impl Builder {
     /// within two minutes. `None` leaves sockets as they are.
     ///
     /// A machine that loses its power or its network says nothing (RFC 9293 3.8.4). Without this a
-    /// handler that waits, an upload and a tunnel would be held for good, and answers on their way for
-    /// about a quarter of an hour. Where the system has it (Linux), `TCP_USER_TIMEOUT` (RFC 5482) bounds
-    /// how long what was sent may go unacknowledged: as long, or the
-    /// [`write_timeout`](Self::write_timeout) where that is longer, which is then also how long a silent
-    /// client is asked.
+    /// handler that waits, an upload and a tunnel would be held for good. TCP asks only while everything
+    /// that was sent has been acknowledged; while something has not, the
+    /// [`write_timeout`](Self::write_timeout) watches, and the cause is
+    /// [`Stalled`](crate::Cause::Stalled).
     ///
     /// It is set on a tokio `TcpListener` where the system lets accepted sockets inherit it (Linux), and
     /// else on each TCP socket. A listener or a socket that has `SO_KEEPALIVE` on already keeps what it

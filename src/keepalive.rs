@@ -1,8 +1,13 @@
 //! [`TcpKeepalive`]: how it is noticed that a client's machine has vanished.
 //!
 //! A machine that loses its power, or its network, sends no FIN and no RST. Only TCP can ask whether
-//! it is still there (RFC 9293 3.8.4), and it does so only where it is told to. What comes of it is
-//! seen by `transport`: an error of a read or a write.
+//! it is still there (RFC 9293 3.8.4), and it does so only where it is told to, and while nothing waits
+//! to be acknowledged. What comes of it is seen by `transport`: an error of a read or a write. Where
+//! something does wait, the write time-out watches (`lifetime`).
+//!
+//! `TCP_USER_TIMEOUT` (RFC 5482) is not used. Linux counts it from the first segment that had to be
+//! sent again or probe of a closed window, although the peer acknowledges some all the time: a
+//! client that lives, reads 1 KB/s and has a buffer of 8 KiB was reset by it after two minutes.
 
 use std::time::Duration;
 
@@ -52,17 +57,4 @@ impl TcpKeepalive {
         self.count = count;
         self
     }
-
-    /// How long a client is silent, at most, before it is given up.
-    pub(crate) fn total(&self) -> Duration {
-        self.idle + self.interval.saturating_mul(self.count)
-    }
-}
-
-/// What the sockets of one server are told.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Vanishing {
-    pub(crate) keepalive: Option<TcpKeepalive>,
-    /// How long what was sent may go without an acknowledgement.
-    pub(crate) unacknowledged: Duration,
 }

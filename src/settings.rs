@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::keepalive::{TcpKeepalive, Vanishing};
+use crate::keepalive::TcpKeepalive;
 use crate::pace::Rate;
 
 /// The numbers of a server.
@@ -71,16 +71,6 @@ impl Settings {
     /// How long a flush may take in all once the deadline has passed.
     pub(crate) fn longest_flush(&self) -> Duration {
         self.drain.flush_timeout.max(self.write_timeout)
-    }
-
-    /// What sockets are told of clients that vanish. One that lives, and takes nothing of what was
-    /// sent to it, looks the same to TCP: it has the write time-out.
-    pub(crate) fn vanishing(&self) -> Vanishing {
-        let given_up = self.tcp_keepalive.map(|keepalive| keepalive.total());
-        Vanishing {
-            keepalive: self.tcp_keepalive,
-            unacknowledged: given_up.unwrap_or_default().max(self.write_timeout),
-        }
     }
 
     /// How many connections may be open: by default the service keeps a quarter of the descriptors.
@@ -443,15 +433,6 @@ mod tests {
         let text = "tcp_keepalive.count is 0: set 1 to 127, as systems count it";
         assert_eq!(with(keepalive.count(0)), text);
         assert!(with(keepalive.count(128)).starts_with("tcp_keepalive.count is 128: "));
-    }
-
-    #[test]
-    fn a_peer_that_lives_has_the_write_timeout() {
-        let mut settings = Settings::default();
-        let two_minutes = Duration::from_secs(120);
-        assert_eq!(settings.vanishing().unacknowledged, two_minutes);
-        settings.write_timeout = 2 * two_minutes;
-        assert_eq!(settings.vanishing().unacknowledged, 2 * two_minutes);
     }
 
     #[test]

@@ -40,7 +40,6 @@ struct Set {
     unsent: u32,
     /// Idle, interval and count.
     keepalive: Option<(Duration, Duration, u32)>,
-    unacknowledged: Option<Duration>,
 }
 
 impl Set {
@@ -56,18 +55,16 @@ impl Set {
             no_delay: socket.tcp_nodelay().unwrap(),
             unsent: socket.tcp_notsent_lowat().unwrap(),
             keepalive: socket.keepalive().unwrap().then(times),
-            unacknowledged: socket.tcp_user_timeout().unwrap(),
         }
     }
 
-    fn expected(keepalive: Option<(u64, u64, u32)>, unacknowledged: Option<u64>) -> Self {
+    fn expected(keepalive: Option<(u64, u64, u32)>) -> Self {
         Self {
             no_delay: true,
             unsent: 128 * 1024,
             keepalive: keepalive.map(|(idle, every, count)| {
                 (Duration::from_secs(idle), Duration::from_secs(every), count)
             }),
-            unacknowledged: unacknowledged.map(Duration::from_secs),
         }
     }
 }
@@ -122,7 +119,7 @@ async fn the_listener_has_the_options_and_what_it_accepts_inherits_them() {
         for client in &queued {
             assert!(is_asked_within(addr, client, 15 * S).await, "{name}");
         }
-        let set = Set::expected(Some((15, 15, 7)), Some(120));
+        let set = Set::expected(Some((15, 15, 7)));
         assert_eq!(Set::of(&SockRef::from(&socket)), set, "{name}");
         let client = TcpStream::connect(addr).unwrap();
         assert!(is_asked_within(addr, &client, 15 * S).await, "{name}");
@@ -140,42 +137,36 @@ async fn what_is_set_is_what_was_asked_for() {
     };
     let none = |_: &SockRef<'_>| ();
     type Prepare<'a> = &'a dyn Fn(&SockRef<'_>);
-    let cases: [(&str, Prepare<'_>, Builder, Set); 6] = [
+    let cases: [(&str, Prepare<'_>, Builder, Set); 5] = [
         (
             "the default",
             &none,
             builder(),
-            Set::expected(Some((15, 15, 7)), Some(120)),
+            Set::expected(Some((15, 15, 7))),
         ),
         (
             "its own",
             &none,
-            builder().tcp_keepalive(keepalive).write_timeout(S),
-            Set::expected(Some((5, 2, 3)), Some(11)),
-        ),
-        (
-            "a client that lives has the write time-out",
-            &none,
             builder().tcp_keepalive(keepalive),
-            Set::expected(Some((5, 2, 3)), Some(30)),
+            Set::expected(Some((5, 2, 3))),
         ),
         (
             "none",
             &none,
             builder().tcp_keepalive(None),
-            Set::expected(None, None),
+            Set::expected(None),
         ),
         (
             "what the user has set before stays",
             &kept,
             builder(),
-            Set::expected(Some((60, 9, 4)), None),
+            Set::expected(Some((60, 9, 4))),
         ),
         (
             "but for what the user sets here",
             &kept,
             builder().tcp_keepalive(keepalive),
-            Set::expected(Some((5, 2, 3)), Some(30)),
+            Set::expected(Some((5, 2, 3))),
         ),
     ];
     for (name, prepare, builder, set) in cases {

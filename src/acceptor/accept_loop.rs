@@ -116,8 +116,8 @@ impl<A: Accept> AcceptLoop<A> {
     pub(crate) fn new(listener: A, acceptor: Acceptor) -> Self {
         let context = &acceptor.server().context;
         let _token = context.phases.listeners.token();
-        let vanishing = context.settings.vanishing();
-        let options = match transport::prepare_listener(&listener, &vanishing) {
+        let keepalive = context.settings.tcp_keepalive;
+        let options = match transport::prepare_listener(&listener, keepalive) {
             true => Options::Queued,
             false => Options::Each,
         };
@@ -227,7 +227,7 @@ impl<A: Accept> AcceptLoop<A> {
         let inherited = |open: &Open<A>| open.options == Options::Listener;
         let Admitted { io, remote, pass } = admitted;
         if !self.open.as_ref().is_some_and(inherited) {
-            transport::prepare(&io, &self.acceptor.server().context.settings.vanishing());
+            transport::prepare(&io, self.acceptor.server().context.settings.tcp_keepalive);
         }
         Accepted {
             addresses: transport::addresses(&io, remote),

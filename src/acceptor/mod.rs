@@ -131,7 +131,7 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        transport::prepare(&io, &self.server.context.settings.vanishing());
+        transport::prepare(&io, self.server.context.settings.tcp_keepalive);
         let addresses = transport::addresses(&io, client);
         let pass = self.server.gate.admit(addresses.remote);
         let pass = pass.ok_or(HandshakeError::Refused)?;

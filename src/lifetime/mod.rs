@@ -119,7 +119,8 @@ impl Limits {
 
     /// How long a connection may be without what it is used for going on; `None` while that is use
     /// itself.
-    fn idle(&self, usage: Use) -> Option<Duration> {
+    #[inline]
+    pub(crate) fn idle(&self, usage: Use) -> Option<Duration> {
         match usage {
             Use::Request => None,
             Use::Tunnel { .. } => self.tunnel,

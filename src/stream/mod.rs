@@ -27,7 +27,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_rustls::server::TlsStream;
 
 use crate::{
@@ -140,10 +143,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         let max_requests = connection.context().settings.max_requests;
+        // From now on it strikes each write time-out, and sooner where something comes due.
+        let first = Instant::now() + connection.context().settings.write_timeout;
+        let first = connection
+            .retires()
+            .map_or(first, |retires| retires.min(first));
         let mut timer = Timer::default();
-        if let Some(retires) = connection.retires() {
-            timer.fires_by(retires, &connection);
-        }
+        timer.fires_by(first, &connection);
         Self {
             ledger: Ledger::new(connection.is_http2()),
             state: State::Open(tls, registration),

@@ -1,8 +1,9 @@
 //! The one timer of a connection.
 //!
-//! It is made when first needed and hardly ever reset: it is set for no later than the earliest
-//! thing that may come due. When it fires, the stream looks at what has really happened since, and
-//! sets it anew; a busy connection pays for that once in many requests.
+//! It is hardly ever reset: it is set for no later than the earliest thing that may come due, and for
+//! no later than the write time-out, since nothing else tells that a peer has stopped to acknowledge.
+//! When it fires, the stream looks at what has really happened since, and sets it anew; a busy
+//! connection pays for that once in many requests.
 
 use std::{
     future::Future,

@@ -119,10 +119,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let next = self.decide(now, leaving.as_ref(), owed, windows);
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
-        // The connection may be in use, with nothing that could come due.
-        let others = [uploads, half_close, age];
-        let next = next.into_iter().chain(others.into_iter().flatten()).min();
-        let next = next.unwrap_or(now + limits.keep_alive);
+        // No poll tells that a peer has stopped to acknowledge what it was sent.
+        let at_last = now + limits.write;
+        let dues = [next, uploads, half_close, age];
+        let next = dues.into_iter().flatten().fold(at_last, Instant::min);
         self.timer.set(next, &self.connection);
         // Who has asked once may want no more: who does asks again.
         self.reads = false;
@@ -297,16 +297,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         } else if !self.lifetime.is_idle_since(usage) {
             let now = Instant::now();
             self.lifetime.becomes_idle(now, usage);
-            let settings = &self.connection.context().settings;
-            let limit = match usage {
-                Use::Nothing { .. } => {
-                    self.connection.became_idle(now);
-                    Some(settings.keep_alive_timeout)
-                }
-                Use::Tunnel { .. } => settings.tunnel_timeout,
-                _ => Some(settings.keep_alive_timeout),
-            };
-            if let Some(limit) = limit {
+            if let Use::Nothing { .. } = usage {
+                self.connection.became_idle(now);
+            }
+            if let Some(limit) = self.limits().idle(usage) {
                 self.timer.fires_by(now + limit, &self.connection);
             }
             // A part of the next request may have come before.

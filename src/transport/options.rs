@@ -7,15 +7,14 @@
 //! * `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
 //!   it (RFC 9293 3.7.4).
 //! * `TCP_NOTSENT_LOWAT`: see [`NOTSENT_LOWAT`].
-//! * `SO_KEEPALIVE` and its like, and `TCP_USER_TIMEOUT` (RFC 5482): the first are at work while
-//!   nothing waits to be acknowledged, the second while something does.
+//! * `SO_KEEPALIVE` and its like: see `keepalive`.
 
 use std::{any::Any, io};
 
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::keepalive::{TcpKeepalive, Vanishing};
+use crate::keepalive::TcpKeepalive;
 
 /// How much may wait in the kernel unsent before the socket stops being writable.
 ///
@@ -25,31 +24,31 @@ use crate::keepalive::{TcpKeepalive, Vanishing};
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
 /// Sets the options on an accepted socket. Any other transport is left as it is.
-pub(crate) fn prepare<IO: 'static>(io: &IO, vanishing: &Vanishing) {
+pub(crate) fn prepare<IO: 'static>(io: &IO, keepalive: Option<TcpKeepalive>) {
     if let Some(tcp) = (io as &dyn Any).downcast_ref::<TcpStream>() {
-        set(&SockRef::from(tcp), vanishing);
+        set(&SockRef::from(tcp), keepalive);
     }
 }
 
 /// Sets the options on a listener; whether what it accepts has them too.
 ///
 /// What is in its queue by then has not.
-pub(crate) fn prepare_listener<A: 'static>(listener: &A, vanishing: &Vanishing) -> bool {
+pub(crate) fn prepare_listener<A: 'static>(listener: &A, keepalive: Option<TcpKeepalive>) -> bool {
     let inherited = cfg!(any(target_os = "linux", target_os = "android"));
     match (listener as &dyn Any).downcast_ref::<TcpListener>() {
         Some(tcp) if inherited => {
-            set(&SockRef::from(tcp), vanishing);
+            set(&SockRef::from(tcp), keepalive);
             true
         }
         _ => false,
     }
 }
 
-fn set(socket: &SockRef<'_>, vanishing: &Vanishing) {
+fn set(socket: &SockRef<'_>, keepalive: Option<TcpKeepalive>) {
     let results = [
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
         ("TCP_NOTSENT_LOWAT", limit_unsent(socket)),
-        ("SO_KEEPALIVE", keep_alive(socket, vanishing)),
+        ("SO_KEEPALIVE", keep_alive(socket, keepalive)),
     ];
     for (option, result) in results {
         if let Err(error) = result {
@@ -60,8 +59,8 @@ fn set(socket: &SockRef<'_>, vanishing: &Vanishing) {
 
 /// A socket that is kept alive already is so by somebody's wish, which the default does not know
 /// better than.
-fn keep_alive(socket: &SockRef<'_>, vanishing: &Vanishing) -> io::Result<()> {
-    let Some(keepalive) = vanishing.keepalive else {
+fn keep_alive(socket: &SockRef<'_>, keepalive: Option<TcpKeepalive>) -> io::Result<()> {
+    let Some(keepalive) = keepalive else {
         return Ok(());
     };
     if keepalive == TcpKeepalive::default() && socket.keepalive()? {
@@ -73,8 +72,7 @@ fn keep_alive(socket: &SockRef<'_>, vanishing: &Vanishing) -> io::Result<()> {
     let asked = asked.with_interval(keepalive.interval);
     #[cfg(not(any(target_os = "openbsd", target_os = "haiku", windows)))]
     let asked = asked.with_retries(keepalive.count);
-    socket.set_tcp_keepalive(&asked)?;
-    limit_unacknowledged(socket, vanishing)
+    socket.set_tcp_keepalive(&asked)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -84,17 +82,5 @@ fn limit_unsent(socket: &SockRef<'_>) -> io::Result<()> {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn limit_unsent(_: &SockRef<'_>) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn limit_unacknowledged(socket: &SockRef<'_>, vanishing: &Vanishing) -> io::Result<()> {
-    // The kernel takes a C int of milliseconds.
-    const LONGEST: std::time::Duration = std::time::Duration::from_millis(i32::MAX as u64);
-    socket.set_tcp_user_timeout(Some(vanishing.unacknowledged.min(LONGEST)))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn limit_unacknowledged(_: &SockRef<'_>, _: &Vanishing) -> io::Result<()> {
     Ok(())
 }
