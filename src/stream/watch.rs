@@ -20,6 +20,7 @@ use crate::{
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    #[inline(always)]
     pub(super) fn limits(&self) -> Limits {
         let settings = &self.connection.context().settings;
         Limits {
