@@ -12,7 +12,7 @@ mod common;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use graceful_tls::{GracefulTls, GracefulTlsLayer, TlsConnection};
+use graceful_tls::{GracefulTls, TlsConnection};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -24,11 +24,8 @@ async fn main() -> anyhow::Result<()> {
 
     let app = Router::new()
         .route("/", get(describe))
-        .route("/slow", get(slow))
-        // Last, so that it is around every route.
-        .layer(GracefulTlsLayer)
-        .into_make_service_with_connect_info::<TlsConnection>();
-    axum::serve(tls.listener(listener), app)
+        .route("/slow", get(slow));
+    axum::serve(tls.listener(listener), tls.service(app))
         .with_graceful_shutdown(tls.drained())
         .await?;
 

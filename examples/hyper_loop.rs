@@ -6,23 +6,17 @@
 //! ```
 //!
 //! Write a loop like this one where the server needs something of its own between accepting and
-//! the handshake. Otherwise `GracefulTls::incoming` gives handshaken streams, and empties the
-//! listener's queue before it closes it; this loop does not, and what waits there is reset.
-//! `GracefulTls::serve` drives the connections as well.
+//! the handshake. Otherwise `GracefulTls::serve` does all of it, and empties the listener's queue
+//! before it closes it; this loop does not, and what waits there is reset.
 
 mod common;
 
 use std::{convert::Infallible, time::Duration};
 
-use graceful_tls::{Acceptor, GracefulTls, GracefulTlsLayer, Phase, TlsConnection};
+use graceful_tls::{GracefulTls, Phase, TlsConnection};
 use hyper::{Request, Response, body::Incoming};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use tokio::{net::TcpStream, time::sleep};
-use tower::{Layer, ServiceExt, service_fn};
+use tokio::time::sleep;
+use tower::service_fn;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -39,7 +33,9 @@ async fn main() -> anyhow::Result<()> {
         };
         match accepted {
             // A task each, or a client that is slow to shake hands holds up all others.
-            Ok((tcp, _)) => drop(tokio::spawn(serve(tls.acceptor(), tcp))),
+            Ok((tcp, client)) => {
+                tokio::spawn(tls.serve_connection(tcp, client, service_fn(answer)));
+            }
             Err(error) => {
                 eprintln!("no connection could be accepted, trying again: {error}");
                 sleep(Duration::from_millis(100)).await;
@@ -51,26 +47,6 @@ async fn main() -> anyhow::Result<()> {
     // The layer and the streams tell the clients, and end what is left at the deadline.
     println!("{}", tls.closed().await);
     Ok(())
-}
-
-async fn serve(acceptor: Acceptor, tcp: TcpStream) {
-    // What went wrong is in the log, and the client has been told.
-    let Ok(stream) = acceptor.accept(tcp).await else {
-        return;
-    };
-    let connection = stream.connection().clone();
-    let service = GracefulTlsLayer.layer(service_fn(answer));
-    // The layer finds the connection in the request.
-    let service = service.map_request(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(connection.clone());
-        request
-    });
-    let http = auto::Builder::new(TokioExecutor::new());
-    let service = TowerToHyperService::new(service);
-    let serving = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    if let Err(error) = serving.await {
-        eprintln!("connection failed: {error}");
-    }
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {

@@ -325,6 +325,18 @@ impl Builder {
         self
     }
 
+    /// Whether requests carry what the handlers of frameworks ask for: `ConnectInfo<SocketAddr>` for
+    /// axum's (feature `axum`; in services that answer with axum's body), `TcpConnectInfo` and
+    /// `TlsConnectInfo` for tonic's (feature `tonic`; in gRPC requests, for `request.remote_addr()` and
+    /// `request.peer_certs()`). Default: they do.
+    ///
+    /// It costs an allocation a request. [`TlsConnection`](crate::TlsConnection), which knows all of it, is
+    /// there in any case.
+    pub fn connect_info(mut self, carried: bool) -> Self {
+        self.settings.connect_info = carried;
+        self
+    }
+
     /// How TCP notices that a client's machine has vanished. Default: on, see [`TcpKeepalive`];
     /// within two minutes. `None` leaves sockets as they are.
     ///

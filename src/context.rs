@@ -34,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) epoch: Instant,
     /// Whether it has been said that close_notify was withheld for want of knowledge.
     pub(crate) warned: Once,
+    /// Whether it has been said that an answer did not pass the layer.
+    pub(crate) unlayered: Once,
     /// When connections have to go, from the beginning of a shutdown on.
     departures: Mutex<Option<Departures>>,
     /// How many connections there have been.
@@ -52,6 +54,7 @@ impl Context {
             room: Room::default(),
             epoch: Instant::now(),
             warned: Once::new(),
+            unlayered: Once::new(),
             departures: Mutex::new(None),
             connections: AtomicU32::new(0),
             runtime: OnceLock::new(),

@@ -4,6 +4,7 @@ use std::{fmt, future::Future, sync::Arc};
 
 use crate::{
     acceptor::Acceptor,
+    connection::FakeConnection,
     departures::Occasion,
     phase::Phase,
     server::Server,
@@ -116,6 +117,12 @@ impl GracefulTls {
     /// Whether a load balancer should send requests here: `false` from the lame duck on.
     pub fn is_ready(&self) -> bool {
         self.phase() == Phase::Serving
+    }
+
+    /// Begins to set up a [`TlsConnection`](crate::TlsConnection) without a connection, for a test of a
+    /// handler: it drains when this server does.
+    pub fn fake_connection(&self) -> FakeConnection {
+        FakeConnection::new(self.server.context.clone())
     }
 
     /// How many connections have been refused before their handshake, since the server was made: by

@@ -82,9 +82,10 @@
 //! # Features
 //!
 //! * `signal` (default): the `signal` module, shutdown on SIGTERM and Ctrl-C.
-//! * `axum`: the `axum` module, a listener for `axum::serve` and [`TlsConnection`] as an extractor.
-//! * `axum-server`: the `axum_server` module, a server whose handle follows the shutdown.
-//! * `tonic`: the `tonic` module, connections for `serve_with_incoming_shutdown`.
+//! * `axum`: the `serve::axum` module, a listener and a service for `axum::serve`, and
+//!   [`TlsConnection`] as an extractor.
+//! * `axum-server`: the `serve::axum_server` module, a server whose handle follows the shutdown.
+//! * `tonic`: the `serve::tonic` module, connections for `serve_with_incoming_shutdown`.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -115,7 +116,7 @@ mod pace;
 mod phase;
 mod register;
 mod room;
-mod serve;
+pub mod serve;
 mod server;
 mod settings;
 mod shutdown;
@@ -126,13 +127,6 @@ mod transport;
 #[cfg(feature = "signal")]
 pub use shutdown::signal;
 
-#[cfg(feature = "axum")]
-pub use serve::axum;
-#[cfg(feature = "axum-server")]
-pub use serve::axum_server;
-#[cfg(feature = "tonic")]
-pub use serve::tonic;
-
 #[cfg(feature = "_simulation")]
 #[doc(hidden)]
 pub use transport::simulated;
@@ -140,7 +134,7 @@ pub use transport::simulated;
 pub use accept::Accept;
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
-pub use connection::TlsConnection;
+pub use connection::{FakeConnection, TlsConnection};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
 pub use graceful_tls::GracefulTls;

@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) tcp_keepalive: Option<TcpKeepalive>,
     pub(crate) max_connection_age: Option<Duration>,
     pub(crate) max_connection_age_grace: Option<Duration>,
+    pub(crate) connect_info: bool,
     pub(crate) max_requests: Option<u32>,
 }
 
@@ -62,6 +63,7 @@ impl Default for Settings {
             tcp_keepalive: Some(TcpKeepalive::default()),
             max_connection_age: None,
             max_connection_age_grace: None,
+            connect_info: true,
             max_requests: None,
         }
     }

@@ -122,7 +122,8 @@ impl Certificate {
         })
     }
 
-    /// Ours, with no lame duck: what is measured is the end, not the wait for it.
+    /// Ours, with no lame duck: what is measured is the end, not the wait for it. And without
+    /// connect-info, which those that it is compared with have not either.
     pub fn graceful(&self) -> Result<GracefulTls, Error> {
         self.graceful_with(|builder| builder)
     }
@@ -134,6 +135,7 @@ impl Certificate {
     ) -> Result<GracefulTls, Error> {
         let builder = GracefulTls::builder(self.config.clone())
             .lame_duck(Duration::ZERO)
+            .connect_info(false)
             .drain(self.drain.clone());
         Ok(change(builder).build()?)
     }

@@ -131,6 +131,15 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.accept_arrived(self.arrive(io, client)?).await
+    }
+
+    /// A connection that somebody else has accepted: from now on a shutdown waits for it.
+    pub(crate) fn arrive<IO: 'static>(
+        &self,
+        io: IO,
+        client: Option<SocketAddr>,
+    ) -> Result<Accepted<IO>, HandshakeError> {
         transport::prepare(&io, self.server.context.settings.tcp_keepalive);
         let addresses = transport::addresses(&io, client);
         let pass = self.server.gate.admit(addresses.remote);
@@ -138,12 +147,11 @@ impl Acceptor {
         if self.server.context.is_full() {
             self.server.register.make_room();
         }
-        self.accept_arrived(Accepted {
+        Ok(Accepted {
             addresses,
             io,
             arrival: self.arrival(pass),
         })
-        .await
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
@@ -214,9 +222,8 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (transport, session) = tls.get_mut();
-        transport.established();
-        let facts = Facts::new(session, addresses);
+        tls.get_mut().0.established();
+        let facts = Facts::new(&tls, addresses);
         let first_request_by = Some(self.first_request_by(&arrival));
         let registration = self.enter(facts, first_request_by, arrival.occupied);
         GracefulStream::new(tls, registration)

@@ -1,10 +1,13 @@
 //! What TLS agreed on.
 
-use tokio_rustls::rustls::{
-    ProtocolVersion, ServerConnection, SupportedCipherSuite, pki_types::CertificateDer,
+#[cfg(feature = "tonic")]
+use ::tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
+use tokio_rustls::{
+    rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer},
+    server::TlsStream,
 };
 
-use crate::transport::Addresses;
+use crate::transport::{Addresses, Transport};
 
 /// What TLS agreed on.
 pub(crate) struct Facts {
@@ -14,11 +17,17 @@ pub(crate) struct Facts {
     pub(crate) version: Option<ProtocolVersion>,
     pub(crate) cipher_suite: Option<SupportedCipherSuite>,
     pub(crate) peer_certificates: Option<Box<[CertificateDer<'static>]>>,
+    /// For gRPC's handlers. Nobody can make one but a stream.
+    #[cfg(feature = "tonic")]
+    pub(crate) tonic: Option<Box<TlsConnectInfo<TcpConnectInfo>>>,
 }
 
 impl Facts {
-    pub(crate) fn new(session: &ServerConnection, addresses: Addresses) -> Self {
+    pub(crate) fn new<IO>(tls: &TlsStream<Transport<IO>>, addresses: Addresses) -> Self {
+        let session = tls.get_ref().1;
         Self {
+            #[cfg(feature = "tonic")]
+            tonic: (session.alpn_protocol() == Some(b"h2")).then(|| tonic(tls, addresses)),
             addresses,
             server_name: session.server_name().map(Box::from),
             alpn: session.alpn_protocol().map(Box::from),
@@ -37,6 +46,21 @@ impl Facts {
             version: None,
             cipher_suite: None,
             peer_certificates: None,
+            #[cfg(feature = "tonic")]
+            tonic: None,
         }
     }
+}
+
+#[cfg(feature = "tonic")]
+fn tonic<IO>(
+    tls: &TlsStream<Transport<IO>>,
+    addresses: Addresses,
+) -> Box<TlsConnectInfo<TcpConnectInfo>> {
+    let mut info = tls.connect_info();
+    *info.get_mut() = TcpConnectInfo {
+        local_addr: addresses.local,
+        remote_addr: addresses.remote,
+    };
+    Box::new(info)
 }

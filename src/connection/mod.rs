@@ -10,6 +10,7 @@
 //! when it is told something.
 
 mod facts;
+mod fake;
 
 use std::{
     fmt,
@@ -22,6 +23,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "tonic")]
+use ::tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
@@ -34,6 +37,7 @@ use crate::{
 };
 
 pub(crate) use facts::Facts;
+pub use fake::FakeConnection;
 
 /// One connection, as handlers see it.
 ///
@@ -143,6 +147,9 @@ const LATER: u32 = 1 << 6;
 /// Beside [`RETIRED`]: because of its age, or of how much it was asked.
 const AGED: u32 = 1 << 7;
 const SPENT: u32 = 1 << 8;
+
+/// One of its requests has passed a layer.
+const LAYERED: u32 = 1 << 9;
 
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -296,8 +303,18 @@ impl TlsConnection {
     }
 
     /// `false` the first time it is asked of the handle in a request, `true` ever after.
+    #[inline]
     pub(crate) fn see_layer(&mut self) -> bool {
+        if !self.is_layered() {
+            self.set(LAYERED);
+        }
         std::mem::replace(&mut self.layered, true)
+    }
+
+    /// Whether any of its requests has passed a layer.
+    #[inline]
+    pub(crate) fn is_layered(&self) -> bool {
+        self.has(LAYERED)
     }
 
     #[inline]
@@ -311,6 +328,11 @@ impl TlsConnection {
         self.shared
             .requests
             .store(requests.pack(), Ordering::Release);
+    }
+
+    #[cfg(feature = "tonic")]
+    pub(crate) fn tonic(&self) -> Option<&TlsConnectInfo<TcpConnectInfo>> {
+        self.shared.facts.tonic.as_deref()
     }
 
     pub(crate) fn is_http2(&self) -> bool {

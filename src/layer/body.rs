@@ -37,6 +37,17 @@ impl<B> GracefulTlsBody<B> {
     }
 }
 
+#[cfg(feature = "axum")]
+impl<B> GracefulTlsBody<B> {
+    /// What is inside, where there is nothing to do to it.
+    pub(crate) fn unwrapped(self) -> Result<B, Self> {
+        match self.connection {
+            None => Ok(self.inner),
+            Some(_) => Err(self),
+        }
+    }
+}
+
 impl<B: Body> Body for GracefulTlsBody<B> {
     type Data = B::Data;
     type Error = B::Error;

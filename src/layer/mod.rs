@@ -7,20 +7,22 @@
 //!   client learns with its answer not to send another request (RFC 9112 9.6),
 //! * `body` ends a gRPC answer that the deadline would cut with a status (`last_call`).
 //!
-//! `service` finds the connection. Applied twice, the inner one is inert. Without a
+//! `service` finds the connection, and `introduce` tells the request what a framework's handlers ask
+//! for of it. Applied twice, the inner one is inert. Without a
 //! [`TlsConnection`] (plain HTTP, a test) it passes everything through.
 //!
 //! [`TlsConnection`]: crate::TlsConnection
 
 mod body;
 mod future;
+mod introduce;
 mod last_call;
 mod service;
 
 use tower_layer::Layer;
 
-pub(crate) use self::future::Asked;
 pub use self::{body::GracefulTlsBody, future::GracefulTlsFuture, service::GracefulTlsService};
+pub(crate) use self::{future::Asked, introduce::introduce};
 
 /// [`Layer`] that tells the clients of a TLS server when it shuts down.
 ///

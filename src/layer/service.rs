@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{GracefulTlsBody, GracefulTlsFuture, future::Asked};
+use super::{GracefulTlsBody, GracefulTlsFuture, future::Asked, introduce};
 use crate::connection::TlsConnection;
 
 /// Service produced by [`GracefulTlsLayer`](super::GracefulTlsLayer).
@@ -35,7 +35,7 @@ impl<S> GracefulTlsService<S> {
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for GracefulTlsService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Body,
+    ResBody: Body + 'static,
 {
     type Response = Response<GracefulTlsBody<ResBody>>;
     type Error = S::Error;
@@ -46,27 +46,31 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let connection = find(&mut request);
+        let connection = find::<ResBody, _>(&mut request);
         let asked = Asked::new(&request, connection.as_ref());
         GracefulTlsFuture::new(self.inner.call(request), asked, connection)
     }
 }
 
 /// The connection of a request that no layer has seen before.
-fn find<B>(request: &mut Request<B>) -> Option<TlsConnection> {
+fn find<R: 'static, B>(request: &mut Request<B>) -> Option<TlsConnection> {
     let connection = carried(request)?;
-    match connection.see_layer() {
-        true => None,
-        false => Some(connection.clone()),
+    if connection.see_layer() {
+        return None;
     }
+    let connection = connection.clone();
+    introduce::<R, B>(request, &connection);
+    Some(connection)
 }
 
 /// The connection that the server has put into the request.
 fn carried<B>(request: &mut Request<B>) -> Option<&mut TlsConnection> {
     #[cfg(feature = "axum")]
     if request.extensions().get::<TlsConnection>().is_none() {
-        let info = request.extensions_mut().get_mut();
-        return info.map(|::axum::extract::ConnectInfo(connection)| connection);
+        let info = request.extensions().get();
+        let ::axum::extract::ConnectInfo(connection) = info?;
+        let connection = TlsConnection::clone(connection);
+        request.extensions_mut().insert(connection);
     }
     request.extensions_mut().get_mut()
 }

@@ -262,6 +262,15 @@ impl Ledger {
         matches!(self, Self::Http1(http1) if http1.is_answering())
     }
 
+    /// Whether a service has answered, and not the server by itself.
+    pub(crate) fn is_served(&self) -> bool {
+        match self {
+            Self::Undecided { .. } => false,
+            Self::Http1(http1) => http1.is_served(),
+            Self::Http2(http2) => http2.is_served(),
+        }
+    }
+
     /// Whether the connection has become a tunnel, as a whole.
     pub(crate) fn is_tunnel(&self) -> bool {
         matches!(self, Self::Http1(http1) if http1.tunnel().is_some())

@@ -181,6 +181,53 @@ fn which_protocol_it_is() {
     assert!(!after(true, &part).head_begun, "which can be refused");
 }
 
+/// What servers write by themselves shows nothing of a service.
+#[test]
+fn whether_a_service_has_answered() {
+    const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+    let (hello, settings) = (&hello()[..], &settings()[..]);
+    let (asks, answers, refuses) = (&whole(1)[..], &headers(1)[..], &whole(1)[..]);
+    for (name, http2, steps, served) in [
+        ("nothing", false, vec![], false),
+        ("a request", false, vec![In(GET)], false),
+        ("an answer", false, vec![In(GET), Out(OK)], true),
+        ("half of one", false, vec![In(GET), Out(HALF)], true),
+        ("a refusal", false, vec![In(GET), Out(REFUSAL)], false),
+        ("to no request", false, vec![Out(OK)], false),
+        ("an interim one", false, vec![In(POST), Out(INTERIM)], false),
+        ("a tunnel", false, vec![In(GET), Out(SWITCH)], true),
+        (
+            "a refusal after an answer",
+            false,
+            vec![In(GET), Out(OK), In(GET), Out(REFUSAL)],
+            true,
+        ),
+        (
+            "HTTP/2: SETTINGS",
+            true,
+            vec![In(hello), In(asks), Out(settings)],
+            false,
+        ),
+        (
+            "HTTP/2: an answer",
+            true,
+            vec![In(hello), In(asks), Out(settings), Out(answers)],
+            true,
+        ),
+        (
+            "HTTP/2: a refusal",
+            true,
+            vec![In(hello), In(asks), Out(settings), Out(refuses)],
+            false,
+        ),
+    ] {
+        for size in [1, 9, usize::MAX] {
+            assert_eq!(split(http2, &steps, size).is_served(), served, "{name}");
+        }
+    }
+}
+
 /// What came before the protocol was known is not forgotten.
 #[test]
 fn no_request_is_missed() {

@@ -1,33 +1,47 @@
-//! `axum::serve`: a listener, the connection's record as connect-info, and an extractor.
+//! `axum::serve`: a listener, a service that knows its connection, and an extractor.
 //!
 //! ```no_run
 //! # use axum::Router;
-//! # use graceful_tls::{GracefulTls, GracefulTlsLayer, TlsConnection};
+//! # use graceful_tls::GracefulTls;
 //! # async fn f(tls: GracefulTls, tcp: tokio::net::TcpListener, app: Router) -> std::io::Result<()> {
-//! let app = app
-//!     .layer(GracefulTlsLayer)
-//!     .into_make_service_with_connect_info::<TlsConnection>();
-//! axum::serve(tls.listener(tcp), app)
+//! axum::serve(tls.listener(tcp), tls.service(app))
 //!     .with_graceful_shutdown(tls.drained())
 //!     .await?;
 //! let report = tls.closed().await;
 //! # Ok(()) }
 //! ```
 //!
-//! axum has no deadline of its own: the stream enforces ours. Put the layer on last, around every
-//! route: what it does not see is not told of the shutdown by `Connection: close`.
+//! Handlers take the connection as an argument of type [`TlsConnection`], or `Option` of it, and the
+//! client's address as `ConnectInfo<SocketAddr>`.
+//!
+//! axum has no deadline of its own: the stream enforces ours. Without
+//! [`service`](GracefulTls::service), `app.layer(GracefulTlsLayer)` and
+//! `into_make_service_with_connect_info::<TlsConnection>()` do the same in two steps; what the layer
+//! does not see is not told of the shutdown by `Connection: close`.
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Future, Ready, ready},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{self, Poll},
+};
 
 use ::axum::{
+    body::Body,
     extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, connect_info::Connected},
     serve::{IncomingStream, Listener},
 };
-use http::{StatusCode, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
+use pin_project_lite::pin_project;
+use tower_service::Service;
 
-use super::Incoming;
+use super::{Incoming, Layered};
 use crate::{
-    accept::Accept, connection::TlsConnection, graceful_tls::GracefulTls, stream::GracefulStream,
+    accept::Accept, connection::TlsConnection, graceful_tls::GracefulTls, layer::GracefulTlsFuture,
+    stream::GracefulStream,
 };
 
 /// A listener for `axum::serve`. Made by [`GracefulTls::listener`].
@@ -43,11 +57,87 @@ pub struct TlsListener<A: Accept> {
 pub struct Address(pub Option<SocketAddr>);
 
 impl GracefulTls {
-    /// TLS on `listener`, for `axum::serve`. See the [module](mod@crate::axum).
+    /// TLS on `listener`, for `axum::serve`. See the [module](mod@crate::serve::axum).
     pub fn listener<A: Accept>(&self, listener: A) -> TlsListener<A> {
         TlsListener {
             incoming: self.incoming(listener),
         }
+    }
+
+    /// `app` for `axum::serve`, around every route: its answers tell clients when the server shuts
+    /// down, and its handlers find their connection. See the [module](mod@crate::serve::axum).
+    ///
+    /// It takes the place of [`GracefulTlsLayer`](crate::GracefulTlsLayer) and
+    /// `into_make_service_with_connect_info`. `app` is a `Router`, or any service that axum serves.
+    pub fn service<S>(&self, app: S) -> MakeService<S> {
+        MakeService { app }
+    }
+}
+
+/// Makes the service of each connection. Made by [`GracefulTls::service`].
+#[derive(Clone, Copy, Debug)]
+pub struct MakeService<S> {
+    app: S,
+}
+
+impl<A: Accept, S: Clone> Service<IncomingStream<'_, TlsListener<A>>> for MakeService<S> {
+    type Response = AppService<S>;
+    type Error = Infallible;
+    type Future = Ready<Result<AppService<S>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, stream: IncomingStream<'_, TlsListener<A>>) -> Self::Future {
+        let connection = stream.io().connection().clone();
+        ready(Ok(AppService(Layered::new(self.app.clone(), connection))))
+    }
+}
+
+/// The service of one connection, as `axum::serve` wants it.
+#[derive(Clone, Debug)]
+pub struct AppService<S>(Layered<S>);
+
+impl<S> Service<Request<Body>> for AppService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = AppFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        AppFuture {
+            inner: self.0.call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// Response future of [`AppService`].
+    #[derive(Debug)]
+    pub struct AppFuture<F> {
+        #[pin]
+        inner: GracefulTlsFuture<F>,
+    }
+}
+
+impl<F, E> Future for AppFuture<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map_ok(|response| {
+            // Only of a gRPC answer is there anything to watch.
+            response.map(|body| body.unwrapped().unwrap_or_else(Body::new))
+        })
     }
 }
 
@@ -85,8 +175,8 @@ impl<S: Sync> FromRequestParts<S> for TlsConnection {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         find(parts).ok_or((
             StatusCode::INTERNAL_SERVER_ERROR,
-            "no TlsConnection: is the service made with \
-             into_make_service_with_connect_info::<TlsConnection>()?\n",
+            "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, or \
+             axum::serve(tls.listener(..), tls.service(app))?\n",
         ))
     }
 }

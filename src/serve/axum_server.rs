@@ -18,26 +18,26 @@
 //! listener is ours too), and so without a lame duck or a look at the listener's queue before. A
 //! time-out given to it is left to axum-server, which then drops the connections, and they end as
 //! dropped ones do.
+//!
+//! The handle is a `Handle<TlsAddress>`, which `Handle::new()` becomes by itself. One of type
+//! `Handle<SocketAddr>` can't be taken: the type of the address decides that of the listener, and
+//! axum-server's own is closed with clients in its queue, which are reset.
 
 use std::{
     future::{Future, pending},
     io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
 };
 
 use ::axum_server::{AddrListener, Address, Handle, Server, accept::Accept as AcceptService};
-use http::Request;
 use tokio::{net::TcpListener, sync::Mutex};
-use tower_service::Service;
 
+use super::Layered;
 use crate::{
     accept::Accept,
     acceptor::{AcceptLoop, Accepted, Acceptor},
-    connection::TlsConnection,
     graceful_tls::GracefulTls,
-    layer::GracefulTlsService,
     stream::GracefulStream,
 };
 
@@ -76,7 +76,7 @@ pub struct TlsAcceptor {
 impl GracefulTls {
     /// An axum-server on `listener` whose `handle` and this shutdown follow one another.
     ///
-    /// See the [module](mod@crate::axum_server). Call it inside a tokio runtime.
+    /// See the [module](mod@crate::serve::axum_server). Call it inside a tokio runtime.
     pub fn axum_server(
         &self,
         listener: TcpListener,
@@ -140,11 +140,11 @@ impl AddrListener<Arrival, TlsAddress> for TlsListener {
     }
 }
 
-type Served<S> = (GracefulStream<tokio::net::TcpStream>, WithConnection<S>);
+type Served<S> = (GracefulStream<tokio::net::TcpStream>, Layered<S>);
 
 impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
     type Stream = GracefulStream<tokio::net::TcpStream>;
-    type Service = WithConnection<S>;
+    type Service = Layered<S>;
     type Future = Pin<Box<dyn Future<Output = io::Result<Served<S>>> + Send>>;
 
     fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
@@ -154,42 +154,8 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
         Box::pin(async move {
             let stream = handshake.await.map_err(io::Error::other)?;
             let stream = stream.map_err(io::Error::other)?;
-            let service = WithConnection::new(service, stream.connection().clone());
+            let service = Layered::new(service, stream.connection().clone());
             Ok((stream, service))
         })
-    }
-}
-
-/// A service that puts its connection's [`TlsConnection`] into every request.
-#[derive(Clone, Debug)]
-pub struct WithConnection<S> {
-    inner: GracefulTlsService<S>,
-    connection: TlsConnection,
-}
-
-impl<S> WithConnection<S> {
-    fn new(inner: S, connection: TlsConnection) -> Self {
-        Self {
-            inner: GracefulTlsService::new(inner),
-            connection,
-        }
-    }
-}
-
-impl<S, B> Service<Request<B>> for WithConnection<S>
-where
-    GracefulTlsService<S>: Service<Request<B>>,
-{
-    type Response = <GracefulTlsService<S> as Service<Request<B>>>::Response;
-    type Error = <GracefulTlsService<S> as Service<Request<B>>>::Error;
-    type Future = <GracefulTlsService<S> as Service<Request<B>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.connection.clone());
-        self.inner.call(request)
     }
 }

@@ -1,4 +1,5 @@
-//! [`GracefulTls::serve`]: everything included, on hyper.
+//! [`GracefulTls::serve`] and [`serve_connection`](GracefulTls::serve_connection): everything included,
+//! on hyper.
 //!
 //! The accept loop hands each connection to a task that does its handshake, and that to another
 //! that serves it: in one task their locals would add up for as long as the connection lives.
@@ -9,24 +10,31 @@ use std::{
     error::Error as StdError,
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming as RequestBody;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper::{
+    body::Incoming as RequestBody,
+    server::conn::{http1::UpgradeableConnection, http2},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
+use super::Layered;
 use crate::{
     accept::Accept,
-    acceptor::AcceptLoop,
+    acceptor::{AcceptLoop, HandshakeError},
     connection::TlsConnection,
     graceful_tls::GracefulTls,
-    layer::{Asked, GracefulTlsBody, GracefulTlsFuture},
     phase::Phase,
     server::Server,
     shutdown::Report,
@@ -73,35 +81,73 @@ impl GracefulTls {
         }
         Ok(self.closed().await)
     }
-}
 
-/// The service of one connection: every request carries it, and has passed the layer.
-#[derive(Clone)]
-struct Layered<S> {
-    inner: S,
-    connection: TlsConnection,
-}
-
-impl<S, B> Service<Request<RequestBody>> for Layered<S>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
-    B: Body,
-{
-    type Response = Response<GracefulTlsBody<B>>;
-    type Error = S::Error;
-    type Future = GracefulTlsFuture<S::Future>;
-
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    #[inline(never)] // or the request is moved twice more
-    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let asked = Asked::new(&request, Some(&self.connection));
-        request.extensions_mut().insert(self.connection.clone());
-        let connection = Some(self.connection.clone());
-        GracefulTlsFuture::new(self.inner.call(request), asked, connection)
+    /// Serves `service` on one connection that has been accepted elsewhere: behind a PROXY protocol,
+    /// from a listener of your own, in a test. Resolves when the connection has ended.
+    ///
+    /// `client` is the client's address where that is not the socket's; `None` takes the socket's.
+    /// What [`serve`](Self::serve) does to `service` is done here. From the call on, before the first
+    /// poll, a shutdown waits for the connection. Spawn it, or the next one has to wait:
+    ///
+    /// ```no_run
+    /// # use axum::Router;
+    /// # use graceful_tls::{GracefulTls, Phase};
+    /// # async fn f(tls: GracefulTls, tcp: tokio::net::TcpListener, app: Router) -> std::io::Result<()> {
+    /// let mut draining = Box::pin(tls.reached(Phase::Draining));
+    /// loop {
+    ///     let accepted = tokio::select! {
+    ///         accepted = tcp.accept() => accepted,
+    ///         () = &mut draining => break,
+    ///     };
+    ///     let (io, client) = accepted?;
+    ///     tokio::spawn(tls.serve_connection(io, client, app.clone()));
+    /// }
+    /// drop(tcp);
+    /// let report = tls.closed().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There was no connection: see [`HandshakeError`]. How one has ended is in the log, and counted
+    /// in the [`Report`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the connection as a dropped stream ends: requests in flight are cut,
+    /// and visibly so.
+    pub fn serve_connection<IO, C, S, B>(
+        &self,
+        io: IO,
+        client: C,
+        service: S,
+    ) -> impl Future<Output = Result<(), HandshakeError>> + Send + use<IO, C, S, B>
+    where
+        C: Into<Option<SocketAddr>>,
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let acceptor = self.acceptor();
+        let arrived = acceptor.arrive(io, client.into());
+        // In a box of its own, which goes when it is over.
+        let handshake = Box::pin(async move {
+            let stream = acceptor.accept_arrived(arrived?).await?;
+            Ok::<_, HandshakeError>((acceptor, stream))
+        });
+        async move {
+            let (acceptor, stream) = handshake.await?;
+            let server = acceptor.server();
+            match stream.connection().is_http2() {
+                true => http2(server, stream, service).await,
+                false => http1(server, stream, service).await,
+            }
+            Ok(())
+        }
     }
 }
 
@@ -116,24 +162,55 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let connection = stream.connection().clone();
-    let mut seen = connection.clone();
-    seen.see_layer();
-    let service = TowerToHyperService::new(Layered {
-        inner: service,
-        connection: seen,
-    });
-    let io = TokioIo::new(stream);
-    match connection.is_http2() {
-        true => {
-            let protocol = server.http2.serve_connection(io, service);
-            tokio::spawn(Served::new(protocol, connection));
-        }
-        false => {
-            let protocol = server.http1.serve_connection(io, service).with_upgrades();
-            tokio::spawn(Served::new(protocol, connection));
-        }
+    match stream.connection().is_http2() {
+        true => drop(tokio::spawn(http2(server, stream, service))),
+        false => drop(tokio::spawn(http1(server, stream, service))),
     }
+}
+
+fn http1<IO, S, B>(
+    server: &Server,
+    stream: GracefulStream<IO>,
+    service: S,
+) -> Served<UpgradeableConnection<TokioIo<GracefulStream<IO>>, Told<S>>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    let connection = stream.connection().clone();
+    let service = told(service, &connection);
+    let protocol = server.http1.serve_connection(TokioIo::new(stream), service);
+    Served::new(protocol.with_upgrades(), connection)
+}
+
+fn http2<IO, S, B>(
+    server: &Server,
+    stream: GracefulStream<IO>,
+    service: S,
+) -> Served<http2::Connection<TokioIo<GracefulStream<IO>>, Told<S>, TokioExecutor>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let connection = stream.connection().clone();
+    let service = told(service, &connection);
+    let protocol = server.http2.serve_connection(TokioIo::new(stream), service);
+    Served::new(protocol, connection)
+}
+
+/// The user's service, as hyper calls it.
+type Told<S> = TowerToHyperService<Layered<S>>;
+
+fn told<S>(service: S, connection: &TlsConnection) -> Told<S> {
+    TowerToHyperService::new(Layered::new(service, connection.clone()))
 }
 
 pin_project! {

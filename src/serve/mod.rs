@@ -1,4 +1,4 @@
-//! The servers the guarantee comes with, one a file.
+//! The servers that the guarantee comes with, one a file.
 //!
 //! They are thin: the stream, the layer and the shutdown's phases do the work. `hyper` is
 //! [`GracefulTls::serve`](crate::GracefulTls::serve), with everything included. The others lend
@@ -7,8 +7,10 @@
 
 mod hyper;
 mod incoming;
+mod layered;
 
 pub use incoming::Incoming;
+pub use layered::Layered;
 
 #[cfg(feature = "axum")]
 pub mod axum;

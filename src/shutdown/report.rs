@@ -1,6 +1,6 @@
 //! What a shutdown says when it is over.
 
-use std::{fmt, time::Duration};
+use std::{fmt, process::ExitCode, time::Duration};
 
 #[cfg(doc)]
 use crate::ending::Outcome;
@@ -34,6 +34,14 @@ impl Report {
         self.clean + self.peer_silent + self.drain_cut + self.truncated + self.aborted
     }
 
+    /// Whether nothing was cut short: every answer that had begun and every upload in use was
+    /// completed, but for those whose peer reset the connection or took no more bytes.
+    ///
+    /// `ExitCode::from(report)` is success where this is so, and failure where not.
+    pub fn is_clean(&self) -> bool {
+        self.truncated == 0
+    }
+
     pub(crate) fn new(took: Duration, deadline_reached: bool, ended: Counts) -> Self {
         let [clean, peer_silent, drain_cut, truncated, aborted] = ended.0;
         Self {
@@ -44,6 +52,15 @@ impl Report {
             drain_cut,
             truncated,
             aborted,
+        }
+    }
+}
+
+impl From<Report> for ExitCode {
+    fn from(report: Report) -> Self {
+        match report.is_clean() {
+            true => Self::SUCCESS,
+            false => Self::FAILURE,
         }
     }
 }
@@ -82,5 +99,15 @@ mod tests {
             "shutdown took 1.500 s (deadline reached): 17 connections ended: 7 clean, \
              1 peer silent, 2 drain cut, 3 truncated, 4 aborted"
         );
+    }
+
+    #[test]
+    fn is_clean_unless_something_was_cut() {
+        let ended = |counts| Report::new(Duration::ZERO, true, Counts(counts));
+        let code = |counts| format!("{:?}", ExitCode::from(ended(counts)));
+        assert!(ended([7, 1, 2, 0, 4]).is_clean());
+        assert!(!ended([7, 1, 2, 1, 4]).is_clean());
+        assert_eq!(code([7, 1, 2, 0, 4]), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code([0, 0, 0, 1, 0]), format!("{:?}", ExitCode::FAILURE));
     }
 }

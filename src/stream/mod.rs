@@ -123,6 +123,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     most_noise: i64,
     /// Application data was written.
     wrote: bool,
+    /// It is known whether the service's first answer has passed the layer.
+    is_served: bool,
 }
 
 /// The teardown takes the place of what it ends: an ending connection needs no memory more.
@@ -182,6 +184,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             held_up: false,
             most_noise,
             wrote: false,
+            is_served: false,
         }
     }
 
@@ -270,8 +273,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if answers || self.is_answer() {
             self.tail = Some(self.flushed + self.taken);
         }
+        if !self.is_served {
+            self.look_for_layer();
+        }
         if let Some(ping) = self.ledger.asks_for_life() {
             self.vouch(ping, before);
+        }
+    }
+
+    /// Has the service's first answer passed the layer? If not, none will.
+    #[cold]
+    fn look_for_layer(&mut self) {
+        self.is_served = self.ledger.is_served();
+        if self.is_served && !self.connection.is_layered() {
+            self.connection.context().unlayered.call_once(|| {
+                tracing::warn!(
+                    id = self.connection.id(),
+                    "an answer has not passed GracefulTlsLayer: HTTP/1 clients will not be told by \
+                     Connection: close when this server shuts down, nor gRPC clients by a status. \
+                     Serve with GracefulTls::serve, serve_connection, or put GracefulTlsLayer and the \
+                     TlsConnection around the whole service"
+                );
+            });
         }
     }
 

@@ -12,6 +12,8 @@ mod kernel;
 mod options;
 #[cfg(feature = "_simulation")]
 pub mod simulated;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 use std::{
     any::Any,

@@ -113,6 +113,11 @@ impl Http1 {
         self.responses.is_answering()
     }
 
+    /// Whether a service has answered: with anything but 4xx, which servers also write by themselves.
+    pub(crate) fn is_served(&self) -> bool {
+        self.responses.by_service
+    }
+
     /// Whether what is being sent, an answer's body or a [`Tunnel::Raw`], ends only with the
     /// connection, so that an early end would look like a whole one. True from the end of its head
     /// to [`finish`](Self::finish).

@@ -87,6 +87,12 @@ impl End {
     }
 }
 
+/// Whether no server writes an answer of this status by itself, but a service.
+#[cold]
+fn is_by_service(status: Status) -> bool {
+    !status.is_interim() && status.code[0] != b'4'
+}
+
 /// Whether an answer says that it is the last (RFC 9112, 9.3). `None` if that cannot be known.
 fn says_last(status: Status, fields: &Fields) -> Option<bool> {
     if fields.close {
@@ -121,6 +127,8 @@ pub(super) struct Responses {
     is_answer: bool,
     /// The last answer has said that it is the last.
     pub(super) last: bool,
+    /// There was one that no server writes by itself, as it does where it refuses a request.
+    pub(super) by_service: bool,
     /// The last answer is complete.
     closed: bool,
     tunnel: Option<Tunnel>,
@@ -163,6 +171,9 @@ impl Responses {
     fn end_head(&mut self, said: &Said, unanswered: &mut Unanswered) -> Option<()> {
         let status = Status::parse(&said.first)?;
         let fields = &said.fields;
+        if !self.by_service {
+            self.by_service = self.is_answer && is_by_service(status);
+        }
         let method = if self.is_answer {
             unanswered.front()
         } else {

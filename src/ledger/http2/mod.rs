@@ -104,6 +104,7 @@ pub(crate) struct Http2 {
     awaits_pong: bool,
     /// The server's first SETTINGS were.
     settings_heard: bool,
+    is_served: bool,
     /// Frames of the client that neither begin a request nor bring one on, less what answers have given
     /// it reason for.
     noise: i64,
@@ -149,6 +150,7 @@ impl Http2 {
             asks_for_heard: false,
             awaits_pong: false,
             settings_heard: false,
+            is_served: false,
             noise: 0,
             noise_since: None,
         }
@@ -294,6 +296,12 @@ impl Http2 {
     /// Whether a PING of the stream's own was not acknowledged.
     pub(crate) fn awaits_pong(&self) -> bool {
         self.awaits_pong
+    }
+
+    /// Whether a service has answered: with more than fields, which servers also send by themselves.
+    #[inline]
+    pub(crate) fn is_served(&self) -> bool {
+        self.is_served
     }
 
     /// Whether the client has acknowledged the server's first SETTINGS.
@@ -491,7 +499,10 @@ impl Http2 {
     fn frame_sent(&mut self, head: Head, value: Option<u32>) {
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
-            (HEADERS, _) => self.answer(head.id),
+            (HEADERS, _) => {
+                self.is_served = true;
+                self.answer(head.id);
+            }
             (RST_STREAM, Some(REFUSED_STREAM)) => {
                 self.is_noise();
                 self.close(head.id);

@@ -1,0 +1,50 @@
+//! [`Layered`]: the service of one connection, with nothing left to forget.
+
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    connection::TlsConnection,
+    layer::{Asked, GracefulTlsBody, GracefulTlsFuture, introduce},
+};
+
+/// A service that is told of its connection with every request, inside of the layer.
+#[derive(Clone, Debug)]
+pub struct Layered<S> {
+    inner: S,
+    connection: TlsConnection,
+}
+
+impl<S> Layered<S> {
+    pub(super) fn new(inner: S, mut connection: TlsConnection) -> Self {
+        connection.see_layer();
+        Self { inner, connection }
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Layered<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+    ResBody: Body + 'static,
+{
+    type Response = Response<GracefulTlsBody<ResBody>>;
+    type Error = S::Error;
+    type Future = GracefulTlsFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline(never)] // or the request is moved twice more
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        let asked = Asked::new(&request, Some(&self.connection));
+        request.extensions_mut().insert(self.connection.clone());
+        introduce::<ResBody, _>(&mut request, &self.connection);
+        let connection = Some(self.connection.clone());
+        GracefulTlsFuture::new(self.inner.call(request), asked, connection)
+    }
+}
