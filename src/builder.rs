@@ -157,10 +157,13 @@ impl Builder {
 
     /// How many TLS handshakes may run at once. Default: 4096.
     ///
-    /// When there are more, the one whose client has been silent longest gives way
-    /// ([`Cause::HandshakeEvicted`](crate::Cause::HandshakeEvicted)): its socket is closed at once.
-    /// Nobody waits, so that a flood of clients that connect and say nothing locks nobody out. Set it
-    /// well above the clients that connect within one round trip.
+    /// When there are more, one gives way whose client has been silent for too long
+    /// ([`Cause::HandshakeEvicted`](crate::Cause::HandshakeEvicted)): for an eighth of
+    /// [`handshake_timeout`](Self::handshake_timeout), or for an eighth of that where its hello is not all
+    /// in. Its socket is closed at once. So a flood of clients that connect and say nothing locks nobody
+    /// out. Where all are honest, those that come next wait in the listener's queue; in an accept loop of
+    /// your own they are let in. There are never more than
+    /// [`max_connections`](Self::max_connections).
     pub fn max_handshakes(mut self, max: usize) -> Self {
         self.settings.max_handshakes = max;
         self

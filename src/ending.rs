@@ -51,7 +51,7 @@ pub enum Cause {
     Deadline,
     /// The TLS handshake failed, stalled, or was none.
     Handshake,
-    /// The TLS handshake had been silent longest when there were more than
+    /// The client of the TLS handshake had been silent for too long when there were more than
     /// [`max_handshakes`](crate::Builder::max_handshakes), or no room for another connection.
     HandshakeEvicted,
 }

@@ -1,12 +1,15 @@
 //! The TLS handshakes that run, and which of them gives way when there are too many.
 //!
 //! Nobody waits for a turn: whoever floods the server with handshakes that never end would have all
-//! the turns. When one more begins than may run, the one that has been silent longest is evicted. An
-//! honest client is silent for a round trip at most, so that a flood has to be renewed within that to
-//! reach it.
+//! the turns. When one more begins than may run, one gives way.
 //!
-//! It looks at its socket once more: what has arrived may not have been read yet, where all come at
-//! once. Then it was not silent, and another gives way.
+//! Who has been silent for some time has to: soon, where its hello is not all in, for an honest client's
+//! comes right behind its connection; later, where it was answered, for then a client needs a round trip
+//! and has sums to do. Of those the one that is overdue longest. Where nobody has to give way, whoever
+//! has just come waits in the listener's queue: in a stampede of honest clients nobody does.
+//!
+//! Whoever has to give way looks at its socket once more: what has arrived may not have been read yet,
+//! where all come at once. Then it was not silent, and another gives way.
 //!
 //! Looking for the one is linear in those that run, and done only when there are too many.
 
@@ -25,22 +28,25 @@ use tokio::{sync::Notify, time::Instant};
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     most: usize,
+    patience: Duration,
     /// What [`Handshake::heard`] counts from.
     epoch: Instant,
     running: Mutex<Slab<Arc<Handshake>>>,
 }
 
 impl Handshakes {
-    /// `most` may run at once.
-    pub(crate) fn new(most: usize) -> Self {
+    /// `most` may run at once. Who was answered has to give way when it has been silent for `patience`, who
+    /// was not in an eighth of that.
+    pub(crate) fn new(most: usize, patience: Duration) -> Self {
         Self {
             most,
+            patience,
             epoch: Instant::now(),
             running: Mutex::default(),
         }
     }
 
-    /// One more begins. If that is one too many, the one that has been silent longest is evicted.
+    /// One more begins. If that is one too many, another gives way, if one has to.
     pub(crate) fn begin(self: &Arc<Self>) -> Running {
         let handshake = Arc::new(Handshake::new(self.epoch));
         Running {
@@ -53,7 +59,7 @@ impl Handshakes {
     fn enter(&self, handshake: Arc<Handshake>) -> usize {
         let mut running = self.lock();
         let evicted = match running.len() >= self.most {
-            true => take_most_silent(&mut running),
+            true => self.take(&mut running).ok().flatten(),
             false => None,
         };
         let key = running.insert(handshake);
@@ -65,37 +71,65 @@ impl Handshakes {
         key
     }
 
-    /// Whether the next one takes the place of another.
+    /// Whether one more would be one too many.
     pub(crate) fn is_full(&self) -> bool {
         self.lock().len() >= self.most
     }
 
-    /// The one that has been silent longest gives way, if it has been for so long; when to ask again, if
-    /// nothing has changed by then: when it will have been, or whoever was told should have gone.
-    pub(crate) fn evict(&self, silence: Duration) -> Option<Instant> {
-        let mut running = self.lock();
-        let heard = running.iter().map(|(_, of)| of.heard()).min()?;
-        let due = self.epoch + Duration::from_nanos(heard) + silence;
-        if Instant::now() < due {
-            return Some(due);
+    /// When the next may begin: at once, unless there are too many of which none has to give way.
+    pub(crate) fn next_may_begin(&self) -> Result<(), Instant> {
+        let running = self.lock();
+        match running.len() >= self.most {
+            true => self.candidate(&running).map(drop),
+            false => Ok(()),
         }
-        let evicted = take_most_silent(&mut running);
+    }
+
+    /// One gives way, if one has to; when to ask again, if nothing has changed by then: when one will have
+    /// to, or whoever was told should have gone.
+    pub(crate) fn evict(&self) -> Option<Instant> {
+        let mut running = self.lock();
+        let evicted = self.take(&mut running);
         drop(running);
-        evicted.inspect(|evicted| evicted.told.notify_one());
-        // It goes on if it was heard meanwhile.
-        Some(Instant::now() + silence)
+        match evicted {
+            Ok(evicted) => {
+                evicted?.told.notify_one();
+                // It goes on if it was heard meanwhile.
+                Some(Instant::now() + self.patience)
+            }
+            Err(due) => Some(due),
+        }
+    }
+
+    fn take(&self, running: &mut Slab<Arc<Handshake>>) -> Result<Option<Arc<Handshake>>, Instant> {
+        let Some(key) = self.candidate(running)? else {
+            return Ok(None);
+        };
+        let evicted = running.try_remove(key);
+        Ok(evicted.inspect(|of| of.evicted.store(of.heard(), Ordering::Release)))
+    }
+
+    /// Which one has to give way, or when one will have to; `None` where none runs.
+    fn candidate(&self, running: &Slab<Arc<Handshake>>) -> Result<Option<usize>, Instant> {
+        let due = |(key, of): (usize, &Arc<Handshake>)| (self.has_to_give_way(of), key);
+        match running.iter().map(due).min() {
+            Some((due, _)) if Instant::now() < due => Err(due),
+            first => Ok(first.map(|(_, key)| key)),
+        }
+    }
+
+    /// From when on, if its client says nothing until then.
+    fn has_to_give_way(&self, handshake: &Handshake) -> Instant {
+        let patience = match handshake.is_answered() {
+            true => self.patience,
+            false => self.patience / 8,
+        };
+        self.epoch + Duration::from_nanos(handshake.heard()) + patience
     }
 
     fn lock(&self) -> MutexGuard<'_, Slab<Arc<Handshake>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn take_most_silent(running: &mut Slab<Arc<Handshake>>) -> Option<Arc<Handshake>> {
-    let (key, _) = running.iter().min_by_key(|(_, of)| of.heard())?;
-    let evicted = running.try_remove(key)?;
-    evicted.evicted.store(evicted.heard(), Ordering::Release);
-    Some(evicted)
 }
 
 /// It has not been evicted.
@@ -107,6 +141,8 @@ pub(crate) struct Handshake {
     epoch: Instant,
     /// When its client was last heard, in nanoseconds: it has connected, or sent something.
     heard: AtomicU64,
+    /// The server has answered its hello.
+    answered: AtomicBool,
     expired: AtomicBool,
     /// What `heard` was when it had to give way; [`NEVER`] if it has not.
     evicted: AtomicU64,
@@ -118,6 +154,7 @@ impl Handshake {
         let handshake = Self {
             epoch,
             heard: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             evicted: AtomicU64::new(NEVER),
             told: Notify::new(),
@@ -134,6 +171,15 @@ impl Handshake {
 
     fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The server says something.
+    pub(crate) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Its time is up.
@@ -200,14 +246,17 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(1);
+
     #[tokio::test(start_paused = true)]
     async fn the_one_that_has_been_silent_longest_gives_way() {
-        let all = Arc::new(Handshakes::new(3));
+        let all = Arc::new(Handshakes::new(3, PATIENCE));
         let mut running = Vec::new();
         for _ in 0..3 {
             running.push(all.begin());
             advance(Duration::from_millis(1)).await;
         }
+        advance(PATIENCE / 8).await;
         // The first has spoken since: so it is the second.
         running[0].handshake.hear();
         running.push(all.begin());
@@ -224,16 +273,47 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_there_is_room_nobody_gives_way() {
-        let all = Arc::new(Handshakes::new(1));
+        let all = Arc::new(Handshakes::new(1, PATIENCE));
         drop(all.begin());
         let second = all.begin();
         assert!(!second.handshake.is_evicted());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_has_to_before_its_time() {
+        let all = Arc::new(Handshakes::new(2, PATIENCE));
+        let [first, second] = [all.begin(), all.begin()];
+        let begun = Instant::now();
+        first.handshake.answer();
+        assert_eq!(all.next_may_begin(), Err(begun + PATIENCE / 8));
+        assert_eq!(all.evict(), Some(begun + PATIENCE / 8));
+        // Who does not ask is not refused.
+        let third = all.begin();
+        third.handshake.answer();
+        let evicted = || [&first, &second, &third].map(|of| of.handshake.is_evicted());
+        assert_eq!(evicted(), [false; 3]);
+        advance(PATIENCE / 8).await;
+        assert_eq!(all.next_may_begin(), Ok(()));
+        assert_eq!(all.evict(), Some(Instant::now() + PATIENCE));
+        assert_eq!(evicted(), [false, true, false]);
+        // Those that were answered have more.
+        assert_eq!(all.evict(), Some(begun + PATIENCE));
+        first.handshake.hear();
+        advance(PATIENCE - PATIENCE / 8).await;
+        assert_eq!(all.evict(), Some(Instant::now() + PATIENCE));
+        assert_eq!(evicted(), [false, true, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_none_runs_none_gives_way() {
+        assert_eq!(Handshakes::new(0, PATIENCE).evict(), None);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_has_been_heard_meanwhile_goes_on_and_another_gives_way() {
-        let all = Arc::new(Handshakes::new(2));
+        let all = Arc::new(Handshakes::new(2, PATIENCE));
         let [mut first, second] = [all.begin(), all.begin()];
-        advance(Duration::from_millis(1)).await;
+        advance(PATIENCE / 8).await;
         let _third = all.begin();
         assert!(first.handshake.is_evicted() && !first.goes_on());
         advance(Duration::from_millis(1)).await;

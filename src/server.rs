@@ -35,7 +35,10 @@ impl Server {
         http1: http1::Builder,
         http2: http2::Builder<TokioExecutor>,
     ) -> Self {
-        let handshakes = Arc::new(Handshakes::new(settings.max_handshakes()));
+        let handshakes = Arc::new(Handshakes::new(
+            settings.max_handshakes(),
+            settings.handshake_timeout / 8,
+        ));
         let gate = Arc::new(Gate::new(filter, settings.max_connections_per_client));
         let register = Arc::new(Register::new(settings.drain.max_connections));
         let context = Arc::new(Context::new(settings, record(&tls)));

@@ -82,10 +82,9 @@ impl Settings {
         self.max_connections.unwrap_or_else(by_default)
     }
 
-    /// How many handshakes may run: half of the connections, or those that never end would lock
-    /// everybody out.
+    /// How many handshakes may run.
     pub(crate) fn max_handshakes(&self) -> usize {
-        self.max_handshakes.min(self.max_connections().div_ceil(2))
+        self.max_handshakes.min(self.max_connections())
     }
 }
 
@@ -452,7 +451,7 @@ mod tests {
         assert_eq!(check(&settings), Ok(()));
         assert_eq!(
             (settings.max_connections(), settings.max_handshakes()),
-            (10, 5)
+            (10, 10)
         );
     }
 

@@ -7,13 +7,16 @@ mod testbed;
 #[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
 use judge::{
     HYPER, Then, alone, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, get,
-    is_hello, is_notified_within, on, post, start_h2,
+    is_hello, is_notified_within, old_get, on, post, start_h2,
 };
-use wire::{Client, Connection, Frame, Framing, H2, H2Options, PREFACE, Tls, flag};
+use testbed::Testbed;
+use wire::{
+    Client, Connection, Frame, Framing, H2, H2Options, Options, PREFACE, Tls, Version, flag,
+};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -453,4 +456,48 @@ fn so_is_a_whole_one_at_the_deadline() {
         let exit = bed.wait(LONG);
         assert!(exit.report().contains("(deadline reached)"), "{exit:?}");
     });
+}
+
+/// Behind an RST nothing is waited for, though the kernel still counts what it was to send: also
+/// where the server was told of it by a read, and where there is no close_notify to fail.
+#[test]
+fn who_has_reset_its_connection_is_not_waited_for() {
+    let options = [
+        "--write-timeout-ms",
+        "20000",
+        "--shutdown-timeout-ms",
+        "15000",
+    ];
+    for server in testbed::servers() {
+        let bed = Testbed::start(server, &options);
+        let mut clients = Vec::new();
+        for version in Version::BOTH {
+            for request in [old_get("/slow/60/100"), get("/slow/60/100")] {
+                for _ in 0..4 {
+                    let options = Options::new().version(version).http1().recv_buffer(2048);
+                    let mut client = Client::connect_with(bed.addr, &options).unwrap();
+                    client.send(request.clone()).unwrap();
+                    clients.push(client);
+                }
+            }
+        }
+        // Until their buffers are full, and the handlers are between two chunks.
+        sleep(Duration::from_millis(2500));
+        for client in &mut clients {
+            client.reset().unwrap();
+        }
+        sleep(Duration::from_millis(300));
+        let exit = bed.stop(LONG * 3);
+        assert!(
+            exit.took < LONG / 2,
+            "{server}: {:?}: {}",
+            exit.took,
+            exit.report()
+        );
+        assert!(
+            !exit.report().contains("deadline"),
+            "{server}: {}",
+            exit.report()
+        );
+    }
 }

@@ -107,3 +107,43 @@ fn more_than_the_cap_lock_nobody_out() {
         assert!(during < PROMPT / 4 && failed <= ASKED / 10);
     }
 }
+
+/// The places of a server with few descriptors are all taken, and each newcomer takes one of them.
+#[test]
+fn where_there_are_few_descriptors_nobody_is_locked_out_either() {
+    for server in testbed::servers() {
+        let (_, during, failed) = flooded(server, 1000, &[], Version::Tls13, &half_client_hello());
+        assert!(during < PROMPT && failed <= ASKED / 10);
+    }
+}
+
+/// Honest clients come at once, more than there are places: none of them gives way to another.
+#[test]
+fn a_stampede_is_served_one_after_the_other() {
+    const CLIENTS: usize = 300;
+    for server in testbed::servers() {
+        for options in [
+            &["--max-connections", "60"][..],
+            &["--max-handshakes", "20"],
+        ] {
+            let bed = Testbed::start_with_descriptors(server, MANY, options);
+            let served = thread::scope(|scope| {
+                let one = |n| {
+                    let bed = &bed;
+                    scope.spawn(move || {
+                        let options = Options::new().version(Version::BOTH[n % 2]).http1();
+                        let mut client = Client::connect_with(bed.addr, &options)?;
+                        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+                        client.read_response()
+                    })
+                };
+                let all: Vec<_> = (0..CLIENTS).map(one).collect();
+                let ended = all.into_iter().map(|one| one.join().unwrap());
+                ended
+                    .filter(|answer| answer.as_ref().is_ok_and(|a| is_hello(a, "hello\n")))
+                    .count()
+            });
+            assert_eq!(served, CLIENTS, "{server}, {options:?}");
+        }
+    }
+}

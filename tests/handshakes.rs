@@ -273,8 +273,9 @@ fn one_too_many_takes_the_place_of_the_one_that_is_silent_longest() {
 #[test]
 fn who_has_spoken_since_keeps_its_place() {
     at_the_cap(&[], |bed, version, [mut first, second]| {
+        // An eighth of the time-out: who was answered has so long.
+        thread::sleep(Duration::from_millis(1300));
         first.send_raw([0]).unwrap();
-        thread::sleep(Duration::from_millis(100));
         is_serving(&bed, version);
         is_evicted(&second);
         assert!(first.server_holds(), "{first:?}");
@@ -284,7 +285,7 @@ fn who_has_spoken_since_keeps_its_place() {
 #[test]
 fn who_says_nothing_at_all_gives_way_too() {
     alone(
-        &["--max-handshakes", "4"],
+        &["--max-handshakes", "4", "--handshake-timeout-ms", "2000"],
         &[("", ())],
         |bed, version, ()| {
             let silent: Vec<_> = (0..40).map(|_| stall(&bed, version, |_| ())).collect();
@@ -304,10 +305,9 @@ fn half_a_plain_request_gives_way_too() {
         plain.send("GET / HTTP/1.1\r\n").unwrap();
         assert!(plain.wait_held(PROMPT), "{plain:?}");
         is_evicted(&stalled[0]);
-        let newer = [(); 2].map(|()| stall(&bed, version, |_| ()));
-        is_evicted(&stalled[1]);
+        let newer = stall(&bed, version, |_| ());
         is_evicted(&plain);
-        assert!(newer.iter().all(|client| client.wait_held(PROMPT)));
+        assert!(newer.wait_held(PROMPT), "{newer:?}");
     });
 }
 

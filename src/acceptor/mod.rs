@@ -1,6 +1,6 @@
 //! The TLS handshake, and how a failed one ends.
 //!
-//! A handshake is bounded in time, and where too many run the one that has been silent longest gives
+//! A handshake is bounded in time, and where too many run one whose client is silent gives
 //! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
 //! without its end. One that fails has sent an alert that says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
@@ -48,8 +48,10 @@ pub enum HandshakeError {
     #[error("the TLS handshake was not finished within the handshake time-out")]
     TimedOut,
     /// There were more than [`max_handshakes`](crate::Builder::max_handshakes), and its client had
-    /// been silent longest. The socket has been closed.
-    #[error("the TLS handshake gave way to a newer one: of too many it had been silent longest")]
+    /// been silent for too long. The socket has been closed.
+    #[error(
+        "the TLS handshake gave way to a newer one: of too many its client had been silent for too long"
+    )]
     Evicted,
     /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
     #[error("the client speaks plain HTTP on the TLS port")]

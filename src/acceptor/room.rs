@@ -1,15 +1,14 @@
 //! Room for the next connection.
 //!
-//! At the cap, and when there are no descriptors, somebody has to make room: see `register`. A
-//! handshake that is silent gives way where nobody is idle, but not at once: it may be an honest one,
-//! and whoever comes next would be in the same place. Everything here waits for events, and no longer
-//! than whoever makes room may take. What is said of it is said once.
+//! At the cap, and when there are no descriptors, somebody has to make room: see `register`. Where
+//! nobody is idle a handshake gives way, if one has to: see `handshakes`. Everything here waits for
+//! events, and no longer than whoever makes room may take. What is said of it is said once.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::{register::PATIENCE, server::Server};
+use crate::{context::Context, register::PATIENCE, server::Server};
 
 /// What goes on although nothing was short for so long is another shortage.
 const QUIET: Duration = Duration::from_secs(10);
@@ -32,8 +31,12 @@ impl Room {
     /// Resolves when one more connection may come in. Cancel safe.
     pub(super) async fn for_one_more(&mut self) {
         if !self.has_some() {
-            self.is_short(|max| {
-                tracing::warn!(max, "max_connections is reached: idle ones make room");
+            self.is_short(|context| match context.is_full() {
+                true => {
+                    let max = context.max_connections;
+                    tracing::warn!(max, "max_connections is reached: idle ones make room");
+                }
+                false => tracing::warn!("max_handshakes is reached: the next ones wait"),
             });
             self.wait().await;
         }
@@ -51,7 +54,7 @@ impl Room {
         let mut changed = pin!(waiting.changed());
         changed.as_mut().enable();
         if !self.server.register.make_room() {
-            self.evict_handshake();
+            self.server.handshakes.evict();
         }
         let _ = timeout(pause, changed).await;
     }
@@ -67,7 +70,9 @@ impl Room {
 
     /// A handshake that is one too many takes the place of another.
     fn has_some(&self) -> bool {
-        !self.server.context.is_full() || self.server.handshakes.is_full()
+        let swaps = || self.server.handshakes.is_full();
+        self.server.handshakes.next_may_begin().is_ok()
+            && (!self.server.context.is_full() || swaps())
     }
 
     async fn wait(&self) {
@@ -78,9 +83,10 @@ impl Room {
             if self.has_some() {
                 return;
             }
-            let due = match self.server.register.make_room() {
-                true => Some(Instant::now() + PATIENCE),
-                false => self.evict_handshake(),
+            let due = match self.server.handshakes.next_may_begin() {
+                Err(due) => Some(due),
+                Ok(()) if self.server.register.make_room() => Some(Instant::now() + PATIENCE),
+                Ok(()) => self.server.handshakes.evict(),
             };
             tokio::select! {
                 () = changed => {}
@@ -89,19 +95,13 @@ impl Room {
         }
     }
 
-    /// When a handshake has to give way, if none has now.
-    fn evict_handshake(&self) -> Option<Instant> {
-        let patience = self.server.context.settings.handshake_timeout / 8;
-        self.server.handshakes.evict(patience)
-    }
-
-    fn is_short(&mut self, say: impl FnOnce(usize)) {
+    fn is_short(&mut self, say: impl FnOnce(&Context)) {
         let now = Instant::now();
         match &mut self.short {
             Some((_, last)) => *last = now,
             short => {
                 *short = Some((now, now));
-                say(self.server.context.max_connections);
+                say(&self.server.context);
             }
         }
     }

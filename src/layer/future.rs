@@ -33,6 +33,8 @@ pub(crate) enum Asked {
     /// Over HTTP/2 or later.
     Framed,
     Http1,
+    /// Over HTTP/1.0.
+    Old,
     /// Over HTTP/1.1, by a client that wants the connection for more and is told how long it is kept.
     Stays,
 }
@@ -45,7 +47,8 @@ impl Asked {
         match request.version() {
             Version::HTTP_11 if announced().is_some() && wants_more(request) => Self::Stays,
             version if version >= Version::HTTP_2 => Self::Framed,
-            _ => Self::Http1,
+            Version::HTTP_11 => Self::Http1,
+            _ => Self::Old,
         }
     }
 }
@@ -55,10 +58,7 @@ impl Asked {
 fn wants_more<B>(request: &Request<B>) -> bool {
     // Not by `get_all`: it would keep the compiler from moving the request into its place.
     let mut fields = request.headers().iter();
-    let closes = fields.any(|(name, value)| {
-        let mut options = value.as_bytes().split(|byte| *byte == b',');
-        name == CONNECTION && options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
-    });
+    let closes = fields.any(|(name, value)| name == CONNECTION && has_close(value.as_bytes()));
     !closes && request.method() != Method::CONNECT
 }
 
@@ -117,6 +117,25 @@ fn tell_client<B>(response: &mut Response<B>, asked: Asked, connection: &TlsConn
     } else if asked == Asked::Stays {
         announce(response, connection);
     }
+    if asked == Asked::Old {
+        close_old(response);
+    }
+}
+
+/// hyper tells a client of HTTP/1.0 that its connection is kept alive, whatever the answer says, unless
+/// that is one of HTTP/1.0.
+#[cold]
+fn close_old<B>(response: &mut Response<B>) {
+    let mut fields = response.headers().get_all(CONNECTION).iter();
+    if fields.any(|field| has_close(field.as_bytes())) {
+        *response.version_mut() = Version::HTTP_10;
+    }
+}
+
+/// Whether `close` is among the options of a `Connection` field.
+fn has_close(field: &[u8]) -> bool {
+    let mut options = field.split(|byte| *byte == b',');
+    options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// A field about the connection is to be named in `Connection` (RFC 9110 7.6.1). Where the handler

@@ -380,11 +380,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Some(Teardown::new(io, Some(session), registration, start))
     }
 
-    /// Whether an answer is cut short, or by force an upload that is in use.
+    /// Whether an answer is cut short, or by force an upload or a tunnel that is in use.
     fn is_cut_short(&self) -> bool {
-        // One that waits for the server's window is in use as a request is.
-        let upload = || matches!(self.ledger.usage(|| 0), Use::Upload { .. } | Use::Request);
-        self.ledger.is_cut_short() || self.lifetime.is_forced() && upload()
+        let used = || match self.ledger.usage(|| 0) {
+            // One that waits for the server's window is in use as a request is.
+            Use::Upload { .. } | Use::Request => true,
+            // Through one that ends for its silence nothing went.
+            Use::Tunnel { .. } => self.lifetime.over() != Some(Cause::TunnelTimeout),
+            Use::Nothing { .. } | Use::Unknown { .. } => false,
+        };
+        self.ledger.is_cut_short() || self.lifetime.is_forced() && used()
     }
 
     /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113

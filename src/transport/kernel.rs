@@ -34,8 +34,8 @@ pub(super) fn readable(io: &dyn Any) -> Option<u64> {
 /// Whether the connection has been reset, which no read has told yet. It says so once.
 pub(super) fn has_failed(io: &dyn Any) -> bool {
     #[cfg(feature = "_simulation")]
-    if let Some(known) = simulated::ask(io) {
-        return known.reset;
+    if let Some(failed) = simulated::take_error(io) {
+        return failed;
     }
     let tcp = io.downcast_ref::<tokio::net::TcpStream>();
     tcp.is_some_and(|tcp| !matches!(tcp.take_error(), Ok(None)))

@@ -4,7 +4,7 @@
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
 //! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
-//! without an extra `peek`; it notes that the client was heard; and it fails every operation once the
+//! without an extra `peek`; it notes that the client was heard and answered; and it fails every operation once the
 //! handshake has expired, which is the only way to get the socket back out of
 //! a handshake that has not ended. `options` are those of TCP.
 
@@ -39,7 +39,8 @@ pub(crate) struct Transport<IO> {
     io: IO,
     written: u64,
     read: u64,
-    /// The system has given the peer up.
+    /// An operation has failed; the system has given the peer up.
+    failed: bool,
     vanished: bool,
     watch: Watch,
 }
@@ -73,6 +74,7 @@ impl<IO> Transport<IO> {
             io,
             written: 0,
             read: 0,
+            failed: false,
             vanished: false,
             watch: Watch::Handshake(Handshake {
                 shared: handshake,
@@ -126,6 +128,7 @@ impl<IO> Transport<IO> {
     /// An operation has failed.
     #[cold]
     fn note(&mut self, error: io::Error) -> io::Error {
+        self.failed = true;
         // Where it was told on the way that there is none to the peer, the system says that instead.
         self.vanished |= matches!(
             error.kind(),
@@ -149,9 +152,10 @@ impl<IO: 'static> Transport<IO> {
         self.written.saturating_sub(self.unacknowledged())
     }
 
-    /// Whether the peer has reset the connection, where no read has told of it.
+    /// Whether nothing can be sent or received any more, because the peer has reset the connection or
+    /// was given up. The kernel says so once: to an operation, or here.
     pub(crate) fn has_failed(&self) -> bool {
-        kernel::has_failed(&self.io)
+        self.failed || kernel::has_failed(&self.io)
     }
 
     /// Bytes that have arrived and were not read, asked of the kernel: the runtime may not have
@@ -252,6 +256,9 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
         write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.check_time()?;
+        if let Watch::Handshake(handshake) = &self.watch {
+            handshake.shared.answer();
+        }
         let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
         self.written += n as u64;
         Poll::Ready(Ok(n))

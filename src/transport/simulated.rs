@@ -9,12 +9,16 @@ pub struct Known {
     pub unacknowledged: u64,
     /// Bytes that have arrived and were not read.
     pub readable: u64,
-    /// The peer has reset the connection.
-    pub reset: bool,
 }
 
-/// Gives `None` for a transport that it does not know, or that can't be asked.
-pub type Kernel = fn(&dyn Any) -> Option<Known>;
+/// What is asked of it. All give `None` for a transport that is not known, or that can't be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// What it knows of a socket.
+    pub known: fn(&dyn Any) -> Option<Known>,
+    /// Whether the peer has reset the connection, which nobody has been told yet.
+    pub take_error: fn(&dyn Any) -> Option<bool>,
+}
 
 static KERNEL: OnceLock<Kernel> = OnceLock::new();
 
@@ -24,5 +28,9 @@ pub fn set_kernel(kernel: Kernel) {
 }
 
 pub(super) fn ask(io: &dyn Any) -> Option<Known> {
-    KERNEL.get().and_then(|kernel| kernel(io))
+    KERNEL.get().and_then(|kernel| (kernel.known)(io))
+}
+
+pub(super) fn take_error(io: &dyn Any) -> Option<bool> {
+    KERNEL.get().and_then(|kernel| (kernel.take_error)(io))
 }

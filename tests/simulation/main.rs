@@ -54,7 +54,7 @@ fn prepare() {
     static PREPARE: Once = Once::new();
     PREPARE.call_once(|| {
         run::watch_panics();
-        graceful_tls::simulated::set_kernel(net::kernel);
+        graceful_tls::simulated::set_kernel(net::KERNEL);
     });
 }
 

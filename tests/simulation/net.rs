@@ -15,7 +15,6 @@ mod log;
 mod pump;
 
 use std::{
-    any::Any,
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     task::Waker,
@@ -23,7 +22,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use graceful_tls::simulated::Known;
+use graceful_tls::simulated::Kernel;
 use tokio::time::Instant;
 
 pub use self::{
@@ -131,6 +130,8 @@ impl Way {
 struct End {
     dropped: bool,
     reset: bool,
+    /// It has been told of that.
+    told: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -183,9 +184,10 @@ impl State {
 }
 
 /// What the server's kernel says of its sockets.
-pub fn kernel(io: &dyn Any) -> Option<Known> {
-    io.downcast_ref::<ServerEnd>()?.known()
-}
+pub const KERNEL: Kernel = Kernel {
+    known: |io| io.downcast_ref::<ServerEnd>()?.known(),
+    take_error: |io| io.downcast_ref::<ServerEnd>()?.take_error(),
+};
 
 /// A link, as the two ends, the pump and the oracles share it.
 #[derive(Clone, Debug)]

@@ -28,8 +28,12 @@ pub enum Received {
 
 impl State {
     fn receive(&mut self, side: Side, buf: &mut [u8]) -> Received {
+        // It says so once, and of the end after that.
         if self.ends[side as usize].reset {
-            return Received::Reset;
+            return match self.tell(side) {
+                true => Received::Reset,
+                false => Received::Fin,
+            };
         }
         let most = self.ways[side.other() as usize].unread.min(buf.len());
         let most = self.vary(most);
@@ -70,6 +74,16 @@ impl State {
         self.ways[side as usize].queued.extend_from_slice(&buf[..n]);
         self.wake_pump();
         Some(n)
+    }
+
+    /// Whether the end of this side is told only now that it has been reset.
+    fn tell(&mut self, side: Side) -> bool {
+        let first = !std::mem::replace(&mut self.ends[side as usize].told, true);
+        if first && side == Server {
+            let stamp = event(self.conn, "server is told of the RST", 0);
+            self.log.rst_told = Some(stamp);
+        }
+        first
     }
 
     fn fin(&mut self, side: Side) {
@@ -150,9 +164,15 @@ impl ServerEnd {
         let known = Known {
             unacknowledged: out.unacknowledged() as u64 + fin,
             readable: state.ways[Client as usize].unread as u64,
-            reset: state.ends[Server as usize].reset,
         };
         state.nature.asked.then_some(known)
+    }
+
+    /// Whether it was reset, which nobody has been told yet; where it can be asked.
+    pub(super) fn take_error(&self) -> Option<bool> {
+        let mut state = self.link.lock();
+        let asked = state.nature.asked;
+        asked.then(|| state.ends[Server as usize].reset && state.tell(Server))
     }
 
     /// It was taken from the listener's queue. The port is the number of its client.
@@ -215,6 +235,9 @@ impl AsyncWrite for ServerEnd {
         std::task::ready!(self.budget.poll(cx));
         let mut state = self.link.lock();
         match state.take(Server, buf) {
+            None if state.ends[Server as usize].reset && state.tell(Server) => {
+                Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+            }
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Some(0) if !buf.is_empty() => {
                 let stamp = event(state.conn, "server's write waits", buf.len() as u64);
@@ -238,8 +261,9 @@ impl AsyncWrite for ServerEnd {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut state = self.link.lock();
+        // tokio takes that for a success.
         if state.ends[Server as usize].reset {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            return Poll::Ready(Ok(()));
         }
         let stamp = event(state.conn, "server half-closes", 0);
         state.log.fin.get_or_insert(stamp);

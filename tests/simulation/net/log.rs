@@ -23,6 +23,8 @@ pub struct Log {
     /// The client's FIN arrived, and its RST.
     pub fin_arrived: Option<Stamp>,
     pub rst_arrived: Option<Stamp>,
+    /// The server was told of it, which a kernel does once.
+    pub rst_told: Option<Stamp>,
     /// The server half-closed.
     pub fin: Option<Stamp>,
     /// The server let go.

@@ -86,10 +86,11 @@ pub fn tail(view: &View<'_>) -> Option<String> {
 /// R3. Behind an RST nothing is waited for, if the kernel tells of it.
 pub fn reset(view: &View<'_>) -> Option<String> {
     let (log, settings) = (&view.conn.log, &view.facts.settings);
-    let (reset, fin, dropped) = (log.rst_arrived?, log.fin?, log.dropped?);
-    let latest = reset.at.max(fin.at) + settings.drain.idle_timeout + view.lag() + SLACK;
+    let (told, dropped) = (log.rst_told?, log.dropped?);
+    let latest = told.at.max(log.fin.unwrap_or(told).at) + settings.drain.idle_timeout;
+    let latest = latest + view.lag() + SLACK;
     let late = view.conn.nature.asked && !view.has_tunnel() && dropped.at > latest;
-    late.then(|| format!("reset {reset}, let go at {dropped}"))
+    late.then(|| format!("told of the RST {told}, let go at {dropped}"))
 }
 
 /// R3, R4. What comes after the client's close_notify, or the server's end, is read up to a bound.
