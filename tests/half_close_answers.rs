@@ -10,8 +10,8 @@ mod wire;
 use std::{thread, time::Duration};
 
 use judge::{
-    Then, at_most, connect, connect_h2, ends_properly, ends_properly_h2, everywhere, fields, get,
-    is_hello, is_notified_within, is_whole, old_get, post,
+    PROMPT, Then, at_most, connect, connect_h2, ends_properly, ends_properly_h2, everywhere,
+    fields, get, is_hello, is_notified_within, is_whole, is_within, old_get, post,
 };
 use testbed::Testbed;
 use wire::{Client, Frame, H2, H2Options, PREFACE, Response, Version, setting};
@@ -231,4 +231,27 @@ fn half_an_upload_ends_in_time() {
         let ending = ends_properly_h2(&mut h2, Then::HasClosed);
         is_notified_within(&ending, since, (Duration::ZERO, at_most(WRITE_TIMEOUT)));
     });
+}
+
+/// What can't come in any more is not waited for: the server is told at once, and answers.
+#[test]
+fn an_upload_that_is_broken_off_is_answered_at_once() {
+    let uploads = [
+        ("read at once", post("/echo-len", 5) + "123"),
+        ("read in time", post("/sleep/100", 5) + "1"),
+    ];
+    for send in [send_all as Send, send_later] {
+        everywhere(&[], &uploads, |bed, version, upload| {
+            let mut client = connect(bed, version);
+            let since = client.now();
+            send(&mut client, upload.as_bytes());
+            // TLS 1.2 ends with close_notify, and the answer may not come (RFC 5246 7.2.1).
+            if version == Version::Tls13 {
+                let response = client.read_response().unwrap();
+                assert_eq!(response.status, 400, "{client:?}");
+            }
+            let ending = client.finish();
+            is_within(ending.ended_at(), since, (Duration::ZERO, PROMPT), &client);
+        });
+    }
 }

@@ -293,7 +293,9 @@ impl Ledger {
                 // An answer to what is no request, as 400, is whole without one.
                 let refusal = http1.is_answering() && http1.in_flight() == 0;
                 let answers = http1.owes_complete() || refusal;
-                (http1.is_followed(), answers, http1.in_flight() > 0)
+                // Of a request that can't come in any more nothing is due but what the server makes of that.
+                let doubtful = http1.in_flight() > 0 && (answers || !http1.may_refuse());
+                (http1.is_followed(), answers, doubtful)
             }
             Self::Http2(http2) => (
                 http2.is_followed(),
