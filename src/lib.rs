@@ -99,6 +99,7 @@
 mod accept;
 mod acceptor;
 mod builder;
+mod choice;
 mod connection;
 mod context;
 mod departures;
@@ -140,6 +141,7 @@ pub use transport::simulated;
 pub use accept::Accept;
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
+pub use choice::Refusal;
 pub use connection::TlsConnection;
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
@@ -151,3 +153,5 @@ pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};
 pub use shutdown::{Report, Trigger};
 pub use stream::GracefulStream;
+/// The rustls that this crate is made with: its types are in the public API.
+pub use tokio_rustls::rustls;
