@@ -27,6 +27,26 @@ impl GracefulTls {
         Self::builder(config).build()
     }
 
+    /// A server with the default settings, HTTP/2 and HTTP/1.1, and the certificate of these files.
+    ///
+    /// They are looked at again when clients connect: see [`PemFiles`](crate::PemFiles), which is there for
+    /// other settings too: `GracefulTls::builder(PemFiles::load(cert, key)?.config()?)`.
+    ///
+    /// The crypto provider is the one that the process has installed
+    /// (`rustls::crypto::CryptoProvider::install_default`).
+    ///
+    /// # Errors
+    ///
+    /// See [`PemError`](crate::PemError).
+    #[cfg(feature = "pem")]
+    pub fn from_pem_files(
+        cert: impl Into<std::path::PathBuf>,
+        key: impl Into<std::path::PathBuf>,
+    ) -> Result<Self, crate::PemError> {
+        let config = crate::PemFiles::load(cert, key)?.config()?;
+        Ok(Self::builder(config).assemble())
+    }
+
     /// Begins to set up a server.
     pub fn builder(config: impl Into<Arc<ServerConfig>>) -> Builder {
         Builder::new(config.into())
@@ -413,7 +433,7 @@ impl Builder {
     ///         match config {
     ///             None => Ok(None), // no name: the server's own
     ///             Some(Some(config)) => Ok(Some(config)),
-    ///             Some(None) => Err(Refusal::new(AlertDescription::UnrecognizedName, "no such tenant")),
+    ///             Some(None) => Err(Refusal::new(AlertDescription::UnrecognisedName, "no such tenant")),
     ///         }
     ///     }
     /// })
@@ -463,6 +483,10 @@ impl Builder {
     pub fn build(self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         choice::check(&self.tls)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> GracefulTls {
         let server = Server::new(
             self.tls,
             self.choice,
@@ -471,7 +495,7 @@ impl Builder {
             self.http1,
             self.http2,
         );
-        Ok(GracefulTls::of(server))
+        GracefulTls::of(server)
     }
 }
 

@@ -45,13 +45,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// `alert` is an error alert of RFC 9846 6.2, and is sent as a fatal one: `UnrecognizedName` for a
+    /// `alert` is an error alert of RFC 9846 6.2, and is sent as a fatal one: `UnrecognisedName` for a
     /// server name that nobody has here (RFC 6066 3), `NoApplicationProtocol` (RFC 7301 3.2),
     /// `AccessDenied`, or `InternalError` where looking it up has failed.
-    pub fn new(
-        alert: AlertDescription,
-        reason: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn new(alert: AlertDescription, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             alert,
             reason: reason.into(),

@@ -81,6 +81,7 @@
 //!
 //! # Features
 //!
+//! * `pem` (default): [`GracefulTls::from_pem_files`], certificates that are read again when they change.
 //! * `signal` (default): the `signal` module, shutdown on SIGTERM and Ctrl-C.
 //! * `axum`: the `axum` module, a listener for `axum::serve` and [`TlsConnection`] as an extractor.
 //! * `axum-server`: the `axum_server` module, a server whose handle follows the shutdown.
@@ -113,6 +114,8 @@ mod ledger;
 mod lifetime;
 mod observe;
 mod pace;
+#[cfg(feature = "pem")]
+mod pem;
 mod phase;
 mod register;
 mod room;
@@ -148,6 +151,8 @@ pub use gate::Admission;
 pub use graceful_tls::GracefulTls;
 pub use keepalive::TcpKeepalive;
 pub use layer::GracefulTlsLayer;
+#[cfg(feature = "pem")]
+pub use pem::{PemError, PemFiles};
 pub use phase::Phase;
 pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["context"],
     &["departures", "choice"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["gate", "handshakes", "keepalive", "pace", "room"],
+    &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
 ];
 
 fn floor(module: &str) -> usize {
