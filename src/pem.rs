@@ -230,7 +230,7 @@ pub enum PemError {
         path: PathBuf,
     },
     /// The file can't be read otherwise.
-    #[error("{path}: it can't be read: {source}", path = path.display())]
+    #[error("{path}: it can't be read ({source}): give a PEM file", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -159,6 +159,9 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
                 .keep_alive_timeout(PING)
                 .enable_connect_protocol();
         });
+    if settings.config_for_client {
+        builder = builder.config_for_client(tls::by_name()?);
+    }
     if let Some(timeout) = settings.header_timeout {
         builder = builder.header_timeout(timeout);
     }

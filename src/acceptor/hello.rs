@@ -10,7 +10,7 @@ use std::{error::Error, future::poll_fn, io, sync::Arc, task::Poll};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::{
     LazyConfigAcceptor, StartHandshake,
-    rustls::{AlertDescription, ServerConfig, server},
+    rustls::{self, AlertDescription, ServerConfig, server},
     server::TlsStream,
 };
 
@@ -33,7 +33,7 @@ where
     let read = LazyConfigAcceptor::new(server::Acceptor::default(), &mut transport).await;
     let accepted = match read {
         Ok(start) => start.accepted,
-        Err(error) => return Err((error, transport)),
+        Err(error) => return Err((complain(&mut transport, error).await, transport)),
     };
     match choose(&choice, own, &accepted, &mut transport, &shared).await {
         Ok(config) => {
@@ -60,7 +60,10 @@ where
         true => Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut))),
         false => choosing.as_mut().poll(cx).map(Ok),
     });
-    match chosen.await? {
+    let chosen = chosen.await?;
+    // It had nothing to say meanwhile, and is no more silent than others.
+    shared.hear();
+    match chosen {
         Ok(None) => Ok(own),
         Ok(Some(config)) => match choice::check_chosen(&config, &own) {
             Ok(()) => Ok(config),
@@ -73,7 +76,26 @@ where
     }
 }
 
-/// Tells the client by a fatal alert. It may be gone, which changes nothing.
+/// Where there is another message than a ClientHello, rustls says so only if there is a session.
+async fn complain<IO>(transport: &mut Transport<IO>, error: io::Error) -> io::Error
+where
+    IO: AsyncWrite + Unpin,
+{
+    let tls = error.get_ref().and_then(|error| error.downcast_ref());
+    if let (
+        0,
+        Some(
+            rustls::Error::InappropriateMessage { .. }
+            | rustls::Error::InappropriateHandshakeMessage { .. },
+        ),
+    ) = (transport.written(), tls)
+    {
+        alert(transport, AlertDescription::UnexpectedMessage).await;
+    }
+    error
+}
+
+/// Tells the client by a fatal alert.
 async fn refuse<IO>(
     transport: &mut Transport<IO>,
     alert: AlertDescription,
@@ -82,8 +104,16 @@ async fn refuse<IO>(
 where
     IO: AsyncWrite + Unpin,
 {
+    self::alert(transport, alert).await;
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// The client may be gone, which changes nothing.
+async fn alert<IO>(transport: &mut Transport<IO>, alert: AlertDescription)
+where
+    IO: AsyncWrite + Unpin,
+{
     const FATAL: u8 = 2;
     let record = [21, 3, 3, 0, 2, FATAL, alert.into()];
     let _ = transport.write_all(&record).await;
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }
