@@ -238,7 +238,7 @@ pub enum PemError {
         source: io::Error,
     },
     /// It is not PEM, or damaged: cut short, or not what its lines say.
-    #[error("{path}: it is not valid PEM ({source}): write the file anew", path = path.display())]
+    #[error("{path}: it is not valid PEM, {why}: write the file anew", path = path.display(), why = damage(source))]
     NotPem {
         /// The file.
         path: PathBuf,
@@ -311,6 +311,16 @@ pub enum PemError {
     /// The crypto provider has no cipher suite for the TLS versions that rustls was built with.
     #[error("the crypto provider that is installed can't be used: {0}")]
     CryptoProvider(#[source] rustls::Error),
+}
+
+/// In words for people: some of rustls' are lists of bytes.
+fn damage(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "it is cut short before an END line",
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is damaged",
+        pem::Error::Base64Decode(_) => "its base64 is damaged",
+        _ => "it is damaged",
+    }
 }
 
 /// Reads both files, and checks that they belong together.
