@@ -1,12 +1,7 @@
 //! The certificate, from files or made here, and rustls' configuration around it.
 
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
-
-use graceful_tls::{PemFiles, Refusal};
-use tokio_rustls::rustls::{
-    AlertDescription, ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer,
-    server::ClientHello,
-};
+use graceful_tls::PemFiles;
+use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
 
 use crate::settings::Settings;
 
@@ -29,7 +24,8 @@ pub(crate) fn config(settings: &Settings) -> Result<ServerConfig, String> {
     Ok(config)
 }
 
-fn self_made<const N: usize>(names: [&str; N]) -> Result<ServerConfig, String> {
+/// rustls' configuration around a certificate made here, with nothing offered yet.
+pub(crate) fn self_made<const N: usize>(names: [&str; N]) -> Result<ServerConfig, String> {
     let no_certificate = |error: rcgen::Error| format!("no certificate made: {error}");
     let made = rcgen::generate_simple_self_signed(names.map(String::from));
     let made = made.map_err(no_certificate)?;
@@ -38,41 +34,4 @@ fn self_made<const N: usize>(names: [&str; N]) -> Result<ServerConfig, String> {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.into()], key.into())
         .map_err(|error| error.to_string())
-}
-
-type Chosen = Result<Option<Arc<ServerConfig>>, Refusal>;
-type Choosing = Pin<Box<dyn Future<Output = Chosen> + Send>>;
-
-/// What each name under `.test` gets; the others get the server's own.
-pub(crate) fn by_name() -> Result<impl Fn(ClientHello<'_>) -> Choosing + Send + Sync, String> {
-    let tenant = self_made(["tenant.test", "slow.test", "acme.test"])?;
-    let offering = |protocols: &[&[u8]]| {
-        let mut config = tenant.clone();
-        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
-        Arc::new(config)
-    };
-    let http = offering(&[b"h2", b"http/1.1"]);
-    let unusable = offering(&[b"foo"]);
-    let acme = offering(&[b"acme-tls/1"]);
-    Ok(move |hello: ClientHello<'_>| -> Choosing {
-        let (http, unusable, acme) = (http.clone(), unusable.clone(), acme.clone());
-        let name = hello.server_name().unwrap_or_default().to_owned();
-        Box::pin(async move {
-            match name.as_str() {
-                "tenant.test" => Ok(Some(http)),
-                "slow.test" => {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    Ok(Some(http))
-                }
-                "never.test" => pending().await,
-                "refused.test" => {
-                    let alert = AlertDescription::UnrecognisedName;
-                    Err(Refusal::new(alert, "nobody of that name"))
-                }
-                "unusable.test" => Ok(Some(unusable)),
-                "acme.test" => Ok(Some(acme)),
-                _ => Ok(None),
-            }
-        })
-    })
 }
