@@ -413,7 +413,7 @@ impl Builder {
     /// the server was made with, or a [`Refusal`]: the client gets that as a fatal alert (RFC 9846 6.2). It
     /// takes what it needs out of the ClientHello, and its future may wait for something, as long as the
     /// [`handshake_timeout`](Self::handshake_timeout) allows, which bounds all of the handshake. A future that
-    /// is dropped then must not mind.
+    /// is dropped then must not mind. One that panics ends its handshake without an alert.
     ///
     /// Make each configuration once: sessions are resumed (RFC 9846 2.2) only within one. If it holds
     /// another's tickets or session store, a client that resumes skips what the other's client certificates
@@ -444,8 +444,9 @@ impl Builder {
     ///
     /// A connection that has agreed on `acme-tls/1` is a challenge of TLS-ALPN-01 (RFC 8737): it ends with
     /// close_notify right after the handshake, and the HTTP server never sees it. With the crate rustls-acme
-    /// the closure picks `challenge_rustls_config()` where `is_tls_alpn_challenge(&hello)`, and else
-    /// `default_rustls_config()`, with its `alpn_protocols` set.
+    /// the closure picks `challenge_rustls_config()` where `is_tls_alpn_challenge(&hello)`, as the example
+    /// `acme` does. Where a resolver knows both certificates, as rustls-acme's does, the server's own
+    /// configuration can offer `acme-tls/1` beside HTTP, and no closure is needed.
     pub fn config_for_client<F>(
         mut self,
         choose: impl Fn(ClientHello<'_>) -> F + Send + Sync + 'static,

@@ -81,7 +81,7 @@
 //!
 //! # Features
 //!
-//! * `pem` (default): [`GracefulTls::from_pem_files`], certificates that are read again when they change.
+//! * `pem` (default): `GracefulTls::from_pem_files`, certificates that are read again when they change.
 //! * `signal` (default): the `signal` module, shutdown on SIGTERM and Ctrl-C.
 //! * `axum`: the `axum` module, a listener for `axum::serve` and [`TlsConnection`] as an extractor.
 //! * `axum-server`: the `axum_server` module, a server whose handle follows the shutdown.

@@ -7,11 +7,17 @@ mod testbed;
 #[path = "../examples/probe/wire/mod.rs"]
 mod wire;
 
-use std::time::Duration;
+use std::{future::ready, sync::Arc, time::Duration};
 
+use graceful_tls::{BuildError, GracefulTls, HandshakeError, Refusal};
 use judge::{PROMPT, Then, ends_properly, everywhere, is_hello, is_let_go, is_within};
-use rustls::{AlertDescription, pki_types::CertificateDer};
+use rustls::{
+    AlertDescription, ClientConfig, RootCertStore, ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
 use testbed::Testbed;
+use tokio_rustls::TlsConnector;
 use wire::{Client, H2, H2Options, Options, RawTcp, Version};
 
 const CHOICE: [&str; 3] = ["--config-for-client", "--handshake-timeout-ms", "700"];
@@ -237,19 +243,95 @@ fn a_challenge_is_not_for_others() {
 }
 
 #[test]
-fn challenges_and_refusals_hold_up_no_shutdown() {
+fn a_choice_that_never_comes_holds_up_a_shutdown_for_no_longer() {
     for server in testbed::servers() {
-        let bed = Testbed::start_talkative(server, &["--config-for-client"]);
-        let never = open(&bed, Version::Tls13, "never.test");
-        let mut never = { never };
+        let bed = Testbed::start_talkative(server, &CHOICE);
+        let mut never = open(&bed, Version::Tls13, "never.test");
         let hello = never.encrypt_only("");
         never.send_raw(hello).unwrap();
         let options = named(Version::Tls13, "acme.test").alpn(&["acme-tls/1"]);
         let mut acme = Client::connect_with(bed.addr, &options).unwrap();
         ends_properly(&mut acme, Then::Closes);
         never.close().unwrap();
-        let exit = bed.stop(Duration::from_secs(30));
-        assert!(exit.status.success(), "{exit:?}");
+        let exit = bed.stop(Duration::from_secs(10));
+        assert!(exit.status.success() && exit.took < 2 * PROMPT, "{exit:?}");
         assert!(exit.stderr.contains("AcmeChallenge"), "{exit:?}");
     }
+}
+
+/// A server's configuration, and that of a client that trusts it, both offering this.
+fn offering(server: &[&[u8]], client: &[u8]) -> (ServerConfig, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = server.iter().map(|p| p.to_vec()).collect();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let mut connector = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    connector.alpn_protocols = vec![client.to_vec()];
+    (config, TlsConnector::from(Arc::new(connector)))
+}
+
+/// How a handshake ends that does not give a stream.
+async fn error(tls: &GracefulTls, connector: &TlsConnector) -> HandshakeError {
+    let (server_io, client_io) = tokio::io::duplex(64 << 10);
+    let name = ServerName::try_from("localhost").unwrap();
+    let (server, _client) = tokio::join!(
+        async { tls.acceptor().accept(server_io).await },
+        connector.connect(name, client_io)
+    );
+    server.unwrap_err()
+}
+
+const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+#[tokio::test]
+async fn errors_tell_what_became_of_the_choice() {
+    let (own, connector) = offering(HTTP, b"h2");
+    let own = Arc::new(own);
+    let (mut small, _) = offering(HTTP, b"h2");
+    small.max_fragment_size = Some(1024);
+    let (silent, _) = offering(&[], b"h2");
+    let [small, silent] = [small, silent].map(Arc::new);
+    let builder = || GracefulTls::builder(own.clone());
+
+    let unusable = builder().config_for_client(move |_| ready(Ok(Some(small.clone()))));
+    let told = error(&unusable.build().unwrap(), &connector).await;
+    let wanted = "picked for this client can't be served: max_fragment_size of a chosen";
+    assert!(told.to_string().contains(wanted), "{told}");
+    let unusable = builder().config_for_client(move |_| ready(Ok(Some(silent.clone()))));
+    let told = error(&unusable.build().unwrap(), &connector).await;
+    let no_alpn = matches!(told, HandshakeError::UnusableConfig(BuildError::NoAlpn));
+    assert!(no_alpn, "{told}");
+    let refusing = builder().config_for_client(|_| {
+        let reason = std::io::Error::other("the table of tenants is not there");
+        ready(Err(Refusal::new(AlertDescription::InternalError, reason)))
+    });
+    let told = error(&refusing.build().unwrap(), &connector).await;
+    assert!(matches!(told, HandshakeError::NoConfig(_)), "{told}");
+    assert!(told.to_string().contains("tenants is not there"), "{told}");
+}
+
+#[tokio::test]
+async fn the_servers_own_may_offer_acme_beside_http() {
+    let (own, connector) = offering(&[b"h2", b"http/1.1", b"acme-tls/1"], b"acme-tls/1");
+    let tls = GracefulTls::new(own).unwrap();
+    let told = error(&tls, &connector).await;
+    assert!(matches!(told, HandshakeError::AcmeChallenge), "{told}");
+
+    let (alone, _) = offering(&[b"acme-tls/1"], b"h2");
+    assert_eq!(GracefulTls::new(alone).unwrap_err(), BuildError::NoAlpn);
+    let (foo, _) = offering(&[b"h2", b"foo"], b"h2");
+    let error = GracefulTls::new(foo).unwrap_err();
+    assert!(matches!(error, BuildError::UnknownAlpn { .. }), "{error}");
 }
