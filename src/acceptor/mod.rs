@@ -12,7 +12,7 @@ mod hello;
 mod plain_http;
 mod room;
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -195,16 +195,7 @@ impl Acceptor {
         } = accepted;
         self.server.context.remember_runtime();
         let transport = Transport::new(io, arrival.running.handshake.clone());
-        let mut handshake = pin!(match &self.server.choice {
-            None => Either::Left(self.server.tls.accept(transport).into_fallible()),
-            Some(choice) => {
-                let own = self.server.tls.config().clone();
-                let shared = arrival.running.handshake.clone();
-                // Elsewhere, or every handshake would have its size.
-                let chosen = hello::handshake(choice.clone(), own, transport, shared);
-                Either::Right(Box::pin(chosen))
-            }
-        });
+        let mut handshake = pin!(self.handshake(transport, &arrival.running));
         let ended = tokio::select! {
             biased;
             ended = &mut handshake => ended,
@@ -219,6 +210,27 @@ impl Acceptor {
             }
             Ok(tls) => Ok(self.established(tls, addresses, arrival)),
             Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
+        }
+    }
+
+    /// The handshake itself. One whose configuration has to be picked is boxed, or all would have its size.
+    fn handshake<IO>(
+        &self,
+        transport: Transport<IO>,
+        running: &Running,
+    ) -> impl Future<Output = Result<TlsStream<Transport<IO>>, (io::Error, Transport<IO>)>> + use<IO>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Server { tls, choice, .. } = &*self.server;
+        match choice {
+            None => Either::Left(tls.accept(transport).into_fallible()),
+            Some(choice) => Either::Right(Box::pin(hello::handshake(
+                choice.clone(),
+                tls.config().clone(),
+                transport,
+                running.handshake.clone(),
+            ))),
         }
     }
 
