@@ -32,8 +32,16 @@ impl GracefulTls {
     /// They are looked at again when clients connect: see [`PemFiles`](crate::PemFiles), which is there for
     /// other settings too: `GracefulTls::builder(PemFiles::load(cert, key)?.config()?)`.
     ///
-    /// The crypto provider is the one that the process has installed
-    /// (`rustls::crypto::CryptoProvider::install_default`).
+    /// The crypto provider is the one that the process has installed. rustls keeps to itself which one its
+    /// features would stand for, so that it has to be installed:
+    ///
+    /// ```no_run
+    /// use graceful_tls::{GracefulTls, rustls::crypto::ring};
+    ///
+    /// ring::default_provider().install_default().expect("there is none yet");
+    /// let tls = GracefulTls::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// # Ok::<(), graceful_tls::PemError>(())
+    /// ```
     ///
     /// # Errors
     ///
