@@ -1,12 +1,13 @@
 //! Sets up a [`GracefulTls`]. Every default is documented once, at its setter.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::{ServerConfig, server::ClientHello};
 
 use crate::{
+    choice::{self, Choice, Refusal},
     gate::{Admission, Filter},
     graceful_tls::GracefulTls,
     keepalive::TcpKeepalive,
@@ -26,6 +27,34 @@ impl GracefulTls {
         Self::builder(config).build()
     }
 
+    /// A server with the default settings, HTTP/2 and HTTP/1.1, and the certificate of these files.
+    ///
+    /// They are looked at again when clients connect: see [`PemFiles`](crate::PemFiles), which is there for
+    /// other settings too: `GracefulTls::builder(PemFiles::load(cert, key)?.config()?)`.
+    ///
+    /// The crypto provider is the one that the process has installed. rustls keeps to itself which one its
+    /// features would stand for, so that it has to be installed:
+    ///
+    /// ```no_run
+    /// use graceful_tls::{GracefulTls, rustls::crypto::ring};
+    ///
+    /// ring::default_provider().install_default().expect("there is none yet");
+    /// let tls = GracefulTls::from_pem_files("fullchain.pem", "privkey.pem")?;
+    /// # Ok::<(), graceful_tls::PemError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`PemError`](crate::PemError).
+    #[cfg(feature = "pem")]
+    pub fn from_pem_files(
+        cert: impl Into<std::path::PathBuf>,
+        key: impl Into<std::path::PathBuf>,
+    ) -> Result<Self, crate::PemError> {
+        let config = crate::PemFiles::load(cert, key)?.config()?;
+        Ok(Self::builder(config).assemble())
+    }
+
     /// Begins to set up a server.
     pub fn builder(config: impl Into<Arc<ServerConfig>>) -> Builder {
         Builder::new(config.into())
@@ -36,6 +65,7 @@ impl GracefulTls {
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     tls: Arc<ServerConfig>,
+    choice: Option<Arc<Choice>>,
     settings: Settings,
     filter: Option<Filter>,
     http1: http1::Builder,
@@ -51,6 +81,7 @@ impl Builder {
         http2.timer(TokioTimer::new());
         Self {
             tls,
+            choice: None,
             settings: Settings::default(),
             filter: None,
             http1,
@@ -398,6 +429,58 @@ impl Builder {
         self
     }
 
+    /// Which configuration a client gets, by its ClientHello. Default: the server's own, for everybody.
+    ///
+    /// The closure is asked once a connection, before a session is made, for the server name (SNI, RFC 6066
+    /// 3) and what is offered (ALPN, RFC 7301). It says which configuration it is, or `None` for the one that
+    /// the server was made with, or a [`Refusal`]: the client gets that as a fatal alert (RFC 9846 6.2). It
+    /// takes what it needs out of the ClientHello, and its future may wait for something, as long as the
+    /// [`handshake_timeout`](Self::handshake_timeout) allows, which bounds all of the handshake. A future that
+    /// is dropped then must not mind. One that panics ends its handshake without an alert.
+    ///
+    /// Make each configuration once: sessions are resumed (RFC 9846 2.2) only within one. If it holds
+    /// another's tickets or session store, a client that resumes skips what the other's client certificates
+    /// would have been asked for.
+    ///
+    /// A configuration has to offer `h2`, `http/1.1` or both, as the server's own; or `acme-tls/1`, see below.
+    /// One that offers something else, nothing, or has another `max_fragment_size` is not used: the client
+    /// gets an `internal_error`, and the log the reason, at `error`.
+    ///
+    /// ```
+    /// # use graceful_tls::{Builder, Refusal, rustls::{AlertDescription, ServerConfig}};
+    /// # use std::{collections::HashMap, sync::Arc};
+    /// # fn f(builder: Builder, tenants: HashMap<String, Arc<ServerConfig>>) -> Builder {
+    /// builder.config_for_client(move |hello| {
+    ///     let config = hello.server_name().map(|name| tenants.get(name).cloned());
+    ///     async move {
+    ///         match config {
+    ///             None => Ok(None), // no name: the server's own
+    ///             Some(Some(config)) => Ok(Some(config)),
+    ///             Some(None) => Err(Refusal::new(AlertDescription::UnrecognisedName, "no such tenant")),
+    ///         }
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # ACME
+    ///
+    /// A connection that has agreed on `acme-tls/1` is a challenge of TLS-ALPN-01 (RFC 8737): it ends with
+    /// close_notify right after the handshake, and the HTTP server never sees it. With the crate rustls-acme
+    /// the closure picks `challenge_rustls_config()` where `is_tls_alpn_challenge(&hello)`, as the example
+    /// `acme` does. Where a resolver knows both certificates, as rustls-acme's does, the server's own
+    /// configuration can offer `acme-tls/1` beside HTTP, and no closure is needed.
+    pub fn config_for_client<F>(
+        mut self,
+        choose: impl Fn(ClientHello<'_>) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Option<Arc<ServerConfig>>, Refusal>> + Send + 'static,
+    {
+        self.choice = Some(Arc::new(Choice::new(choose)));
+        self
+    }
+
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because
@@ -423,9 +506,20 @@ impl Builder {
     /// The first setting that can't work, see [`BuildError`].
     pub fn build(self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
-        check_alpn(&self.tls)?;
-        let server = Server::new(self.tls, self.settings, self.filter, self.http1, self.http2);
-        Ok(GracefulTls::of(server))
+        choice::check(&self.tls)?;
+        Ok(self.assemble())
+    }
+
+    fn assemble(self) -> GracefulTls {
+        let server = Server::new(
+            self.tls,
+            self.choice,
+            self.settings,
+            self.filter,
+            self.http1,
+            self.http2,
+        );
+        GracefulTls::of(server)
     }
 }
 
@@ -434,18 +528,5 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-fn check_alpn(tls: &ServerConfig) -> Result<(), BuildError> {
-    if tls.alpn_protocols.is_empty() {
-        return Err(BuildError::NoAlpn);
-    }
-    let known = |p: &[u8]| matches!(p, b"h2" | b"http/1.1" | b"http/1.0");
-    match tls.alpn_protocols.iter().find(|p| !known(p)) {
-        None => Ok(()),
-        Some(unknown) => Err(BuildError::UnknownAlpn {
-            protocol: String::from_utf8_lossy(unknown).into_owned(),
-        }),
     }
 }

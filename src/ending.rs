@@ -49,6 +49,9 @@ pub enum Cause {
     TunnelTimeout,
     /// The shutdown deadline passed.
     Deadline,
+    /// An ACME server has seen the certificate that it asked for, by TLS-ALPN-01 (RFC 8737 3): the handshake
+    /// was all.
+    AcmeChallenge,
     /// The TLS handshake failed, stalled, or was none.
     Handshake,
     /// The client of the TLS handshake had been silent for too long when there were more than

@@ -81,6 +81,7 @@
 //!
 //! # Features
 //!
+//! * `pem` (default): `GracefulTls::from_pem_files`, certificates that are read again when they change.
 //! * `signal` (default): the `signal` module, shutdown on SIGTERM and Ctrl-C.
 //! * `axum`: the `serve::axum` module, a listener and a service for `axum::serve`, and
 //!   [`TlsConnection`] as an extractor.
@@ -100,6 +101,7 @@
 mod accept;
 mod acceptor;
 mod builder;
+mod choice;
 mod connection;
 mod context;
 mod departures;
@@ -113,6 +115,8 @@ mod ledger;
 mod lifetime;
 mod observe;
 mod pace;
+#[cfg(feature = "pem")]
+mod pem;
 mod phase;
 mod register;
 mod room;
@@ -134,14 +138,19 @@ pub use transport::simulated;
 pub use accept::Accept;
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
+pub use choice::Refusal;
 pub use connection::{FakeConnection, TlsConnection};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
 pub use graceful_tls::GracefulTls;
 pub use keepalive::TcpKeepalive;
 pub use layer::GracefulTlsLayer;
+#[cfg(feature = "pem")]
+pub use pem::{PemError, PemFiles};
 pub use phase::Phase;
 pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};
 pub use shutdown::{Report, Trigger};
 pub use stream::GracefulStream;
+/// The rustls that this crate is made with: its types are in the public API.
+pub use tokio_rustls::rustls;

@@ -7,6 +7,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use crate::{
+    choice::Choice,
     context::Context,
     gate::{Filter, Gate},
     handshakes::Handshakes,
@@ -18,6 +19,7 @@ use crate::{
 /// One server.
 pub(crate) struct Server {
     pub(crate) tls: TlsAcceptor,
+    pub(crate) choice: Option<Arc<Choice>>,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) handshakes: Arc<Handshakes>,
@@ -30,6 +32,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(
         tls: Arc<ServerConfig>,
+        choice: Option<Arc<Choice>>,
         settings: Settings,
         filter: Option<Filter>,
         http1: http1::Builder,
@@ -44,6 +47,7 @@ impl Server {
         let context = Arc::new(Context::new(settings, record(&tls)));
         Self {
             tls: tls.into(),
+            choice,
             http1,
             http2,
             handshakes,

@@ -243,9 +243,9 @@ pub enum BuildError {
         /// What it was set to.
         value: u32,
     },
-    /// No application protocol is offered, so HTTP/2 would never be agreed on.
+    /// No application protocol is offered, or ACME's alone, so HTTP/2 would never be agreed on.
     #[error(
-        "ServerConfig::alpn_protocols is empty, so no client could use HTTP/2: set it to \
+        "ServerConfig::alpn_protocols has no HTTP in it, so no client could use HTTP/2: set it to \
          vec![b\"h2\".to_vec(), b\"http/1.1\".to_vec()], or to the last one alone"
     )]
     NoAlpn,
@@ -257,6 +257,17 @@ pub enum BuildError {
     UnknownAlpn {
         /// What was offered.
         protocol: String,
+    },
+    /// A configuration that was chosen by the ClientHello makes records of another size.
+    #[error(
+        "max_fragment_size of a chosen ServerConfig is {chosen:?}, and {own:?} in the server's own: set \
+         both to the same"
+    )]
+    FragmentSize {
+        /// That of the chosen one.
+        chosen: Option<usize>,
+        /// That of the one that the server was made with.
+        own: Option<usize>,
     },
 }
 

@@ -181,19 +181,28 @@ fn certificates_and_keys_that_cannot_work() {
     for (options, words) in [
         (
             both(cert, other_key),
-            ["--key", other_key, "give the key that does"],
+            ["--key", other_key, "give the one that does"],
         ),
-        (both(missing, key), ["--cert", missing, "give a file"]),
-        (both(cert, missing), ["--key", missing, "give a file"]),
-        (both(directory, key), ["--cert", directory, "give a file"]),
+        (
+            both(missing, key),
+            ["--cert", missing, "give the path of a PEM file"],
+        ),
+        (
+            both(cert, missing),
+            ["--key", missing, "give the path of a PEM file"],
+        ),
+        (
+            both(directory, key),
+            ["--cert", directory, "give a PEM file"],
+        ),
         (both(empty, key), ["--cert", empty, "give a PEM file"]),
-        (both(cert, empty), ["--key", empty, "give a PEM file"]),
+        (both(cert, empty), ["--key", empty, "give the PEM file"]),
         // The two the wrong way round.
         (
             both(key, cert),
-            ["--cert", key, "no certificate: give a PEM file"],
+            ["--cert", key, "no certificate in it: give a PEM file"],
         ),
-        (both(text, key), ["--cert", text, "give"]),
+        (both(text, key), ["--cert", text, "give one in X.509"]),
         (both(hollow, key), ["--cert", hollow, "give one in X.509"]),
     ] {
         is_refused(&options, &words);

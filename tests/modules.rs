@@ -14,9 +14,9 @@ const FLOORS: &[&[&str]] = &[
     &["ledger", "layer", "observe"],
     &["connection"],
     &["context"],
-    &["departures"],
+    &["departures", "choice"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["gate", "handshakes", "keepalive", "pace", "room"],
+    &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -9,10 +9,11 @@
 //! can't work is said in one line before it starts, with exit status 2. The log goes to standard
 //! error; `RUST_LOG` sets how much.
 //!
-//! `settings` has the options, `tls` the certificate, `routes` the endpoints, `bodies` the bodies
+//! `settings` has the options, `tls` the certificate, `choice` those of other names, `routes` the endpoints, `bodies` the bodies
 //! that end as they should and those that don't, `tunnel` what CONNECT asks for.
 
 mod bodies;
+mod choice;
 #[path = "../common/command_line.rs"]
 mod command_line;
 mod routes;
@@ -159,6 +160,9 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
                 .keep_alive_timeout(PING)
                 .enable_connect_protocol();
         });
+    if settings.config_for_client {
+        builder = builder.config_for_client(choice::by_name()?);
+    }
     if let Some(timeout) = settings.header_timeout {
         builder = builder.header_timeout(timeout);
     }

@@ -146,6 +146,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) no_ping: bool,
 
+    /// Names under `.test` get a configuration of their own, or none: tenant, slow, never, refused,
+    /// unusable, acme
+    #[arg(long)]
+    pub(crate) config_for_client: bool,
+
     /// What a client that speaks plain HTTP is told
     #[arg(long, value_enum, default_value_t = PlainHttpAnswer::BadRequest)]
     pub(crate) plain_http: PlainHttpAnswer,

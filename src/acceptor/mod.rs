@@ -4,21 +4,25 @@
 //! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
 //! without its end. One that fails has sent an alert that says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
-//! answered in HTTP: see `plain_http`.
+//! answered in HTTP: see `plain_http`. Where the configuration depends on the ClientHello, `hello` does the
+//! handshake. One that has agreed on what only ACME servers ask for was all that they wanted.
 
 mod accept_loop;
+mod hello;
 mod plain_http;
 mod room;
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 use tokio_rustls::{rustls, server::TlsStream};
+use tokio_util::either::Either;
 
 use crate::{
+    choice::{self, Refusal},
     connection::{Facts, TlsConnection},
     context::{Context, Occupied},
     ending::{Cause, Outcome},
@@ -27,6 +31,7 @@ use crate::{
     phase::Phase,
     register::Registration,
     server::Server,
+    settings::BuildError,
     stream::GracefulStream,
     teardown::{Start, Teardown},
     transport::{self, Addresses, PlainHttp, Transport},
@@ -62,6 +67,18 @@ pub enum HandshakeError {
     /// closed.
     #[error("the client's address was refused")]
     Refused,
+    /// [`config_for_client`](crate::Builder::config_for_client) has none for this client, which got the
+    /// refusal's alert.
+    #[error("no TLS configuration for this client: {0}")]
+    NoConfig(#[source] Refusal),
+    /// [`config_for_client`](crate::Builder::config_for_client) has picked one that can't be served. The
+    /// client got an `internal_error`.
+    #[error("the TLS configuration picked for this client can't be served: {0}")]
+    UnusableConfig(#[source] BuildError),
+    /// An ACME server has validated this one by TLS-ALPN-01 (RFC 8737), and nothing failed: the handshake is
+    /// all that it asks for, and the connection has been ended after it.
+    #[error("the handshake was an ACME challenge, which ends with it")]
+    AcmeChallenge,
     /// The shutdown deadline passed before the handshake was over.
     #[error("the shutdown deadline passed during the TLS handshake")]
     ShuttingDown,
@@ -188,7 +205,7 @@ impl Acceptor {
         } = accepted;
         self.server.context.remember_runtime();
         let transport = Transport::new(io, arrival.running.handshake.clone());
-        let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
+        let mut handshake = pin!(self.handshake(transport, &arrival.running));
         let ended = tokio::select! {
             biased;
             ended = &mut handshake => ended,
@@ -198,8 +215,32 @@ impl Acceptor {
             }
         };
         match ended {
+            Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(choice::ACME) => {
+                Err(self.challenged(tls, addresses, arrival))
+            }
             Ok(tls) => Ok(self.established(tls, addresses, arrival)),
             Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
+        }
+    }
+
+    /// The handshake itself. One whose configuration has to be picked is boxed, or all would have its size.
+    fn handshake<IO>(
+        &self,
+        transport: Transport<IO>,
+        running: &Running,
+    ) -> impl Future<Output = Result<TlsStream<Transport<IO>>, (io::Error, Transport<IO>)>> + use<IO>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Server { tls, choice, .. } = &*self.server;
+        match choice {
+            None => Either::Left(tls.accept(transport).into_fallible()),
+            Some(choice) => Either::Right(Box::pin(hello::handshake(
+                choice.clone(),
+                tls.config().clone(),
+                transport,
+                running.handshake.clone(),
+            ))),
         }
     }
 
@@ -260,6 +301,30 @@ impl Acceptor {
         self.server.register.enter(connection, occupied)
     }
 
+    /// An ACME server has seen the certificate: the connection ends without a word more (RFC 8737 3).
+    fn challenged<IO>(
+        &self,
+        tls: TlsStream<Transport<IO>>,
+        addresses: Addresses,
+        arrival: Arrival,
+    ) -> HandshakeError
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let facts = Facts::new(&tls, addresses);
+        let (mut transport, session) = tls.into_inner();
+        transport.established();
+        tracing::debug!(peer = ?addresses.remote, name = ?facts.server_name, "ACME challenge");
+        let registration = self.enter(facts, None, arrival.occupied);
+        let start = Start {
+            notify: true,
+            answers: transport.written(),
+            ..Start::new(Cause::AcmeChallenge)
+        };
+        Teardown::new(transport, Some(session), registration, start).finish_elsewhere();
+        HandshakeError::AcmeChallenge
+    }
+
     /// Ends the socket of a failed handshake elsewhere.
     fn fail<IO>(
         &self,
@@ -309,6 +374,14 @@ fn close<IO>(transport: Transport<IO>, registration: &Registration) {
 }
 
 fn classify(error: io::Error, phase: Phase) -> HandshakeError {
+    let error = match error.downcast() {
+        Ok(refusal) => return HandshakeError::NoConfig(refusal),
+        Err(error) => error,
+    };
+    let error = match error.downcast() {
+        Ok(unusable) => return HandshakeError::UnusableConfig(unusable),
+        Err(error) => error,
+    };
     let inner = error.get_ref();
     if inner.is_some_and(|e| e.is::<PlainHttp>()) {
         return HandshakeError::PlainHttp;
