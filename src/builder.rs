@@ -191,7 +191,7 @@ impl Builder {
     ///
     /// One more is refused: its socket is closed at once, before a handshake costs anything. In IPv6
     /// those with the same first 64 bits are one client. The address is what the listener says
-    /// ([`Accept::poll_accept`](crate::Accept::poll_accept)): where that reads the PROXY protocol, it is
+    /// ([`Accept::accept`](crate::Accept::accept)): where that reads the PROXY protocol, it is
     /// the client's and not the balancer's. Who has none is not counted.
     ///
     /// A [`connection_filter`](Self::connection_filter) can exempt some.

@@ -75,7 +75,7 @@ impl Context {
     /// What a connection holds from the moment it is accepted: no phase may pass it over, and it counts.
     pub(crate) fn occupy(self: &Arc<Self>, pass: Pass) -> Occupied {
         Occupied {
-            _pass: pass,
+            pass,
             token: Some(self.phases.connections.token()),
             context: self.clone(),
         }
@@ -123,7 +123,14 @@ impl Context {
 pub(crate) struct Occupied {
     token: Option<TaskTrackerToken>,
     context: Arc<Context>,
-    _pass: Pass,
+    pass: Pass,
+}
+
+impl Occupied {
+    /// It is known now whose it is.
+    pub(crate) fn admit(&mut self, pass: Pass) {
+        self.pass = pass;
+    }
 }
 
 impl Drop for Occupied {

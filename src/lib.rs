@@ -85,6 +85,8 @@
 //! * `axum`: the `axum` module, a listener for `axum::serve` and [`TlsConnection`] as an extractor.
 //! * `axum-server`: the `axum_server` module, a server whose handle follows the shutdown.
 //! * `tonic`: the `tonic` module, connections for `serve_with_incoming_shutdown`.
+//! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
+//!   clients' addresses.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -137,7 +139,9 @@ pub use serve::tonic;
 #[doc(hidden)]
 pub use transport::simulated;
 
-pub use accept::Accept;
+#[cfg(feature = "proxy-protocol")]
+pub use accept::proxy_protocol;
+pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memory};
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
 pub use connection::TlsConnection;

@@ -5,9 +5,9 @@ mod support;
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    future::pending,
     io,
     net::SocketAddr,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -31,13 +31,10 @@ struct Script(VecDeque<io::Result<DuplexStream>>);
 impl Accept for Script {
     type Io = DuplexStream;
 
-    fn poll_accept(
-        &mut self,
-        _: &mut Context<'_>,
-    ) -> Poll<io::Result<(DuplexStream, Option<SocketAddr>)>> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
         match self.0.pop_front() {
-            Some(next) => Poll::Ready(next.map(|io| (io, None))),
-            None => Poll::Pending,
+            Some(next) => next.map(|io| (io, None)),
+            None => pending().await,
         }
     }
 }

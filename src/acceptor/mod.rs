@@ -4,7 +4,8 @@
 //! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
 //! without its end. One that fails has sent an alert that says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
-//! answered in HTTP: see `plain_http`.
+//! answered in HTTP: see `plain_http`. What some listeners have a connection say before, as in the PROXY
+//! protocol, is a part of the handshake here: it counts, takes time and is waited for as one.
 
 mod accept_loop;
 mod plain_http;
@@ -19,6 +20,7 @@ use tokio::{
 use tokio_rustls::{rustls, server::TlsStream};
 
 use crate::{
+    accept::Preface,
     connection::{Facts, TlsConnection},
     context::{Context, Occupied},
     ending::{Cause, Outcome},
@@ -44,7 +46,11 @@ pub enum HandshakeError {
     /// The transport failed, or the client closed it.
     #[error("the transport failed during the TLS handshake: {0}")]
     Io(#[source] io::Error),
-    /// The handshake took longer than the handshake time-out.
+    /// What the listener has every connection say before TLS did not come, or was wrong: see
+    /// [`Accept::preface`](crate::Accept::preface).
+    #[error("what comes before TLS was not as it should be: {0}")]
+    Preface(#[source] io::Error),
+    /// The handshake, or what comes before it, took longer than the handshake time-out.
     #[error("the TLS handshake was not finished within the handshake time-out")]
     TimedOut,
     /// There were more than [`max_handshakes`](crate::Builder::max_handshakes), and its client had
@@ -141,6 +147,7 @@ impl Acceptor {
         self.accept_arrived(Accepted {
             addresses,
             io,
+            preface: None,
             arrival: self.arrival(pass),
         })
         .await
@@ -166,17 +173,21 @@ impl Acceptor {
     /// The handshake of a connection that has been accepted.
     pub(crate) async fn accept_arrived<IO>(
         &self,
-        accepted: Accepted<IO>,
+        mut accepted: Accepted<IO>,
     ) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.server.context.remember_runtime();
+        if let Some(preface) = accepted.preface.take() {
+            accepted = self.hear_out(accepted, &preface).await?;
+        }
         let Accepted {
             io,
             addresses,
             mut arrival,
+            ..
         } = accepted;
-        self.server.context.remember_runtime();
         let transport = Transport::new(io, arrival.running.handshake.clone());
         let mut handshake = pin!(self.server.tls.accept(transport).into_fallible());
         let ended = tokio::select! {
@@ -189,8 +200,49 @@ impl Acceptor {
         };
         match ended {
             Ok(tls) => Ok(self.established(tls, addresses, arrival)),
-            Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
+            Err((error, transport)) => {
+                let error = self.classify(error);
+                Err(self.fail(error, transport, addresses, arrival))
+            }
         }
+    }
+
+    /// Reads what comes before TLS, and asks the gate about the client that it tells of.
+    async fn hear_out<IO>(
+        &self,
+        accepted: Accepted<IO>,
+        preface: &Preface<IO>,
+    ) -> Result<Accepted<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Accepted {
+            mut io,
+            mut addresses,
+            mut arrival,
+            ..
+        } = accepted;
+        let heard = tokio::select! {
+            biased;
+            heard = preface.read(&mut io, addresses.remote) => heard.map_err(HandshakeError::Preface),
+            () = self.out_of_time(&mut arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
+        };
+        match heard {
+            Ok(client) => addresses.is_told(client),
+            Err(error) => {
+                let transport = Transport::new(io, arrival.running.handshake.clone());
+                return Err(self.fail(error, transport, addresses, arrival));
+            }
+        }
+        arrival.running.handshake.hear();
+        let pass = self.server.gate.admit(addresses.remote);
+        arrival.occupied.admit(pass.ok_or(HandshakeError::Refused)?);
+        Ok(Accepted {
+            io,
+            addresses,
+            preface: None,
+            arrival,
+        })
     }
 
     /// Resolves when a handshake has to be given up: at its time-out, when it has to give way, and when
@@ -254,7 +306,7 @@ impl Acceptor {
     /// Ends the socket of a failed handshake elsewhere.
     fn fail<IO>(
         &self,
-        error: io::Error,
+        error: HandshakeError,
         mut transport: Transport<IO>,
         addresses: Addresses,
         arrival: Arrival,
@@ -266,7 +318,7 @@ impl Acceptor {
         let registration = self.enter(Facts::failed(addresses), None, arrival.occupied);
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
-            false => classify(error, self.server.context.phases.now()),
+            false => error,
         };
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
         match error {
@@ -277,6 +329,22 @@ impl Acceptor {
             _ => end(transport, registration, 0),
         }
         error
+    }
+
+    fn classify(&self, error: io::Error) -> HandshakeError {
+        let inner = error.get_ref();
+        if inner.is_some_and(|e| e.is::<PlainHttp>()) {
+            return HandshakeError::PlainHttp;
+        }
+        if let Some(tls) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            return HandshakeError::Tls(tls.clone());
+        }
+        let phase = self.server.context.phases.now();
+        match error.kind() {
+            io::ErrorKind::TimedOut if phase >= Phase::Deadline => HandshakeError::ShuttingDown,
+            io::ErrorKind::TimedOut => HandshakeError::TimedOut,
+            _ => HandshakeError::Io(error),
+        }
     }
 }
 
@@ -297,21 +365,6 @@ where
 fn close<IO>(transport: Transport<IO>, registration: &Registration) {
     drop(transport);
     registration.ended(Cause::HandshakeEvicted, Outcome::DrainCut);
-}
-
-fn classify(error: io::Error, phase: Phase) -> HandshakeError {
-    let inner = error.get_ref();
-    if inner.is_some_and(|e| e.is::<PlainHttp>()) {
-        return HandshakeError::PlainHttp;
-    }
-    if let Some(tls) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return HandshakeError::Tls(tls.clone());
-    }
-    match error.kind() {
-        io::ErrorKind::TimedOut if phase >= Phase::Deadline => HandshakeError::ShuttingDown,
-        io::ErrorKind::TimedOut => HandshakeError::TimedOut,
-        _ => HandshakeError::Io(error),
-    }
 }
 
 impl std::fmt::Debug for Acceptor {
