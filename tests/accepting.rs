@@ -3,11 +3,7 @@
 mod support;
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    future::pending,
-    io,
-    net::SocketAddr,
+    collections::VecDeque, convert::Infallible, future::pending, io, net::SocketAddr,
     time::Duration,
 };
 

@@ -64,9 +64,8 @@ pub trait Accept: Send + 'static {
     /// An error that says that the listener itself is broken (`InvalidInput`, `NotConnected`,
     /// `Unsupported`, or `EBADF` and its like) ends the server. Any other is logged and the
     /// listener polled again after a pause.
-    fn accept(
-        &mut self,
-    ) -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
+    fn accept(&mut self)
+    -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
 
     /// The next connection that has arrived already, asked of the operating system.
     ///

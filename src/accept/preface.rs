@@ -64,7 +64,11 @@ impl<IO> Preface<IO> {
     /// # Errors
     ///
     /// What the closure gives.
-    pub async fn read(&self, io: &mut IO, own: Option<SocketAddr>) -> io::Result<Option<SocketAddr>> {
+    pub async fn read(
+        &self,
+        io: &mut IO,
+        own: Option<SocketAddr>,
+    ) -> io::Result<Option<SocketAddr>> {
         (self.0)(io, own).await
     }
 }

@@ -79,7 +79,9 @@ pub enum HeaderError {
     #[error("the PROXY protocol header has no end within 107 bytes")]
     TooLong,
     /// It comes from somebody who is not [trusted](ProxyProtocol::trusted).
-    #[error("a PROXY protocol header from {0}, which `ProxyProtocol::trusted` does not let send one")]
+    #[error(
+        "a PROXY protocol header from {0}, which `ProxyProtocol::trusted` does not let send one"
+    )]
     Untrusted(SocketAddr),
 }
 
