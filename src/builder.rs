@@ -11,7 +11,7 @@ use crate::{
     graceful_tls::GracefulTls,
     keepalive::TcpKeepalive,
     pace::Rate,
-    server::Server,
+    server::{Parts, Server},
     settings::{self, BuildError, Drain, PlainHttp, Settings},
 };
 
@@ -40,6 +40,8 @@ pub struct Builder {
     filter: Option<Filter>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    name: Option<Arc<str>>,
+    first: Option<GracefulTls>,
 }
 
 impl Builder {
@@ -55,6 +57,8 @@ impl Builder {
             filter: None,
             http1,
             http2,
+            name: None,
+            first: None,
         }
     }
 
@@ -401,6 +405,41 @@ impl Builder {
         self
     }
 
+    /// What the listeners of this server are called in the [`Report`](crate::Report), before their
+    /// addresses. Default: nothing.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Shares the shutdown of `first`: whichever is told to, all of them go through the same phases at the
+    /// same time, to one deadline and one report. Default: a shutdown of its own.
+    ///
+    /// The certificates, the time-outs of connections, the filter and hyper's settings are this server's. What
+    /// is the shutdown's is set at `first`, and holds for all: [`lame_duck`](Self::lame_duck),
+    /// [`shutdown_timeout`](Self::shutdown_timeout), [`idle_grace`](Self::idle_grace),
+    /// [`close_spread`](Self::close_spread), [`lame_duck_goaway`](Self::lame_duck_goaway) and
+    /// [`patient_goaway`](Self::patient_goaway). So are the caps that are the process's: with
+    /// [`max_connections`](Self::max_connections) and
+    /// [`Drain::max_connections`] all servers' connections are counted together, and those of one may make
+    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here.
+    ///
+    /// ```no_run
+    /// # use graceful_tls::GracefulTls;
+    /// # fn f(public: rustls::ServerConfig, internal: rustls::ServerConfig)
+    /// # -> Result<(), graceful_tls::BuildError> {
+    /// let tls = GracefulTls::builder(public).name("public").build()?;
+    /// let admin = GracefulTls::builder(internal)
+    ///     .name("admin")
+    ///     .shutdown_with(&tls)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn shutdown_with(mut self, first: &GracefulTls) -> Self {
+        self.first = Some(first.clone());
+        self
+    }
+
     /// Checks the settings and makes the server of them.
     ///
     /// # Errors
@@ -409,7 +448,21 @@ impl Builder {
     pub fn build(self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         check_alpn(&self.tls)?;
-        let server = Server::new(self.tls, self.settings, self.filter, self.http1, self.http2);
+        let parts = Parts {
+            tls: self.tls,
+            settings: self.settings,
+            filter: self.filter,
+            http1: self.http1,
+            http2: self.http2,
+            name: self.name,
+        };
+        let server = match self.first {
+            None => Server::new(parts),
+            Some(first) => {
+                settings::check_shared(&parts.settings, &first.server.context.settings)?;
+                first.server.beside(parts)
+            }
+        };
         Ok(GracefulTls::of(server))
     }
 }

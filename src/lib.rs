@@ -122,6 +122,7 @@ mod server;
 mod settings;
 mod shutdown;
 mod stream;
+mod tally;
 mod teardown;
 mod transport;
 
@@ -153,5 +154,5 @@ pub use layer::GracefulTlsLayer;
 pub use phase::Phase;
 pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};
-pub use shutdown::{Report, Trigger};
+pub use shutdown::{ListenerReport, Report, Trigger};
 pub use stream::GracefulStream;

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["ledger", "layer", "observe"],
     &["connection"],
     &["context"],
-    &["departures"],
+    &["departures", "tally"],
     &["phase", "settings", "ending", "transport", "accept"],
     &["gate", "handshakes", "keepalive", "pace", "room"],
 ];

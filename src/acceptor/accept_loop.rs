@@ -23,6 +23,7 @@ use crate::{
     accept::{Accept, Preface},
     gate::{Gate, Pass},
     shutdown::SWEEP,
+    tally::Tally,
     transport::{self, Addresses},
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct AcceptLoop<A: Accept> {
     /// `None` once it is closed.
     open: Option<Open<A>>,
     preface: Option<Preface<A::Io>>,
+    tally: Arc<Tally>,
     acceptor: Acceptor,
     room: Room,
     /// What has been let in and waits for room.
@@ -124,6 +126,7 @@ impl<A: Accept> AcceptLoop<A> {
         };
         Self {
             preface: listener.preface(),
+            tally: acceptor.server().tally(listener.local_addr()),
             open: Some(Open {
                 listener,
                 options,
@@ -239,7 +242,7 @@ impl<A: Accept> AcceptLoop<A> {
             addresses: transport::addresses(&io, remote),
             io,
             preface: self.preface.clone(),
-            arrival: self.acceptor.arrival(pass),
+            arrival: self.acceptor.arrival(pass, self.tally.clone()),
         }
     }
 

@@ -30,6 +30,7 @@ use crate::{
     register::Registration,
     server::Server,
     stream::GracefulStream,
+    tally::Tally,
     teardown::{Start, Teardown},
     transport::{self, Addresses, PlainHttp, Transport},
 };
@@ -148,7 +149,7 @@ impl Acceptor {
             addresses,
             io,
             preface: None,
-            arrival: self.arrival(pass),
+            arrival: self.arrival(pass, self.server.tally(None)),
         })
         .await
     }
@@ -158,12 +159,12 @@ impl Acceptor {
     }
 
     /// What a connection holds from the moment it is accepted.
-    pub(crate) fn arrival(&self, pass: Pass) -> Arrival {
+    pub(crate) fn arrival(&self, pass: Pass, tally: Arc<Tally>) -> Arrival {
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
-            occupied: self.server.context.occupy(pass),
+            occupied: self.server.context.occupy(pass, tally),
             running: self.server.handshakes.begin(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
