@@ -149,7 +149,8 @@ impl Builder {
         self
     }
 
-    /// How long a TLS handshake may take, shutdown or not. Default: 10 s.
+    /// How long a TLS handshake may take, shutdown or not, together with what a listener has clients say
+    /// before it ([`Accept::preface`](crate::Accept::preface)). Default: 10 s.
     ///
     /// While the server drains it also bounds the head of a request that has begun to come in, and
     /// what is left of it the first request of a connection that came late; and how long an HTTP/2
@@ -205,7 +206,7 @@ impl Builder {
     }
 
     /// Whom to let in, asked of every connection that has an address before anything is spent on it.
-    /// Default: everybody.
+    /// Default: everybody. Behind a balancer that tells whose it is, it is asked once that has come.
     ///
     /// Whoever is refused has their socket closed at once: no handshake, no alert, and a line in the log
     /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop, so it

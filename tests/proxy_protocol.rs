@@ -332,6 +332,37 @@ fn a_shutdown_waits_for_the_rest_of_a_header() {
     });
 }
 
+#[test]
+fn what_waits_in_the_queue_when_a_shutdown_begins_is_not_lost() {
+    let header = from([192, 0, 2, 1]);
+    let sent = [0, 1, 16, header.len()].map(|sent| ("", sent));
+    let options = [BEHIND, "--lame-duck-ms", "0"];
+    alone(&options, &sent, |bed, version, sent| {
+        is_served(&bed, version);
+        bed.pause();
+        let mut client = open(&bed, version);
+        client.send_raw(&header[..*sent]).unwrap();
+        bed.terminate();
+        bed.resume();
+        thread::sleep(Duration::from_millis(300));
+        client.send_raw(&header[*sent..]).unwrap();
+        client.handshake().unwrap();
+        let answer = client.get("/").unwrap();
+        assert!(
+            is_hello(&answer, "hello\n") && answer.says_close(),
+            "{answer:?}"
+        );
+        assert!(client.finish().is_proper(), "{client:?}");
+        client.close().unwrap();
+        let exit = bed.wait(LONG);
+        assert!(exit.status.success(), "{exit:?}");
+        assert!(
+            exit.report().contains(" 0 truncated, 0 aborted"),
+            "{exit:?}"
+        );
+    });
+}
+
 /// Which of the two bounds comes first ends it.
 #[test]
 fn a_shutdown_waits_no_longer_than_a_handshake_may_take() {

@@ -37,6 +37,8 @@ const V1_LONGEST: usize = 107;
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Without the block whose length its last two bytes are.
 const V2_HEAD: usize = 16;
+/// Unix addresses are the longest. What comes behind is skipped.
+const V2_ADDRESSES: u16 = 216;
 /// The version and the command of connections that the balancer makes for itself.
 const V2_LOCAL: u8 = 0x20;
 
@@ -212,18 +214,26 @@ async fn read_v2<IO: AsyncRead + Unpin>(io: &mut IO, header: &mut Vec<u8>) -> io
         header[13] = 0; // The family is to be ignored, with the block.
     }
     let block = u16::from_be_bytes([header[14], header[15]]);
-    extend(io, header, V2_HEAD + usize::from(block)).await
+    let kept = block.min(V2_ADDRESSES);
+    header[14..].copy_from_slice(&kept.to_be_bytes());
+    extend(io, header, V2_HEAD + usize::from(kept)).await?;
+    skip(io, (block - kept).into()).await
 }
 
-/// Reads until `header` has so many bytes. What is promised is not allocated before it comes.
+/// Reads until `header` has so many bytes.
 async fn extend<IO: AsyncRead + Unpin>(
     io: &mut IO,
     header: &mut Vec<u8>,
     len: usize,
 ) -> io::Result<()> {
-    let due = (len - header.len()) as u64;
-    io.take(due).read_to_end(header).await?;
-    match header.len() == len {
+    let from = header.len();
+    header.resize(len, 0);
+    io.read_exact(&mut header[from..]).await.map(drop)
+}
+
+async fn skip<IO: AsyncRead + Unpin>(io: &mut IO, len: u64) -> io::Result<()> {
+    let skipped = tokio::io::copy(&mut io.take(len), &mut tokio::io::sink()).await?;
+    match skipped == len {
         true => Ok(()),
         false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
