@@ -9,8 +9,9 @@ mod wire;
 
 use std::{
     convert::Infallible,
-    io,
+    io::{self, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -454,6 +455,69 @@ fn health_checks_are_nothing_to_speak_of() {
             "{lines:#?}"
         );
     });
+}
+
+/// What HAProxy sends, checks and fields included, is understood.
+#[test]
+fn behind_haproxy_each_client_is_known() {
+    if Command::new("haproxy").arg("-v").output().is_err() {
+        eprintln!("not tested: haproxy is not installed");
+        return;
+    }
+    let fields = "send-proxy-v2-ssl-cn proxy-v2-options crc32c,unique-id,authority";
+    let cases = ["send-proxy", "send-proxy-v2", fields].map(|option| (option, option));
+    alone(&[BEHIND], &cases, |bed, version, option| {
+        let front = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap()
+        };
+        let haproxy = HaProxy::start(&bed, front, option);
+        let options = Options::new().version(version).http1();
+        let begun = Instant::now();
+        let mut client = loop {
+            match Client::connect_with(front, &options) {
+                Ok(client) => break client,
+                Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
+        let answer = client.get("/tls").unwrap();
+        let seen: Value = serde_json::from_str(&answer.text()).unwrap();
+        assert_eq!(seen["client"], client.local_addr().to_string());
+        assert!(seen["balancer"].is_string() && seen["balancer"] != seen["client"]);
+        // Some checks.
+        thread::sleep(Duration::from_millis(300));
+        assert!(is_hello(&client.get("/").unwrap(), "hello\n"));
+        drop(haproxy);
+        let exit = bed.stop(LONG);
+        assert!(!exit.stderr.contains("WARN"), "{exit:?}");
+    });
+}
+
+/// HAProxy in front of a testbed, told to look at it every 50 ms; killed when dropped.
+struct HaProxy(Child, tempfile::NamedTempFile);
+
+impl HaProxy {
+    fn start(bed: &Testbed, front: SocketAddr, option: &str) -> Self {
+        let mut config = tempfile::NamedTempFile::new().unwrap();
+        writeln!(
+            config,
+            "defaults\n mode tcp\n timeout connect 1s\n timeout client 10s\n timeout server 10s\n\
+             listen all\n bind {front}\n server a {} {option} check inter 50",
+            bed.addr
+        )
+        .unwrap();
+        let mut command = Command::new("haproxy");
+        let quiet = command.args(["-q", "-db", "-f"]).arg(config.path());
+        Self(quiet.stderr(Stdio::null()).spawn().unwrap(), config)
+    }
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 async fn who(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
