@@ -32,7 +32,7 @@ type Read<IO> = dyn Fn(&mut IO, Option<SocketAddr>) -> Reading<'_> + Send + Sync
 ///     }
 ///
 ///     fn preface(&self) -> Option<Preface<TcpStream>> {
-///         Some(Preface::new(|io, _balancer| {
+///         Some(Preface::new(|io: &mut TcpStream, _balancer| {
 ///             Box::pin(async move {
 ///                 let mut address = [0; 4];
 ///                 io.read_exact(&mut address).await?;
