@@ -211,39 +211,35 @@ impl Acceptor {
     /// Reads what comes before TLS, and asks the gate about the client that it tells of.
     async fn hear_out<IO>(
         &self,
-        accepted: Accepted<IO>,
+        mut accepted: Accepted<IO>,
         preface: &Preface<IO>,
     ) -> Result<Accepted<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Accepted {
-            mut io,
-            mut addresses,
-            mut arrival,
+            io,
+            addresses,
+            arrival,
             ..
-        } = accepted;
+        } = &mut accepted;
         let heard = tokio::select! {
             biased;
-            heard = preface.read(&mut io, addresses.remote) => heard.map_err(HandshakeError::Preface),
-            () = self.out_of_time(&mut arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
+            heard = preface.read(io, addresses.remote) => heard.map_err(HandshakeError::Preface),
+            () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
         };
         match heard {
             Ok(client) => addresses.is_told(client),
             Err(error) => {
-                let transport = Transport::new(io, arrival.running.handshake.clone());
-                return Err(self.fail(error, transport, addresses, arrival));
+                let handshake = arrival.running.handshake.clone();
+                let transport = Transport::new(accepted.io, handshake);
+                return Err(self.fail(error, transport, accepted.addresses, accepted.arrival));
             }
         }
         arrival.running.handshake.hear();
         let pass = self.server.gate.admit(addresses.remote);
         arrival.occupied.admit(pass.ok_or(HandshakeError::Refused)?);
-        Ok(Accepted {
-            io,
-            addresses,
-            preface: None,
-            arrival,
-        })
+        Ok(accepted)
     }
 
     /// Resolves when a handshake has to be given up: at its time-out, when it has to give way, and when
