@@ -12,7 +12,7 @@ use crate::{
     graceful_tls::GracefulTls,
     keepalive::TcpKeepalive,
     pace::Rate,
-    server::Server,
+    server::{Parts, Server},
     settings::{self, BuildError, Drain, PlainHttp, Settings},
 };
 
@@ -70,6 +70,8 @@ pub struct Builder {
     filter: Option<Filter>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
+    name: Option<Arc<str>>,
+    first: Option<GracefulTls>,
 }
 
 impl Builder {
@@ -86,6 +88,8 @@ impl Builder {
             filter: None,
             http1,
             http2,
+            name: None,
+            first: None,
         }
     }
 
@@ -176,7 +180,8 @@ impl Builder {
         self
     }
 
-    /// How long a TLS handshake may take, shutdown or not. Default: 10 s.
+    /// How long a TLS handshake may take, shutdown or not, together with what a listener has clients say
+    /// before it ([`Accept::preface`](crate::Accept::preface)). Default: 10 s.
     ///
     /// While the server drains it also bounds the head of a request that has begun to come in, and
     /// what is left of it the first request of a connection that came late; and how long an HTTP/2
@@ -225,7 +230,7 @@ impl Builder {
     ///
     /// One more is refused: its socket is closed at once, before a handshake costs anything. In IPv6
     /// those with the same first 64 bits are one client. The address is what the listener says
-    /// ([`Accept::poll_accept`](crate::Accept::poll_accept)): where that reads the PROXY protocol, it is
+    /// ([`Accept::accept`](crate::Accept::accept)): where that reads the PROXY protocol, it is
     /// the client's and not the balancer's. Who has none is not counted.
     ///
     /// A [`connection_filter`](Self::connection_filter) can exempt some.
@@ -235,7 +240,7 @@ impl Builder {
     }
 
     /// Whom to let in, asked of every connection that has an address before anything is spent on it.
-    /// Default: everybody.
+    /// Default: everybody. Behind a balancer that tells whose it is, it is asked once that has come.
     ///
     /// Whoever is refused has their socket closed at once: no handshake, no alert, and a line in the log
     /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop, so it
@@ -499,6 +504,41 @@ impl Builder {
         self
     }
 
+    /// What the listeners of this server are called in the [`Report`](crate::Report), before their
+    /// addresses. Default: nothing.
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Shares the shutdown of `first`: whichever is told to, all of them go through the same phases at the
+    /// same time, to one deadline and one report. Default: a shutdown of its own.
+    ///
+    /// The certificates, the time-outs of connections, the filter and hyper's settings are this server's. What
+    /// is the shutdown's is set at `first`, and holds for all: [`lame_duck`](Self::lame_duck),
+    /// [`shutdown_timeout`](Self::shutdown_timeout), [`idle_grace`](Self::idle_grace),
+    /// [`close_spread`](Self::close_spread), [`lame_duck_goaway`](Self::lame_duck_goaway) and
+    /// [`patient_goaway`](Self::patient_goaway). So are the caps that are the process's: with
+    /// [`max_connections`](Self::max_connections) and
+    /// [`Drain::max_connections`] all servers' connections are counted together, and those of one may make
+    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here.
+    ///
+    /// ```no_run
+    /// # use graceful_tls::GracefulTls;
+    /// # fn f(public: rustls::ServerConfig, internal: rustls::ServerConfig)
+    /// # -> Result<(), graceful_tls::BuildError> {
+    /// let tls = GracefulTls::builder(public).name("public").build()?;
+    /// let admin = GracefulTls::builder(internal)
+    ///     .name("admin")
+    ///     .shutdown_with(&tls)
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn shutdown_with(mut self, first: &GracefulTls) -> Self {
+        self.first = Some(first.clone());
+        self
+    }
+
     /// Checks the settings and makes the server of them.
     ///
     /// # Errors
@@ -507,18 +547,26 @@ impl Builder {
     pub fn build(self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         choice::check(&self.tls)?;
+        if let Some(first) = &self.first {
+            settings::check_shared(&self.settings, &first.server.context.settings)?;
+        }
         Ok(self.assemble())
     }
 
     fn assemble(self) -> GracefulTls {
-        let server = Server::new(
-            self.tls,
-            self.choice,
-            self.settings,
-            self.filter,
-            self.http1,
-            self.http2,
-        );
+        let parts = Parts {
+            tls: self.tls,
+            choice: self.choice,
+            settings: self.settings,
+            filter: self.filter,
+            http1: self.http1,
+            http2: self.http2,
+            name: self.name,
+        };
+        let server = match self.first {
+            None => Server::new(parts),
+            Some(first) => first.server.beside(parts),
+        };
         GracefulTls::of(server)
     }
 }

@@ -3,6 +3,8 @@
 //! The certificates, the handshakes' places and hyper's builders stay with `Server`, which
 //! connections do not know. So a handler that keeps its `TlsConnection` keeps no keys alive, and a
 //! connection can be made in a test without TLS.
+//!
+//! Servers that share a shutdown have settings of their own, and the rest in common.
 
 use std::{
     sync::{
@@ -16,7 +18,9 @@ use http::HeaderValue;
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::{departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings};
+use crate::{
+    departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings, tally::Tally,
+};
 
 /// What all connections of one server share.
 #[derive(Debug)]
@@ -26,10 +30,10 @@ pub(crate) struct Context {
     pub(crate) keep_alive_header: Option<HeaderValue>,
     /// How much plaintext goes into a record (RFC 9846 5.1).
     pub(crate) record: u64,
-    pub(crate) phases: Phases,
+    pub(crate) phases: Arc<Phases>,
     /// How many connections may be open.
     pub(crate) max_connections: usize,
-    pub(crate) room: Room,
+    pub(crate) room: Arc<Room>,
     /// What connections count from when they became idle.
     pub(crate) epoch: Instant,
     /// Whether it has been said that close_notify was withheld for want of knowledge.
@@ -37,10 +41,10 @@ pub(crate) struct Context {
     /// Whether it has been said that an answer did not pass the layer.
     pub(crate) unlayered: Once,
     /// When connections have to go, from the beginning of a shutdown on.
-    departures: Mutex<Option<Departures>>,
+    departures: Arc<Mutex<Option<Departures>>>,
     /// How many connections there have been.
-    connections: AtomicU32,
-    runtime: OnceLock<Handle>,
+    connections: Arc<AtomicU32>,
+    runtime: Arc<OnceLock<Handle>>,
 }
 
 impl Context {
@@ -50,14 +54,27 @@ impl Context {
             record,
             max_connections: settings.max_connections(),
             settings,
-            phases: Phases::default(),
-            room: Room::default(),
+            phases: Arc::default(),
+            room: Arc::default(),
             epoch: Instant::now(),
             warned: Once::new(),
             unlayered: Once::new(),
-            departures: Mutex::new(None),
-            connections: AtomicU32::new(0),
-            runtime: OnceLock::new(),
+            departures: Arc::default(),
+            connections: Arc::default(),
+            runtime: Arc::default(),
+        }
+    }
+
+    /// Of a server that shares the shutdown of this one, and the room for connections.
+    pub(crate) fn beside(&self, settings: Settings, record: u64) -> Self {
+        Self {
+            phases: self.phases.clone(),
+            room: self.room.clone(),
+            epoch: self.epoch,
+            departures: self.departures.clone(),
+            connections: self.connections.clone(),
+            runtime: self.runtime.clone(),
+            ..Self::new(settings, record)
         }
     }
 
@@ -76,9 +93,10 @@ impl Context {
     }
 
     /// What a connection holds from the moment it is accepted: no phase may pass it over, and it counts.
-    pub(crate) fn occupy(self: &Arc<Self>, pass: Pass) -> Occupied {
+    pub(crate) fn occupy(self: &Arc<Self>, pass: Pass, tally: Arc<Tally>) -> Occupied {
         Occupied {
-            _pass: pass,
+            pass,
+            tally,
             token: Some(self.phases.connections.token()),
             context: self.clone(),
         }
@@ -126,7 +144,16 @@ impl Context {
 pub(crate) struct Occupied {
     token: Option<TaskTrackerToken>,
     context: Arc<Context>,
-    _pass: Pass,
+    pass: Pass,
+    /// Where its end is counted.
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Occupied {
+    /// It is known now whose it is.
+    pub(crate) fn admit(&mut self, pass: Pass) {
+        self.pass = pass;
+    }
 }
 
 impl Drop for Occupied {

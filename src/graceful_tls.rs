@@ -15,6 +15,11 @@ use crate::{
 ///
 /// It holds the settings and the shutdown of one server. Clones are cheap and mean the same
 /// server. See the [crate's page](crate) for how it fits together.
+///
+/// One serves any number of listeners, each with a place of its own in the [`Report`]. Where they need
+/// different certificates or settings there is one for each, and they
+/// [share a shutdown](crate::Builder::shutdown_with); whatever else the process serves can be waited for
+/// [alongside](Self::alongside).
 #[derive(Clone)]
 pub struct GracefulTls {
     pub(crate) server: Arc<Server>,
@@ -125,7 +130,7 @@ impl GracefulTls {
         FakeConnection::new(self.server.context.clone())
     }
 
-    /// How many connections have been refused before their handshake, since the server was made: by
+    /// How many connections have been refused before their handshake, since this server was made: by
     /// [`Builder::connection_filter`](crate::Builder::connection_filter), or for
     /// [`Builder::max_connections_per_client`](crate::Builder::max_connections_per_client).
     pub fn refused(&self) -> u64 {
@@ -163,6 +168,43 @@ impl GracefulTls {
     pub fn closed(&self) -> impl Future<Output = Report> + Send + use<> {
         let server = self.server.clone();
         async move { server.shutdown.closed().await }
+    }
+}
+
+impl GracefulTls {
+    /// Has the shutdown wait for `server`, which is none of this crate's: the one that redirects plain HTTP,
+    /// or a task that writes what was asked for to disk. Gives what it gives, or `None` if the deadline
+    /// came first: then it is dropped.
+    ///
+    /// It is waited for from this call on, so poll what this gives: `join` it with the others, or spawn it.
+    /// It does not end by itself: give it [`reached`](Self::reached) of [`Phase::Draining`], as here. (Not
+    /// [`drained`](Self::drained), which waits for all TLS connections.)
+    ///
+    /// ```no_run
+    /// # use graceful_tls::{GracefulTls, Phase};
+    /// # async fn f(tls: GracefulTls, plain: tokio::net::TcpListener, redirect: axum::Router) {
+    /// let server = axum::serve(plain, redirect).with_graceful_shutdown(tls.reached(Phase::Draining));
+    /// tokio::spawn(tls.alongside(async { server.await }));
+    /// # }
+    /// ```
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `server`, which is no longer waited for.
+    pub fn alongside<F: Future>(
+        &self,
+        server: F,
+    ) -> impl Future<Output = Option<F::Output>> + use<F> {
+        let context = self.server.context.clone();
+        let token = context.phases.others.token();
+        async move {
+            let _token = token;
+            tokio::select! {
+                biased;
+                output = server => Some(output),
+                () = context.phases.reached(Phase::Deadline) => None,
+            }
+        }
     }
 }
 

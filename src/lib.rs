@@ -87,6 +87,8 @@
 //!   [`TlsConnection`] as an extractor.
 //! * `axum-server`: the `serve::axum_server` module, a server whose handle follows the shutdown.
 //! * `tonic`: the `serve::tonic` module, connections for `serve_with_incoming_shutdown`.
+//! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
+//!   clients' addresses.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -125,6 +127,7 @@ mod server;
 mod settings;
 mod shutdown;
 mod stream;
+mod tally;
 mod teardown;
 mod transport;
 
@@ -135,7 +138,9 @@ pub use shutdown::signal;
 #[doc(hidden)]
 pub use transport::simulated;
 
-pub use accept::Accept;
+#[cfg(feature = "proxy-protocol")]
+pub use accept::proxy_protocol;
+pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memory};
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
 pub use choice::Refusal;
@@ -150,7 +155,7 @@ pub use pem::{PemError, PemFiles};
 pub use phase::Phase;
 pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};
-pub use shutdown::{Report, Trigger};
+pub use shutdown::{ListenerReport, Report, Trigger};
 pub use stream::GracefulStream;
 /// The rustls that this crate is made with: its types are in the public API.
 pub use tokio_rustls::rustls;

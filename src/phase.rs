@@ -88,6 +88,8 @@ pub(crate) struct Phases {
     pub(crate) calls: TaskTracker,
     /// Held by every handshake and connection until its descriptor is closed.
     pub(crate) connections: TaskTracker,
+    /// Held by servers of another kind that are waited for.
+    pub(crate) others: TaskTracker,
 }
 
 impl Default for Phases {
@@ -101,6 +103,7 @@ impl Default for Phases {
             listeners: TaskTracker::new(),
             calls: TaskTracker::new(),
             connections: TaskTracker::new(),
+            others: TaskTracker::new(),
         }
     }
 }
@@ -141,6 +144,16 @@ impl Phases {
 
     fn tokens(&self) -> MutexGuard<'_, [CancellationToken; 4]> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves once all that a shutdown waits for is over. Cancel safe.
+    pub(crate) async fn over(&self) {
+        self.connections.wait().await;
+        self.others.wait().await;
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.connections.is_empty() && self.others.is_empty()
     }
 
     /// Resolves once `phase` is reached. Cancel safe.

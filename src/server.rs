@@ -1,6 +1,6 @@
 //! [`Server`]: what one server is made of, and its connections need not know.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioExecutor;
@@ -14,6 +14,7 @@ use crate::{
     register::Register,
     settings::Settings,
     shutdown::Shutdown,
+    tally::Tally,
 };
 
 /// One server.
@@ -27,35 +28,68 @@ pub(crate) struct Server {
     pub(crate) context: Arc<Context>,
     pub(crate) register: Arc<Register>,
     pub(crate) shutdown: Shutdown,
+    /// Of its listeners, in the report.
+    pub(crate) name: Option<Arc<str>>,
+}
+
+/// What a server is made of.
+pub(crate) struct Parts {
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) choice: Option<Arc<Choice>>,
+    pub(crate) settings: Settings,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<TokioExecutor>,
+    pub(crate) name: Option<Arc<str>>,
 }
 
 impl Server {
-    pub(crate) fn new(
-        tls: Arc<ServerConfig>,
-        choice: Option<Arc<Choice>>,
-        settings: Settings,
-        filter: Option<Filter>,
-        http1: http1::Builder,
-        http2: http2::Builder<TokioExecutor>,
+    pub(crate) fn new(parts: Parts) -> Self {
+        let register = Arc::new(Register::new(parts.settings.drain.max_connections));
+        let context = Context::new(parts.settings.clone(), record(&parts.tls));
+        let context = Arc::new(context);
+        let shutdown = Shutdown::new(context.clone(), register.clone());
+        Self::of(parts, context, register, shutdown)
+    }
+
+    /// One that shares the shutdown of this one, and the room for connections.
+    pub(crate) fn beside(&self, mut parts: Parts) -> Self {
+        parts.settings.max_connections = Some(self.context.max_connections);
+        self.shutdown.covers(&parts.settings);
+        let context = self
+            .context
+            .beside(parts.settings.clone(), record(&parts.tls));
+        let (register, shutdown) = (self.register.clone(), self.shutdown.clone());
+        Self::of(parts, Arc::new(context), register, shutdown)
+    }
+
+    fn of(
+        parts: Parts,
+        context: Arc<Context>,
+        register: Arc<Register>,
+        shutdown: Shutdown,
     ) -> Self {
-        let handshakes = Arc::new(Handshakes::new(
-            settings.max_handshakes(),
-            settings.handshake_timeout / 8,
-        ));
-        let gate = Arc::new(Gate::new(filter, settings.max_connections_per_client));
-        let register = Arc::new(Register::new(settings.drain.max_connections));
-        let context = Arc::new(Context::new(settings, record(&tls)));
+        let settings = &context.settings;
         Self {
-            tls: tls.into(),
-            choice,
-            http1,
-            http2,
-            handshakes,
-            gate,
-            shutdown: Shutdown::new(context.clone(), register.clone()),
+            tls: parts.tls.into(),
+            choice: parts.choice,
+            http1: parts.http1,
+            http2: parts.http2,
+            handshakes: Arc::new(Handshakes::new(
+                settings.max_handshakes(),
+                settings.handshake_timeout / 8,
+            )),
+            gate: Arc::new(Gate::new(parts.filter, settings.max_connections_per_client)),
             context,
             register,
+            shutdown,
+            name: parts.name,
         }
+    }
+
+    /// Where the ends of a listener's connections are counted; without an address, those of others.
+    pub(crate) fn tally(&self, listener: Option<SocketAddr>) -> Arc<Tally> {
+        self.register.tallies.of(self.name.as_ref(), listener)
     }
 }
 

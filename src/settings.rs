@@ -243,6 +243,15 @@ pub enum BuildError {
         /// What it was set to.
         value: u32,
     },
+    /// It is the shutdown's, and this server shares that of another.
+    #[error(
+        "{setting} is set otherwise than at the server whose shutdown this one shares: set it there, where \
+         it holds for both"
+    )]
+    NotShared {
+        /// Its name.
+        setting: &'static str,
+    },
     /// No application protocol is offered, or ACME's alone, so HTTP/2 would never be agreed on.
     #[error(
         "ServerConfig::alpn_protocols has no HTTP in it, so no client could use HTTP/2: set it to \
@@ -330,6 +339,28 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
         }
     }
     check_drain_below(settings)
+}
+
+/// What servers that share a shutdown have in common is set at the first; the others leave it alone.
+pub(crate) fn check_shared(own: &Settings, first: &Settings) -> Result<(), BuildError> {
+    let default = Settings::default();
+    macro_rules! check {
+        ($($setting:ident).+) => {
+            if own.$($setting).+ != default.$($setting).+ && own.$($setting).+ != first.$($setting).+ {
+                let setting = stringify!($($setting).+);
+                return Err(BuildError::NotShared { setting });
+            }
+        };
+    }
+    check!(lame_duck);
+    check!(shutdown_timeout);
+    check!(idle_grace);
+    check!(close_spread);
+    check!(lame_duck_goaway);
+    check!(patient_goaway);
+    check!(max_connections);
+    check!(drain.max_connections);
+    Ok(())
 }
 
 /// The default stays as it is below any cap: those that drain are the first to make room.

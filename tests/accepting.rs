@@ -3,11 +3,7 @@
 mod support;
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    task::{Context, Poll},
+    collections::VecDeque, convert::Infallible, future::pending, io, net::SocketAddr,
     time::Duration,
 };
 
@@ -31,13 +27,10 @@ struct Script(VecDeque<io::Result<DuplexStream>>);
 impl Accept for Script {
     type Io = DuplexStream;
 
-    fn poll_accept(
-        &mut self,
-        _: &mut Context<'_>,
-    ) -> Poll<io::Result<(DuplexStream, Option<SocketAddr>)>> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
         match self.0.pop_front() {
-            Some(next) => Poll::Ready(next.map(|io| (io, None))),
-            None => Poll::Pending,
+            Some(next) => next.map(|io| (io, None)),
+            None => pending().await,
         }
     }
 }
@@ -176,4 +169,48 @@ async fn a_handler_makes_its_answer_the_last() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("connection: close\r\n"), "{answer}");
+}
+
+/// Connections that somebody else has accepted, with whose they are; what waits when a shutdown begins
+/// is still served.
+#[tokio::test]
+async fn a_channel_is_a_listener() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.lame_duck(Duration::ZERO).build().unwrap();
+        let (sender, listener) = tokio::sync::mpsc::channel(8);
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                let (server, client) = tokio::io::duplex(64 * 1024);
+                sender.try_send((server, None)).unwrap();
+                client
+            })
+            .collect();
+        drop(sender);
+        tls.shutdown();
+        let serving = tls.clone();
+        let server = tokio::spawn(async move { serving.serve(listener, service_fn(hello)).await });
+        for client in clients {
+            assert!(ask(&connector, client).await.ends_with("hello"));
+        }
+        let report = server.await.unwrap().unwrap();
+        assert_eq!(report.clean, 3, "{report}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_in_memory_needs_no_port() {
+    let (builder, client) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (connector, listener) = graceful_tls::in_memory(64 * 1024);
+    let serving = tls.clone();
+    let server = tokio::spawn(async move { serving.serve(listener, service_fn(hello)).await });
+    for _ in 0..200 {
+        let io = connector.connect(None).await.unwrap();
+        assert!(ask(&client, io).await.ends_with("hello"));
+    }
+    tls.shutdown();
+    server.await.unwrap().unwrap();
+    let refused = connector.connect(None).await.unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }

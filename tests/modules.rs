@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["ledger", "layer", "observe"],
     &["connection"],
     &["context"],
-    &["departures", "choice"],
+    &["departures", "choice", "tally"],
     &["phase", "settings", "ending", "transport", "accept"],
     &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
 ];

@@ -11,10 +11,9 @@ mod wire;
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    future::IntoFuture,
+    future::{IntoFuture, pending},
     io,
     net::SocketAddr,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -36,13 +35,10 @@ struct Proxied(VecDeque<(DuplexStream, SocketAddr)>);
 impl Accept for Proxied {
     type Io = DuplexStream;
 
-    fn poll_accept(
-        &mut self,
-        _: &mut Context<'_>,
-    ) -> Poll<io::Result<(DuplexStream, Option<SocketAddr>)>> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
         match self.0.pop_front() {
-            Some((io, client)) => Poll::Ready(Ok((io, Some(client)))),
-            None => Poll::Pending,
+            Some((io, client)) => Ok((io, Some(client))),
+            None => pending().await,
         }
     }
 }

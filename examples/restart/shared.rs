@@ -4,13 +4,14 @@
 //! socket that was handed over nothing is reset, and all of it is the new process's business.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::Poll,
 };
 
 use graceful_tls::Accept;
@@ -50,14 +51,13 @@ impl Shared {
 impl Accept for Shared {
     type Io = TcpStream;
 
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(TcpStream, Option<SocketAddr>)>> {
-        match self.handed_over.get() {
+    async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+        let (io, client) = poll_fn(|cx| match self.handed_over.get() {
             true => Poll::Pending,
-            false => Accept::poll_accept(&mut self.listener, cx),
-        }
+            false => self.listener.poll_accept(cx),
+        })
+        .await?;
+        Ok((io, Some(client)))
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(TcpStream, Option<SocketAddr>)>> {

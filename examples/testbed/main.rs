@@ -28,10 +28,13 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection};
+use graceful_tls::{
+    Accept, Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection,
+    proxy_protocol::ProxyProtocol,
+};
 use hyper_util::rt::TokioTimer;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
 };
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -80,9 +83,11 @@ async fn run(settings: &Settings) -> Result<Report, String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
     say(format_args!("listening on {address}"));
-    serve(settings, &tls, listener, app)
-        .await
-        .map_err(|error| format!("{address} can no longer be listened on: {error}"))
+    let served = match settings.proxy_protocol {
+        true => serve(settings, &tls, ProxyProtocol::new(listener), app).await,
+        false => serve(settings, &tls, listener, app).await,
+    };
+    served.map_err(|error| format!("{address} can no longer be listened on: {error}"))
 }
 
 /// SIGTERM begins the shutdown, and a second one skips to its deadline; SIGUSR1 calls it off.
@@ -116,7 +121,7 @@ async fn hand_over(tls: GracefulTls, mut terminate: Signal) {
 async fn serve(
     settings: &Settings,
     tls: &GracefulTls,
-    listener: TcpListener,
+    listener: impl Accept<Io = TcpStream>,
     app: Router,
 ) -> io::Result<Report> {
     match settings.server {

@@ -222,6 +222,8 @@ async fn facts(connection: TlsConnection) -> Json<Value> {
         "version": version,
         "cipher_suite": connection.cipher_suite().and_then(|suite| suite.suite().as_str()),
         "connection_id": connection.id(),
+        "client": connection.remote_addr(),
+        "balancer": connection.balancer_addr(),
     }))
 }
 

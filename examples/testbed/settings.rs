@@ -154,6 +154,10 @@ pub(crate) struct Settings {
     /// What a client that speaks plain HTTP is told
     #[arg(long, value_enum, default_value_t = PlainHttpAnswer::BadRequest)]
     pub(crate) plain_http: PlainHttpAnswer,
+
+    /// Every connection begins with a PROXY protocol header, as behind a balancer
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
 }
 
 /// What serves the connections.

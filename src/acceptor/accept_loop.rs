@@ -6,9 +6,10 @@
 
 use std::{
     fmt,
-    future::poll_fn,
+    future::{Future, pending, poll_fn},
     io,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -19,9 +20,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Acceptor, Arrival, room::Room};
 use crate::{
-    accept::Accept,
+    accept::{Accept, Preface},
     gate::{Gate, Pass},
     shutdown::SWEEP,
+    tally::Tally,
     transport::{self, Addresses},
 };
 
@@ -37,6 +39,8 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
     pub(crate) addresses: Addresses,
+    /// What it says before TLS, and by that who its client is.
+    pub(crate) preface: Option<Preface<IO>>,
     pub(crate) arrival: Arrival,
 }
 
@@ -44,6 +48,8 @@ pub(crate) struct Accepted<IO> {
 pub(crate) struct AcceptLoop<A: Accept> {
     /// `None` once it is closed.
     open: Option<Open<A>>,
+    preface: Option<Preface<A::Io>>,
+    tally: Arc<Tally>,
     acceptor: Acceptor,
     room: Room,
     /// What has been let in and waits for room.
@@ -90,25 +96,22 @@ struct Open<A> {
 }
 
 impl<A: Accept> Open<A> {
-    fn poll_accept(
-        open: &mut Option<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
+    async fn accept(open: &mut Option<Self>) -> io::Result<(A::Io, Option<SocketAddr>)> {
         match open {
-            Some(open) => open.poll_next(cx),
-            None => Poll::Pending,
+            Some(open) => open.next().await,
+            None => pending().await,
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(A::Io, Option<SocketAddr>)>> {
+    async fn next(&mut self) -> io::Result<(A::Io, Option<SocketAddr>)> {
         if self.options == Options::Queued {
             match self.listener.accept_now() {
-                Some(queued) => return Poll::Ready(queued),
+                Some(queued) => return queued,
                 // What comes from now on comes after they were set.
                 None => self.options = Options::Listener,
             }
         }
-        self.listener.poll_accept(cx)
+        self.listener.accept().await
     }
 }
 
@@ -122,6 +125,8 @@ impl<A: Accept> AcceptLoop<A> {
             false => Options::Each,
         };
         Self {
+            preface: listener.preface(),
+            tally: acceptor.server().tally(listener.local_addr()),
             open: Some(Open {
                 listener,
                 options,
@@ -160,10 +165,11 @@ impl<A: Accept> AcceptLoop<A> {
         let server = self.acceptor.server();
         let (stop, gate) = (&server.context.phases.stop_accepting, &server.gate);
         let (open, in_hand, room) = (&mut self.open, &mut self.in_hand, &mut self.room);
+        let is_told = self.preface.is_none();
         let next = async {
             while in_hand.is_none() {
-                let accepted = poll_fn(|cx| Open::poll_accept(open, cx)).await?;
-                *in_hand = admit(gate, accepted);
+                let accepted = Open::accept(open).await?;
+                *in_hand = admit(gate, accepted, is_told);
             }
             room.for_one_more().await;
             Ok(in_hand.take())
@@ -197,7 +203,8 @@ impl<A: Accept> AcceptLoop<A> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                let admitted = admit(&self.acceptor.server().gate, accepted);
+                let gate = &self.acceptor.server().gate;
+                let admitted = admit(gate, accepted, self.preface.is_none());
                 Ok(admitted.map(|admitted| self.accepted(admitted)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
@@ -213,10 +220,12 @@ impl<A: Accept> AcceptLoop<A> {
     fn look(&mut self, cx: &mut Context<'_>) -> Option<io::Result<(A::Io, Option<SocketAddr>)>> {
         let now = Instant::now();
         let is_late = now >= *self.swept_by.get_or_insert(now + SWEEP);
-        let accepted = match Open::poll_accept(&mut self.open, cx) {
+        let heard = match pin!(Open::accept(&mut self.open)).poll(cx) {
             Poll::Ready(accepted) => Some(accepted),
-            Poll::Pending => self.open.as_mut()?.listener.accept_now(),
+            Poll::Pending => None,
         };
+        let now = |open: &mut Open<A>| open.listener.accept_now();
+        let accepted = heard.or_else(|| self.open.as_mut().and_then(now));
         if is_late || accepted.is_none() && self.state == State::Closing {
             self.open = None;
         }
@@ -232,7 +241,8 @@ impl<A: Accept> AcceptLoop<A> {
         Accepted {
             addresses: transport::addresses(&io, remote),
             io,
-            arrival: self.acceptor.arrival(pass),
+            preface: self.preface.clone(),
+            arrival: self.acceptor.arrival(pass, self.tally.clone()),
         }
     }
 
@@ -258,8 +268,13 @@ impl<A: Accept> AcceptLoop<A> {
     }
 }
 
-fn admit<IO>(gate: &Arc<Gate>, (io, remote): (IO, Option<SocketAddr>)) -> Option<Admitted<IO>> {
-    let pass = gate.admit(remote)?;
+/// Where the client's address is yet to be told, the gate is asked then.
+fn admit<IO>(
+    gate: &Arc<Gate>,
+    (io, remote): (IO, Option<SocketAddr>),
+    is_told: bool,
+) -> Option<Admitted<IO>> {
+    let pass = gate.admit(remote.filter(|_| is_told))?;
     Some(Admitted { io, remote, pass })
 }
 

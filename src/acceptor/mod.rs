@@ -6,6 +6,8 @@
 //! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
 //! answered in HTTP: see `plain_http`. Where the configuration depends on the ClientHello, `hello` does the
 //! handshake. One that has agreed on what only ACME servers ask for was all that they wanted.
+//! answered in HTTP: see `plain_http`. What some listeners have a connection say before, as in the PROXY
+//! protocol, is a part of the handshake here: it counts, takes time and is waited for as one.
 
 mod accept_loop;
 mod hello;
@@ -22,6 +24,7 @@ use tokio_rustls::{rustls, server::TlsStream};
 use tokio_util::either::Either;
 
 use crate::{
+    accept::Preface,
     choice::{self, Refusal},
     connection::{Facts, TlsConnection},
     context::{Context, Occupied},
@@ -33,6 +36,7 @@ use crate::{
     server::Server,
     settings::BuildError,
     stream::GracefulStream,
+    tally::Tally,
     teardown::{Start, Teardown},
     transport::{self, Addresses, PlainHttp, Transport},
 };
@@ -49,7 +53,11 @@ pub enum HandshakeError {
     /// The transport failed, or the client closed it.
     #[error("the transport failed during the TLS handshake: {0}")]
     Io(#[source] io::Error),
-    /// The handshake took longer than the handshake time-out.
+    /// What the listener has every connection say before TLS did not come, or was wrong: see
+    /// [`Accept::preface`](crate::Accept::preface).
+    #[error("what comes before TLS was not as it should be: {0}")]
+    Preface(#[source] io::Error),
+    /// The handshake, or what comes before it, took longer than the handshake time-out.
     #[error("the TLS handshake was not finished within the handshake time-out")]
     TimedOut,
     /// There were more than [`max_handshakes`](crate::Builder::max_handshakes), and its client had
@@ -169,7 +177,8 @@ impl Acceptor {
         Ok(Accepted {
             addresses,
             io,
-            arrival: self.arrival(pass),
+            preface: None,
+            arrival: self.arrival(pass, self.server.tally(None)),
         })
     }
 
@@ -178,12 +187,12 @@ impl Acceptor {
     }
 
     /// What a connection holds from the moment it is accepted.
-    pub(crate) fn arrival(&self, pass: Pass) -> Arrival {
+    pub(crate) fn arrival(&self, pass: Pass, tally: Arc<Tally>) -> Arrival {
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
-            occupied: self.server.context.occupy(pass),
+            occupied: self.server.context.occupy(pass, tally),
             running: self.server.handshakes.begin(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
@@ -193,17 +202,21 @@ impl Acceptor {
     /// The handshake of a connection that has been accepted.
     pub(crate) async fn accept_arrived<IO>(
         &self,
-        accepted: Accepted<IO>,
+        mut accepted: Accepted<IO>,
     ) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        self.server.context.remember_runtime();
+        if let Some(preface) = accepted.preface.take() {
+            accepted = self.hear_out(accepted, &preface).await?;
+        }
         let Accepted {
             io,
             addresses,
             mut arrival,
+            ..
         } = accepted;
-        self.server.context.remember_runtime();
         let transport = Transport::new(io, arrival.running.handshake.clone());
         let mut handshake = pin!(self.handshake(transport, &arrival.running));
         let ended = tokio::select! {
@@ -219,7 +232,10 @@ impl Acceptor {
                 Err(self.challenged(tls, addresses, arrival))
             }
             Ok(tls) => Ok(self.established(tls, addresses, arrival)),
-            Err((error, transport)) => Err(self.fail(error, transport, addresses, arrival)),
+            Err((error, transport)) => {
+                let error = self.classify(error);
+                Err(self.fail(error, transport, addresses, arrival))
+            }
         }
     }
 
@@ -242,6 +258,40 @@ impl Acceptor {
                 running.handshake.clone(),
             ))),
         }
+    }
+
+    /// Reads what comes before TLS, and asks the gate about the client that it tells of.
+    async fn hear_out<IO>(
+        &self,
+        mut accepted: Accepted<IO>,
+        preface: &Preface<IO>,
+    ) -> Result<Accepted<IO>, HandshakeError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Accepted {
+            io,
+            addresses,
+            arrival,
+            ..
+        } = &mut accepted;
+        let heard = tokio::select! {
+            biased;
+            heard = preface.read(io, addresses.remote) => heard.map_err(HandshakeError::Preface),
+            () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
+        };
+        match heard {
+            Ok(client) => addresses.is_told(client),
+            Err(error) => {
+                let handshake = arrival.running.handshake.clone();
+                let transport = Transport::new(accepted.io, handshake);
+                return Err(self.fail(error, transport, accepted.addresses, accepted.arrival));
+            }
+        }
+        arrival.running.handshake.hear();
+        let pass = self.server.gate.admit(addresses.remote);
+        arrival.occupied.admit(pass.ok_or(HandshakeError::Refused)?);
+        Ok(accepted)
     }
 
     /// Resolves when a handshake has to be given up: at its time-out, when it has to give way, and when
@@ -328,7 +378,7 @@ impl Acceptor {
     /// Ends the socket of a failed handshake elsewhere.
     fn fail<IO>(
         &self,
-        error: io::Error,
+        error: HandshakeError,
         mut transport: Transport<IO>,
         addresses: Addresses,
         arrival: Arrival,
@@ -340,7 +390,7 @@ impl Acceptor {
         let registration = self.enter(Facts::failed(addresses), None, arrival.occupied);
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
-            false => classify(error, self.server.context.phases.now()),
+            false => error,
         };
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
         match error {
@@ -351,6 +401,30 @@ impl Acceptor {
             _ => end(transport, registration, 0),
         }
         error
+    }
+
+    fn classify(&self, error: io::Error) -> HandshakeError {
+        let error = match error.downcast() {
+            Ok(refusal) => return HandshakeError::NoConfig(refusal),
+            Err(error) => error,
+        };
+        let error = match error.downcast() {
+            Ok(unusable) => return HandshakeError::UnusableConfig(unusable),
+            Err(error) => error,
+        };
+        let inner = error.get_ref();
+        if inner.is_some_and(|e| e.is::<PlainHttp>()) {
+            return HandshakeError::PlainHttp;
+        }
+        if let Some(tls) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            return HandshakeError::Tls(tls.clone());
+        }
+        let phase = self.server.context.phases.now();
+        match error.kind() {
+            io::ErrorKind::TimedOut if phase >= Phase::Deadline => HandshakeError::ShuttingDown,
+            io::ErrorKind::TimedOut => HandshakeError::TimedOut,
+            _ => HandshakeError::Io(error),
+        }
     }
 }
 
@@ -371,29 +445,6 @@ where
 fn close<IO>(transport: Transport<IO>, registration: &Registration) {
     drop(transport);
     registration.ended(Cause::HandshakeEvicted, Outcome::DrainCut);
-}
-
-fn classify(error: io::Error, phase: Phase) -> HandshakeError {
-    let error = match error.downcast() {
-        Ok(refusal) => return HandshakeError::NoConfig(refusal),
-        Err(error) => error,
-    };
-    let error = match error.downcast() {
-        Ok(unusable) => return HandshakeError::UnusableConfig(unusable),
-        Err(error) => error,
-    };
-    let inner = error.get_ref();
-    if inner.is_some_and(|e| e.is::<PlainHttp>()) {
-        return HandshakeError::PlainHttp;
-    }
-    if let Some(tls) = inner.and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        return HandshakeError::Tls(tls.clone());
-    }
-    match error.kind() {
-        io::ErrorKind::TimedOut if phase >= Phase::Deadline => HandshakeError::ShuttingDown,
-        io::ErrorKind::TimedOut => HandshakeError::TimedOut,
-        _ => HandshakeError::Io(error),
-    }
 }
 
 impl std::fmt::Debug for Acceptor {

@@ -223,6 +223,12 @@ impl TlsConnection {
         self.shared.facts.addresses.remote
     }
 
+    /// The address of the balancer in front, if that has told the client's: see
+    /// [`Accept::preface`](crate::Accept::preface).
+    pub fn balancer_addr(&self) -> Option<SocketAddr> {
+        self.shared.facts.addresses.balancer
+    }
+
     /// The server's address on this connection; `None` where the transport has none.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.facts.addresses.local

@@ -8,10 +8,7 @@
 mod places;
 mod room;
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use slab::Slab;
 
@@ -20,6 +17,7 @@ use crate::{
     context::Occupied,
     ending::{Cause, Outcome},
     observe,
+    tally::Tallies,
 };
 
 pub(crate) use places::Place;
@@ -33,7 +31,7 @@ pub(crate) struct Register {
     open: Mutex<Slab<TlsConnection>>,
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
-    ended: [AtomicU64; 5],
+    pub(crate) tallies: Tallies,
 }
 
 /// How much there is left to wait for.
@@ -50,7 +48,7 @@ impl Register {
             open: Mutex::default(),
             draining: Arc::new(Places::new(draining)),
             giving_way: Mutex::default(),
-            ended: Default::default(),
+            tallies: Tallies::default(),
         }
     }
 
@@ -66,7 +64,7 @@ impl Register {
             connection,
             key,
             truncated: false,
-            _occupied: occupied,
+            occupied,
         }
     }
 
@@ -90,13 +88,6 @@ impl Register {
         }
     }
 
-    /// How connections have ended since the server began.
-    pub(crate) fn counts(&self) -> Counts {
-        Counts(std::array::from_fn(|i| {
-            self.ended[i].load(Ordering::Relaxed)
-        }))
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Slab<TlsConnection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +100,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    _occupied: Occupied,
+    occupied: Occupied,
 }
 
 impl Registration {
@@ -135,7 +126,7 @@ impl Registration {
             (true, Outcome::Aborted) | (false, _) => outcome,
             (true, _) => Outcome::Truncated,
         };
-        self.register.ended[Counts::index(outcome)].fetch_add(1, Ordering::Relaxed);
+        self.occupied.tally.count(outcome);
         observe::ended(&self.connection, cause, outcome);
     }
 }
@@ -145,27 +136,5 @@ impl Drop for Registration {
         let entry = self.register.lock().try_remove(self.key);
         drop(entry);
         self.connection.forget_tasks();
-    }
-}
-
-/// Connections by outcome, in the order of [`Outcome`].
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts(pub(crate) [u64; 5]);
-
-impl Counts {
-    fn index(outcome: Outcome) -> usize {
-        match outcome {
-            Outcome::Clean => 0,
-            Outcome::PeerSilent => 1,
-            Outcome::DrainCut => 2,
-            Outcome::Truncated => 3,
-            Outcome::Aborted => 4,
-        }
-    }
-
-    pub(crate) fn since(self, before: Self) -> Self {
-        Self(std::array::from_fn(|i| {
-            self.0[i].saturating_sub(before.0[i])
-        }))
     }
 }

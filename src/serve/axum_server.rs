@@ -24,6 +24,7 @@
 //! axum-server's own is closed with clients in its queue, which are reset.
 
 use std::{
+    fmt::Debug,
     future::{Future, pending},
     io,
     net::SocketAddr,
@@ -31,7 +32,7 @@ use std::{
 };
 
 use ::axum_server::{AddrListener, Address, Handle, Server, accept::Accept as AcceptService};
-use tokio::{net::TcpListener, sync::Mutex};
+use tokio::{net::TcpStream, sync::Mutex};
 
 use super::Layered;
 use crate::{
@@ -47,7 +48,7 @@ pub struct TlsAddress(pub SocketAddr);
 
 /// A TCP connection on its way to the handshake.
 #[derive(Debug)]
-pub struct Arrival(Accepted<tokio::net::TcpStream>);
+pub struct Arrival(Accepted<TcpStream>);
 
 /// The listener of [`GracefulTls::axum_server`].
 ///
@@ -55,10 +56,23 @@ pub struct Arrival(Accepted<tokio::net::TcpStream>);
 /// it closes.
 #[derive(Debug)]
 pub struct TlsListener {
-    incoming: Mutex<AcceptLoop<TcpListener>>,
+    incoming: Mutex<Box<dyn Next>>,
     local: SocketAddr,
     tls: GracefulTls,
 }
+
+/// An accept loop, of any listener: axum-server has no place for its type.
+trait Next: Debug + Send {
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Accepted<TcpStream>>>>;
+}
+
+impl<A: Accept<Io = TcpStream>> Next for AcceptLoop<A> {
+    fn next(&mut self) -> BoxFuture<'_, io::Result<Option<Accepted<TcpStream>>>> {
+        Box::pin(self.next())
+    }
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl Drop for TlsListener {
     /// axum-server drops it when its handle is told to shut down, and before it waits.
@@ -79,14 +93,14 @@ impl GracefulTls {
     /// See the [module](mod@crate::serve::axum_server). Call it inside a tokio runtime.
     pub fn axum_server(
         &self,
-        listener: TcpListener,
+        listener: impl Accept<Io = TcpStream>,
         handle: Handle<TlsAddress>,
     ) -> Server<TlsAddress, TlsAcceptor> {
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let acceptor = self.acceptor();
         let listener = TlsListener {
-            local: Accept::local_addr(&listener).unwrap_or(unspecified),
-            incoming: Mutex::new(AcceptLoop::new(listener, acceptor.clone())),
+            local: listener.local_addr().unwrap_or(unspecified),
+            incoming: Mutex::new(Box::new(AcceptLoop::new(listener, acceptor.clone()))),
             tls: self.clone(),
         };
         self.follow(handle.clone());
@@ -140,12 +154,12 @@ impl AddrListener<Arrival, TlsAddress> for TlsListener {
     }
 }
 
-type Served<S> = (GracefulStream<tokio::net::TcpStream>, Layered<S>);
+type Served<S> = (GracefulStream<TcpStream>, Layered<S>);
 
 impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
-    type Stream = GracefulStream<tokio::net::TcpStream>;
+    type Stream = GracefulStream<TcpStream>;
     type Service = Layered<S>;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Served<S>>> + Send>>;
+    type Future = BoxFuture<'static, io::Result<Served<S>>>;
 
     fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
         let acceptor = self.acceptor.clone();

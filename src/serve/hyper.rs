@@ -51,7 +51,7 @@ impl GracefulTls {
     ///
     /// # Errors
     ///
-    /// The listener is broken for good; see [`Accept::poll_accept`]. Connections that are open
+    /// The listener is broken for good; see [`Accept::accept`]. Connections that are open
     /// go on.
     ///
     /// # Cancel safety

@@ -22,9 +22,10 @@ use crate::{
     departures::{Departures, Occasion},
     phase::Phase,
     register::Register,
+    settings::Settings,
 };
 
-pub use report::Report;
+pub use report::{ListenerReport, Report};
 use walk::ClosesAnyway;
 
 /// How long accept loops may take to empty their queues. One that is not polled must not hold the
@@ -50,7 +51,7 @@ impl<F: Future + Send + 'static> Trigger for F {
     }
 }
 
-/// The shutdown of one server. Clones are of the same.
+/// The shutdown of one server, or of several that share it. Clones are of the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Shutdown {
     context: Arc<Context>,
@@ -58,16 +59,34 @@ pub(crate) struct Shutdown {
     report: Arc<OnceLock<Report>>,
     /// Calls it off, while it is in its lame duck.
     undo: Arc<Mutex<Option<CancellationToken>>>,
+    /// How long a connection may take to end once the deadline has passed.
+    longest_end: Arc<Mutex<Duration>>,
 }
 
 impl Shutdown {
     pub(crate) fn new(context: Arc<Context>, register: Arc<Register>) -> Self {
-        Self {
-            context,
+        let shutdown = Self {
             register,
             report: Arc::default(),
             undo: Arc::default(),
-        }
+            longest_end: Arc::default(),
+            context,
+        };
+        shutdown.covers(&shutdown.context.settings);
+        shutdown
+    }
+
+    /// Connections with these settings are waited for too.
+    pub(crate) fn covers(&self, settings: &Settings) {
+        let end = settings.longest_flush() + settings.drain.total_timeout;
+        let longest = self.longest_end.lock();
+        let mut longest = longest.unwrap_or_else(PoisonError::into_inner);
+        *longest = end.max(*longest);
+    }
+
+    fn longest_end(&self) -> Duration {
+        let longest = self.longest_end.lock();
+        *longest.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins to walk through the phases, unless somebody has.

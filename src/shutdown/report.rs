@@ -1,10 +1,10 @@
 //! What a shutdown says when it is over.
 
-use std::{fmt, process::ExitCode, time::Duration};
+use std::{fmt, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 #[cfg(doc)]
 use crate::ending::Outcome;
-use crate::register::Counts;
+use crate::tally::{Counts, Tally};
 
 /// How a shutdown went. [`Display`](fmt::Display) gives it as one line.
 ///
@@ -26,12 +26,66 @@ pub struct Report {
     pub truncated: u64,
     /// See [`Outcome::Aborted`].
     pub aborted: u64,
+    /// The same for each listener that there has been, in the order in which they were opened. It is
+    /// told apart by [`Builder::name`](crate::Builder::name) and its address; connections that came from
+    /// elsewhere are those of one without.
+    pub listeners: Vec<ListenerReport>,
+}
+
+/// How the connections of one listener ended after the shutdown began.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ListenerReport {
+    /// Of its server: see [`Builder::name`](crate::Builder::name).
+    pub name: Option<Arc<str>>,
+    /// Its own, if it has one: see [`Accept::local_addr`](crate::Accept::local_addr).
+    pub address: Option<SocketAddr>,
+    /// See [`Outcome::Clean`].
+    pub clean: u64,
+    /// See [`Outcome::PeerSilent`].
+    pub peer_silent: u64,
+    /// See [`Outcome::DrainCut`].
+    pub drain_cut: u64,
+    /// See [`Outcome::Truncated`].
+    pub truncated: u64,
+    /// See [`Outcome::Aborted`].
+    pub aborted: u64,
+}
+
+impl ListenerReport {
+    pub(crate) fn new(of: &Tally, ended: Counts) -> Self {
+        let [clean, peer_silent, drain_cut, truncated, aborted] = ended.0;
+        Self {
+            name: of.name.clone(),
+            address: of.address,
+            clean,
+            peer_silent,
+            drain_cut,
+            truncated,
+            aborted,
+        }
+    }
+
+    /// All connections that ended after the shutdown began.
+    pub fn connections(&self) -> u64 {
+        self.counts().0.iter().sum()
+    }
+
+    fn counts(&self) -> Counts {
+        Counts([
+            self.clean,
+            self.peer_silent,
+            self.drain_cut,
+            self.truncated,
+            self.aborted,
+        ])
+    }
 }
 
 impl Report {
     /// All connections that ended after the shutdown began.
     pub fn connections(&self) -> u64 {
-        self.clean + self.peer_silent + self.drain_cut + self.truncated + self.aborted
+        self.counts().0.iter().sum()
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
@@ -42,8 +96,28 @@ impl Report {
         self.truncated == 0
     }
 
-    pub(crate) fn new(took: Duration, deadline_reached: bool, ended: Counts) -> Self {
-        let [clean, peer_silent, drain_cut, truncated, aborted] = ended.0;
+    fn counts(&self) -> Counts {
+        Counts([
+            self.clean,
+            self.peer_silent,
+            self.drain_cut,
+            self.truncated,
+            self.aborted,
+        ])
+    }
+
+    pub(crate) fn new(
+        took: Duration,
+        deadline_reached: bool,
+        listeners: impl Iterator<Item = ListenerReport>,
+    ) -> Self {
+        // Connections that are accepted elsewhere have a place only where there are some.
+        let listeners: Vec<_> = listeners
+            .filter(|of| of.address.is_some() || of.connections() > 0)
+            .collect();
+        let all = listeners.iter().map(ListenerReport::counts);
+        let [clean, peer_silent, drain_cut, truncated, aborted] =
+            all.fold(Counts::default(), Counts::plus).0;
         Self {
             took,
             deadline_reached,
@@ -52,6 +126,7 @@ impl Report {
             drain_cut,
             truncated,
             aborted,
+            listeners,
         }
     }
 }
@@ -69,19 +144,46 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "shutdown took {:.3} s{}: {} connections ended: {} clean, {} peer silent, \
-             {} drain cut, {} truncated, {} aborted",
+            "shutdown took {:.3} s{}: {}",
             self.took.as_secs_f64(),
             match self.deadline_reached {
                 true => " (deadline reached)",
                 false => "",
             },
-            self.connections(),
-            self.clean,
-            self.peer_silent,
-            self.drain_cut,
-            self.truncated,
-            self.aborted,
+            Ended(&self.counts()),
+        )?;
+        match &*self.listeners {
+            [] | [_] => Ok(()),
+            several => several.iter().try_for_each(|of| write!(f, "; {of}")),
+        }
+    }
+}
+
+/// `public 192.0.2.1:443: ` and the counts; `elsewhere` is where connections come from without a listener
+/// that has an address.
+impl fmt::Display for ListenerReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name} ")?;
+        }
+        match self.address {
+            Some(address) => write!(f, "{address}: ")?,
+            None => write!(f, "elsewhere: ")?,
+        }
+        Ended(&self.counts()).fmt(f)
+    }
+}
+
+struct Ended<'a>(&'a Counts);
+
+impl fmt::Display for Ended<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [clean, peer_silent, drain_cut, truncated, aborted] = self.0.0;
+        write!(
+            f,
+            "{} connections ended: {clean} clean, {peer_silent} peer silent, {drain_cut} drain cut, \
+             {truncated} truncated, {aborted} aborted",
+            self.0.0.iter().sum::<u64>(),
         )
     }
 }
@@ -89,25 +191,47 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Tallies;
 
     #[test]
     fn reads_as_one_line() {
-        let report = Report::new(Duration::from_millis(1500), true, Counts([7, 1, 2, 3, 4]));
+        let listener = |ended, port| {
+            let address = SocketAddr::from(([192, 0, 2, 1], port));
+            let tally = Tallies::default().of(Some(&"public".into()), Some(address));
+            ListenerReport::new(&tally, Counts(ended))
+        };
+        let first = listener([7, 1, 2, 3, 4], 443);
+        let took = Duration::from_millis(1500);
+        let report = Report::new(took, true, [first.clone()].into_iter());
         assert_eq!(report.connections(), 17);
         assert_eq!(
             report.to_string(),
             "shutdown took 1.500 s (deadline reached): 17 connections ended: 7 clean, \
              1 peer silent, 2 drain cut, 3 truncated, 4 aborted"
         );
+        let second = listener([1, 0, 0, 0, 0], 8443);
+        let report = Report::new(took, false, [first, second].into_iter());
+        assert_eq!((report.connections(), report.clean), (18, 8));
+        assert_eq!(
+            report.to_string(),
+            "shutdown took 1.500 s: 18 connections ended: 8 clean, 1 peer silent, 2 drain cut, \
+             3 truncated, 4 aborted; public 192.0.2.1:443: 17 connections ended: 7 clean, \
+             1 peer silent, 2 drain cut, 3 truncated, 4 aborted; public 192.0.2.1:8443: \
+             1 connections ended: 1 clean, 0 peer silent, 0 drain cut, 0 truncated, 0 aborted"
+        );
     }
 
     #[test]
     fn is_clean_unless_something_was_cut() {
-        let ended = |counts| Report::new(Duration::ZERO, true, Counts(counts));
-        let code = |counts| format!("{:?}", ExitCode::from(ended(counts)));
-        assert!(ended([7, 1, 2, 0, 4]).is_clean());
-        assert!(!ended([7, 1, 2, 1, 4]).is_clean());
-        assert_eq!(code([7, 1, 2, 0, 4]), format!("{:?}", ExitCode::SUCCESS));
-        assert_eq!(code([0, 0, 0, 1, 0]), format!("{:?}", ExitCode::FAILURE));
+        let ended = |truncated| Report {
+            aborted: 4,
+            truncated,
+            ..Report::default()
+        };
+        let code = |truncated| format!("{:?}", ExitCode::from(ended(truncated)));
+        assert!(ended(0).is_clean());
+        assert!(!ended(1).is_clean());
+        assert_eq!(code(0), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(code(1), format!("{:?}", ExitCode::FAILURE));
     }
 }

@@ -1,12 +1,16 @@
 //! The walk through the phases, as one task that nobody has to poll.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, iter::repeat, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Report, SWEEP, Shutdown};
-use crate::{departures::Occasion, phase::Phase, register::Counts};
+use super::{ListenerReport, Report, SWEEP, Shutdown};
+use crate::{
+    departures::Occasion,
+    phase::Phase,
+    tally::{Counts, Tally},
+};
 
 /// How long gRPC answers may take to end with a status when the deadline has come.
 const LAST_CALL: Duration = Duration::from_millis(100);
@@ -51,18 +55,18 @@ pub(super) async fn run(
     sweep(shutdown).await;
 
     phases.connections.close();
+    phases.others.close();
     phases.enter(Phase::Draining);
     let deadline = Instant::now() + settings.shutdown_timeout;
     shutdown.register.wake_all();
     let drained = async {
         tokio::select! {
             biased;
-            finished = timeout_at(deadline, phases.connections.wait()) => finished.is_ok(),
+            finished = timeout_at(deadline, phases.over()) => finished.is_ok(),
             never = progress(shutdown, deadline) => never,
         }
     };
-    let in_time =
-        unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.connections.is_empty();
+    let in_time = unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.is_over();
 
     let finished = in_time || last_call(shutdown).await;
     phases.enter(Phase::Deadline);
@@ -80,7 +84,8 @@ pub(super) async fn run(
 pub(super) struct ClosesAnyway {
     shutdown: Shutdown,
     started: Instant,
-    before: Counts,
+    /// What the tallies said then, in their order.
+    before: Vec<Counts>,
     /// There is nothing to close.
     called_off: bool,
 }
@@ -89,16 +94,24 @@ impl ClosesAnyway {
     pub(super) fn new(shutdown: Shutdown) -> Self {
         Self {
             started: Instant::now(),
-            before: shutdown.register.counts(),
+            before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
             called_off: false,
             shutdown,
         }
     }
 
     fn report(&self, deadline_reached: bool) -> Report {
-        let ended = self.shutdown.register.counts().since(self.before);
-        Report::new(self.started.elapsed(), deadline_reached, ended)
+        let before = self.before.iter().copied().chain(repeat(Counts::default()));
+        let since = tallies(&self.shutdown).zip(before);
+        let listeners =
+            since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
+        Report::new(self.started.elapsed(), deadline_reached, listeners)
     }
+}
+
+fn tallies(shutdown: &Shutdown) -> impl Iterator<Item = (Arc<Tally>, Counts)> {
+    let all = shutdown.register.tallies.all().into_iter();
+    all.map(|of| (of.clone(), of.counts()))
 }
 
 impl Drop for ClosesAnyway {
@@ -127,7 +140,7 @@ async fn sweep(shutdown: &Shutdown) {
 async fn last_call(shutdown: &Shutdown) -> bool {
     let phases = &shutdown.context.phases;
     phases.last_call.cancel();
-    !phases.calls.is_empty() && timeout(LAST_CALL, phases.connections.wait()).await.is_ok()
+    !phases.calls.is_empty() && timeout(LAST_CALL, phases.over()).await.is_ok()
 }
 
 /// Ends what is left. Teardowns are bounded, so this is too.
@@ -137,11 +150,11 @@ async fn force(shutdown: &Shutdown) {
     tracing::warn!(
         connections = left.connections,
         requests = left.requests,
+        others = phases.others.len(),
         "the deadline has passed, ending what is left"
     );
     shutdown.register.wake_all();
-    let settings = &shutdown.context.settings;
-    let longest = settings.longest_flush() + settings.drain.total_timeout + PROGRESS;
+    let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {
         tracing::error!(
             connections = shutdown.register.left().connections,

@@ -303,6 +303,16 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
 pub(crate) struct Addresses {
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
+    /// Of the balancer that told the client's.
+    pub(crate) balancer: Option<SocketAddr>,
+}
+
+impl Addresses {
+    /// Whoever is at the other end of the transport says who the client is.
+    pub(crate) fn is_told(&mut self, client: Option<SocketAddr>) {
+        let teller = mem::replace(&mut self.remote, client);
+        self.balancer = teller.filter(|_| teller != client);
+    }
 }
 
 /// The addresses of a TCP socket, but for the client's where accepting has told it.
@@ -311,5 +321,6 @@ pub(crate) fn addresses<IO: 'static>(io: &IO, remote: Option<SocketAddr>) -> Add
     Addresses {
         remote: remote.or_else(|| tcp?.peer_addr().ok()),
         local: tcp.and_then(|tcp| tcp.local_addr().ok()),
+        balancer: None,
     }
 }

@@ -59,10 +59,6 @@ impl Listener {
         let hears = self.hears.get_or_insert_with(|| Box::pin(sleep(late)));
         hears.as_mut().poll(cx)
     }
-}
-
-impl Accept for Listener {
-    type Io = ServerEnd;
 
     fn poll_accept(
         &mut self,
@@ -73,6 +69,14 @@ impl Accept for Listener {
             Some(end) => Poll::Ready(Ok(end.accepted())),
             None => Poll::Pending,
         }
+    }
+}
+
+impl Accept for Listener {
+    type Io = ServerEnd;
+
+    async fn accept(&mut self) -> io::Result<(ServerEnd, Option<SocketAddr>)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(ServerEnd, Option<SocketAddr>)>> {
@@ -173,7 +177,7 @@ impl Kind {
         loop {
             let accepted = tokio::select! {
                 biased;
-                accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
+                accepted = listener.accept() => accepted,
                 () = tls.reached(Phase::Draining) => return,
             };
             let (io, _) = accepted.unwrap();

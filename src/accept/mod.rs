@@ -1,40 +1,86 @@
 //! Where connections come from.
 //!
 //! [`Accept`] is all that [`serve`](crate::GracefulTls::serve) asks of a listener. It is small so
-//! that a listener that reads the PROXY protocol, several sockets at once, or an in-memory duplex
-//! in a test fit in the same place. The accept loop on top of it is in `acceptor`.
+//! that several sockets at once, a channel (`channel`), or an in-memory duplex in a test (`memory`)
+//! fit in the same place. What a connection has to say before TLS is its [`Preface`], which is read in
+//! a task of its own: `proxy_protocol` is one. The accept loop on top of it is in `acceptor`.
+
+mod channel;
+mod memory;
+mod preface;
+#[cfg(feature = "proxy-protocol")]
+pub mod proxy_protocol;
 
 use std::{
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use memory::{InMemory, InMemoryConnector, in_memory};
+pub use preface::{Preface, Reading};
+
 /// A source of connections.
+///
+/// Implemented for tokio's TCP and Unix listeners, for a channel of connections
+/// ([`mpsc::Receiver`](tokio::sync::mpsc::Receiver)) and for [`InMemory`].
+///
+/// ```
+/// # use std::{io, net::SocketAddr};
+/// # use tokio::net::{TcpListener, TcpStream};
+/// /// Two sockets, one listener.
+/// struct Both(TcpListener, TcpListener);
+///
+/// impl graceful_tls::Accept for Both {
+///     type Io = TcpStream;
+///
+///     async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
+///         let (io, client) = tokio::select! {
+///             accepted = self.0.accept() => accepted?,
+///             accepted = self.1.accept() => accepted?,
+///         };
+///         Ok((io, Some(client)))
+///     }
+/// }
+/// ```
 pub trait Accept: Send + 'static {
     /// The byte stream of one connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
     /// The next connection, and the client's address if there is one.
     ///
+    /// One call at a time, and nobody waits for anything else here: what a connection has to say first is
+    /// for [`preface`](Self::preface).
+    ///
+    /// # Cancel safety
+    ///
+    /// It has to be cancel safe, as [`TcpListener::accept`](tokio::net::TcpListener::accept) is: a future
+    /// that is dropped before it is ready must lose no connection.
+    ///
     /// # Errors
     ///
     /// An error that says that the listener itself is broken (`InvalidInput`, `NotConnected`,
     /// `Unsupported`, or `EBADF` and its like) ends the server. Any other is logged and the
     /// listener polled again after a pause.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>>;
+    fn accept(&mut self)
+    -> impl Future<Output = io::Result<(Self::Io, Option<SocketAddr>)>> + Send;
 
     /// The next connection that has arrived already, asked of the operating system.
     ///
     /// A runtime may not have noticed it yet. This is the last look before the listener is closed,
     /// which resets what is missed. The default is `None`: nothing beyond
-    /// [`poll_accept`](Self::poll_accept).
+    /// [`accept`](Self::accept).
     fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
+        None
+    }
+
+    /// What every connection has to say before TLS, such as a PROXY protocol header. The default is
+    /// `None`: nothing.
+    ///
+    /// It is asked for once, when the server takes the listener.
+    fn preface(&self) -> Option<Preface<Self::Io>> {
         None
     }
 
@@ -47,11 +93,9 @@ pub trait Accept: Send + 'static {
 impl Accept for tokio::net::TcpListener {
     type Io = tokio::net::TcpStream;
 
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>> {
-        Self::poll_accept(self, cx).map_ok(|(io, addr)| (io, Some(addr)))
+    async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
+        let (io, client) = poll_fn(|cx| self.poll_accept(cx)).await?;
+        Ok((io, Some(client)))
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
@@ -71,11 +115,9 @@ impl Accept for tokio::net::TcpListener {
 impl Accept for tokio::net::UnixListener {
     type Io = tokio::net::UnixStream;
 
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Self::Io, Option<SocketAddr>)>> {
-        Self::poll_accept(self, cx).map_ok(|(io, _)| (io, None))
+    async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {
+        let (io, _) = poll_fn(|cx| self.poll_accept(cx)).await?;
+        Ok((io, None))
     }
 
     fn accept_now(&mut self) -> Option<io::Result<(Self::Io, Option<SocketAddr>)>> {
