@@ -9,15 +9,10 @@
 //! can't work is said in one line before it starts, with exit status 2. The log goes to standard
 //! error; `RUST_LOG` sets how much.
 //!
-//! `settings` has the options, `tls` the certificate, `routes` the endpoints, `bodies` the bodies
-//! that end as they should and those that don't, `tunnel` what CONNECT asks for.
+//! `settings` has the options; the package `app` has what is served, the certificate, and how a
+//! command line is read.
 
-mod bodies;
-#[path = "../common/command_line.rs"]
-mod command_line;
-mod routes;
 mod settings;
-mod tls;
 
 use std::{
     fmt::Display,
@@ -26,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use app::{command_line, routes, tls};
 use axum::{Router, routing::get};
 use graceful_tls::{Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection};
 use hyper_util::rt::TokioTimer;
@@ -150,15 +146,18 @@ fn ping(settings: &Settings) -> Option<Duration> {
 }
 
 fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
-    let mut builder = GracefulTls::builder(tls::config(settings)?)
-        .handshake_timeout(settings.handshake_timeout)
-        .shutdown_timeout(settings.shutdown_timeout)
-        .plain_http(settings.plain_http.into())
-        .http2(|h2| {
-            h2.keep_alive_interval(ping(settings))
-                .keep_alive_timeout(PING)
-                .enable_connect_protocol();
-        });
+    let mut builder = GracefulTls::builder(tls::config(
+        settings.cert.as_deref(),
+        settings.key.as_deref(),
+    )?)
+    .handshake_timeout(settings.handshake_timeout)
+    .shutdown_timeout(settings.shutdown_timeout)
+    .plain_http(settings.plain_http.into())
+    .http2(|h2| {
+        h2.keep_alive_interval(ping(settings))
+            .keep_alive_timeout(PING)
+            .enable_connect_protocol();
+    });
     if let Some(timeout) = settings.header_timeout {
         builder = builder.header_timeout(timeout);
     }
