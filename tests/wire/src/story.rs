@@ -28,7 +28,7 @@ pub struct Line {
 
 impl Story {
     /// Starts the clock.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             origin: Instant::now(),
             lines: Vec::new(),
