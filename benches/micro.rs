@@ -6,15 +6,13 @@
 
 #![allow(missing_docs, reason = "criterion's macros")]
 
-#[path = "rig/mod.rs"]
-mod rig;
-
 use std::{
     convert::Infallible,
     io::IoSlice,
     time::{Duration, Instant},
 };
 
+use benches::rig::Certificate;
 use bytes::Bytes;
 use criterion::{
     BatchSize, Bencher, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
@@ -22,7 +20,6 @@ use criterion::{
 use graceful_tls::{GracefulStream, GracefulTls, GracefulTlsLayer};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
-use rig::Certificate;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex},
     runtime::Runtime,

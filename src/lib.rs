@@ -92,8 +92,11 @@
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
+// docs.rs says of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // The library's alone: tests and benches unwrap, and measure real time.
 #![warn(
+    missing_docs,
     unreachable_pub,
     clippy::disallowed_types,
     clippy::expect_used,

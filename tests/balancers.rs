@@ -2,11 +2,10 @@
 //!
 //! Needs HAProxy and nginx; where one is not installed, its tests say so and pass.
 
-mod balancing;
-mod restarting;
-
-use balancing::{Farm, backend::Server, balancer::Kind};
-use restarting::load::{Load, Totals};
+use processes::{
+    balancing::{Farm, backend::Server, balancer::Kind},
+    load::{Load, Totals},
+};
 
 /// What goes with the settings of `examples/behind_a_balancer`.
 const FOR_HAPROXY: u64 = 3500;

@@ -1,13 +1,11 @@
 //! The example of clients that spread themselves: without an age none finds the second server, with one
 //! they do, and no call fails.
 
-mod testbed;
-
 use std::process::Command;
 
 #[test]
 fn clients_spread_themselves_and_no_call_fails() {
-    let output = Command::new(testbed::example("balancing_grpc"))
+    let output = Command::new(processes::example("balancing_grpc"))
         .output()
         .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();

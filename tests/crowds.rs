@@ -3,8 +3,6 @@
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     net::SocketAddr,

@@ -2,8 +2,6 @@
 //! answer, and must not hold the descriptor for longer than the bounds say (RFC 9112 9.6).
 
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     io::ErrorKind,

@@ -4,8 +4,6 @@
 mod judge;
 mod support;
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::collections::HashSet;
 

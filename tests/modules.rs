@@ -124,6 +124,19 @@ fn every_floor_is_there() {
 }
 
 #[test]
+fn contributing_shows_them() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md");
+    let page = fs::read_to_string(page).unwrap();
+    let shown = page.split_once("<!-- floors -->\n```text\n").unwrap().1;
+    let floors: Vec<_> = FLOORS.iter().map(|floor| floor.join(", ")).collect();
+    let floors = floors.join("\n") + "\n```\n";
+    assert!(
+        shown.starts_with(&floors),
+        "CONTRIBUTING.md shall have\n{floors}"
+    );
+}
+
+#[test]
 fn groups_are_read() {
     let code = "use crate::{\n    a, b::{c, d::E},\n    f::g,\n};\nlet x = crate::h::i();";
     let expected = ["a", "b", "f", "h"].map(String::from);

@@ -5,8 +5,6 @@
 mod judge;
 mod support;
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     fs,

@@ -15,8 +15,9 @@ use std::{
 };
 
 use misbehave::{Peer, serve_tls_for_ever, server_config};
+use processes::example;
 use serde_json::Value;
-use testbed::{Testbed, example};
+use testbed::Testbed;
 
 /// Longer than any of these servers takes, but for those that hold on.
 const PATIENCE: &str = "3";
@@ -57,7 +58,7 @@ fn reset(peer: &mut Peer) {
 }
 
 fn run(arguments: &[&str]) -> Output {
-    Command::new(example("probe"))
+    Command::new(processes::probe())
         .args(arguments)
         .output()
         .unwrap()
@@ -333,7 +334,7 @@ fn nothing_is_left_behind() {
     let addr = free();
     // A shell that stays, so that the server is not the process that the probe has started.
     let start = format!("{} --port {{port}}; true", example("testbed").display());
-    let mut child = Command::new(example("probe"))
+    let mut child = Command::new(processes::probe())
         .args([
             &format!("https://{addr}"),
             "--only",

@@ -2,8 +2,6 @@
 //! refused with no byte of an answer, cleanly; none is destroyed by a RST.
 
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     collections::BTreeMap,

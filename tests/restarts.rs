@@ -1,10 +1,6 @@
 //! Restarts under load: what clients see of them, and what happens when the new process does not
 //! get ready.
 
-mod restarting;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
-
 use std::{
     fs,
     io::ErrorKind,
@@ -13,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use restarting::{Site, kill, lives, load::Load};
+use processes::{SOON, kill, lives, load::Load, restarting::Site};
 use wire::{Client, Options};
 
 /// A load that a small machine can serve beside other tests.
@@ -311,7 +307,7 @@ fn eventually<T>(mut what: impl FnMut() -> Option<T>) -> T {
         if let Some(it) = what() {
             return it;
         }
-        assert!(begun.elapsed() < restarting::SOON);
+        assert!(begun.elapsed() < SOON);
         sleep(Duration::from_millis(10));
     }
 }

@@ -1,10 +1,6 @@
 //! The example `restart` under systemd's protocols: sockets that are passed, readiness that is
 //! told, and sockets that are not what they are said to be. And a pid file on a full disk.
 
-mod restarting;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
-
 use std::{
     fs,
     io::{ErrorKind, Write},
@@ -15,7 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use restarting::{Site, installed, kill, load::Load, output};
+use processes::{
+    SOON, example, kill,
+    load::Load,
+    restarting::{self, Site, installed, output},
+};
 use wire::{Client, Options};
 
 #[test]
@@ -23,7 +23,7 @@ fn readiness_is_told_and_told_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let systemd = UnixDatagram::bind(&path).unwrap();
-    systemd.set_read_timeout(Some(restarting::SOON)).unwrap();
+    systemd.set_read_timeout(Some(SOON)).unwrap();
     let site = Site::start_with(&[], |command| command.env("NOTIFY_SOCKET", &path));
     let first = site.pid();
     has(
@@ -102,7 +102,7 @@ fn sockets_that_are_not_what_they_are_said_to_be() {
             "LISTEN_FDS=1: fd 3 is a socket that does not listen",
         ),
     ] {
-        let server = restarting::example("restart");
+        let server = example("restart");
         let script = format!(
             "{passed}; export LISTEN_FDS LISTEN_PID=$$; exec {}",
             server.display()
@@ -131,7 +131,7 @@ fn sockets_for_another_process_are_left_alone() {
 fn an_address_in_use() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("127.0.0.1:{}", port(&busy));
-    let server = restarting::example("restart");
+    let server = example("restart");
     let ended = Command::new(server)
         .args(["--listen", &listen])
         .output()
@@ -305,7 +305,7 @@ fn has(told: &str, all: &[&str]) {
 /// Waits until something is so; whether it is.
 fn wait(mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while begun.elapsed() < restarting::SOON {
+    while begun.elapsed() < SOON {
         if is_so() {
             return true;
         }

@@ -2,8 +2,6 @@
 //! while it serves.
 
 mod support;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 

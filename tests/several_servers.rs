@@ -3,8 +3,6 @@
 
 mod support;
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     convert::Infallible,
@@ -253,7 +251,7 @@ async fn what_comes_from_elsewhere_has_a_place_too() {
 
 #[test]
 fn the_example_redirects_and_stops_as_one() {
-    let mut child = Command::new(testbed::example("several_servers"))
+    let mut child = Command::new(processes::example("several_servers"))
         .arg("0")
         .stdout(Stdio::piped())
         .spawn()

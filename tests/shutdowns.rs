@@ -2,8 +2,6 @@
 //! the report says of it, and how long it takes.
 
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     thread,

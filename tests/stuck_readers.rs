@@ -2,8 +2,6 @@
 //! over TCP and behind HTTP/2's flow control alike.
 
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     thread,

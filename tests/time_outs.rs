@@ -4,8 +4,6 @@
 #[path = "testbed/judge.rs"]
 mod judge;
 mod testbed;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::{
     thread,

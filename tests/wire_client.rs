@@ -4,8 +4,6 @@
 //! earns that.
 
 mod misbehave;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::io::{ErrorKind, Write};
 use std::sync::{Arc, mpsc};

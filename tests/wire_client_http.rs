@@ -1,8 +1,6 @@
 //! The HTTP/1 and HTTP/2 sides of the wire-level client, against servers written out by hand.
 
 mod misbehave;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::io::{Read, Write};
 use std::sync::Arc;

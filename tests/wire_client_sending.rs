@@ -2,8 +2,6 @@
 //! what they see of it, handshakes which go nowhere, and readers which are slow or do not read.
 
 mod misbehave;
-#[path = "../examples/probe/wire/mod.rs"]
-mod wire;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};

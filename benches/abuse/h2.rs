@@ -1,7 +1,7 @@
 //! What the attackers have to know of HTTP/2: how a connection and a request begin, and what any
 //! client answers.
 
-use crate::wire::{Frame, PREFACE, flag, header_block, kind};
+use wire::{Frame, PREFACE, flag, header_block, kind};
 
 /// The preface, with these settings.
 pub fn begin(settings: &[(u16, u32)]) -> Vec<u8> {

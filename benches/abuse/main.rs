@@ -21,30 +21,20 @@
 //! know of HTTP/2.
 
 mod attacks;
-#[path = "../chart/mod.rs"]
-mod chart;
 mod claims;
 mod good;
 mod h2;
 #[path = "../endings/servers.rs"]
 mod known;
 mod plan;
-#[path = "../../examples/probe/process.rs"]
-#[allow(dead_code)]
-mod process;
-#[path = "../rig/mod.rs"]
-#[allow(clippy::duplicate_mod, reason = "its verifier is that of `wire` too")]
-mod rig;
 mod run;
 mod servers;
 mod table;
 mod watch;
-#[path = "../../examples/probe/wire/mod.rs"]
-#[allow(clippy::duplicate_mod, reason = "its verifier is the rig's too")]
-mod wire;
 
-use std::{path::Path, process::ExitCode, thread};
+use std::{process::ExitCode, thread};
 
+use benches::{chart, rig};
 use clap::Parser;
 
 use attacks::{Attack, Kind, slow};
@@ -147,10 +137,7 @@ fn show(plan: &Plan, outcomes: &[Outcome]) -> Result<(), Error> {
     let rows: Vec<_> = outcomes.iter().map(table::csv).collect();
     chart::csv("abuse", &command, table::HEAD, &rows)?;
     if plan.is_whole() {
-        table::write(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"),
-            &table,
-        )?;
+        table::write(&processes::root().join("README.md"), &table)?;
     }
     Ok(())
 }

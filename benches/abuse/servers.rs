@@ -2,25 +2,16 @@
 //!
 //! Who there is says `endings`, which has the same servers; all get the same certificate.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
+use graceful_tls_probe::process::{Process, free_port};
 use tempfile::TempDir;
 
-use crate::{
-    known::Server,
-    process::{Process, free_port},
-    rig::Error,
-};
+use crate::{known::Server, rig::Error};
 
 /// What all servers of a bench need.
 #[derive(Debug)]
 pub struct Yard {
-    examples: PathBuf,
     folder: TempDir,
 }
 
@@ -34,9 +25,7 @@ pub struct Running {
 impl Yard {
     /// Builds the servers, which takes no time where they are up to date, and makes a certificate.
     pub fn new() -> Result<Self, Error> {
-        build()?;
-        let bench = env::current_exe()?;
-        let target = bench.parent().and_then(Path::parent).ok_or("no target")?;
+        processes::build(&["--example", "testbed", "--example", "peers"]);
         let folder = tempfile::tempdir()?;
         let made =
             rcgen::generate_simple_self_signed(["localhost", "127.0.0.1"].map(String::from))?;
@@ -45,8 +34,7 @@ impl Yard {
             folder.path().join("key.pem"),
             made.signing_key.serialize_pem(),
         )?;
-        let examples = target.join("examples");
-        Ok(Self { examples, folder })
+        Ok(Self { folder })
     }
 
     /// Starts a server, with so many descriptors for each of its processes; one of ours is told
@@ -63,9 +51,10 @@ impl Yard {
             example, options, ..
         } = server;
         let ours = if *example == "testbed" { ours } else { "" };
-        let (examples, folder) = (self.examples.display(), self.folder.path().display());
+        let program = processes::example(example);
+        let (program, folder) = (program.display(), self.folder.path().display());
         format!(
-            "prlimit --nofile={descriptors} '{examples}/{example}' {options} {ours} \
+            "prlimit --nofile={descriptors} '{program}' {options} {ours} \
              --port {{port}} --cert '{folder}/cert.pem' --key '{folder}/key.pem'"
         )
     }
@@ -76,28 +65,6 @@ fn start(command: &str) -> Result<Running, String> {
     let addr = (host, free_port((host, 0).into())?).into();
     let process = Process::start(command, addr)?;
     Ok(Running { addr, process })
-}
-
-/// Without what cargo says of this package: the build of *ring* looks at that, and all would be
-/// built again and again, once for cargo and once for us.
-fn build() -> Result<(), Error> {
-    let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
-    let mut build = Command::new(cargo);
-    for (name, _) in env::vars_os() {
-        let words = name.to_string_lossy();
-        if words.starts_with("CARGO_PKG_") || words.starts_with("CARGO_MANIFEST_") {
-            build.env_remove(&name);
-        }
-    }
-    let status = build
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--release", "--example", "testbed"])
-        .args(["--example", "peers"])
-        .status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err("the servers can't be built: see above".into()),
-    }
 }
 
 impl Running {

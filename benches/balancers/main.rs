@@ -11,21 +11,15 @@
 //!
 //! `run` does the restarts, `table` shows.
 
-#[path = "../chart/mod.rs"]
-mod chart;
 mod run;
 mod table;
 
-#[path = "../../tests/balancing/mod.rs"]
-mod balancing;
-#[path = "../../tests/restarting/mod.rs"]
-mod restarting;
-
 use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
+use benches::chart;
 use clap::Parser;
 
-use balancing::{backend::Server, balancer::Kind};
+use processes::balancing::{backend::Server, balancer::Kind};
 use run::Run;
 
 /// Restarts two servers behind a balancer under load, and says what clients saw of it.
@@ -65,8 +59,8 @@ struct Options {
     #[arg(long)]
     no_bare: bool,
 
-    /// Where to write the results
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results/balancers.csv"))]
+    /// Where to write the results, from the repository's folder on
+    #[arg(long, default_value = "benches/results/balancers.csv")]
     csv: PathBuf,
 
     /// cargo passes it
@@ -95,7 +89,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let every = Duration::from_millis(options.every_ms);
     for example in ["testbed", "restart", "load"] {
-        restarting::build(example);
+        processes::build(&["--example", example]);
     }
     let kinds = options.balancer.iter().copied();
     let mut runs = Vec::new();
@@ -114,12 +108,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         return Err("no balancer is installed: apt install haproxy nginx".into());
     }
     print!("{}", table::of(&runs));
-    if let Some(folder) = options.csv.parent() {
+    let file = processes::root().join(&options.csv);
+    if let Some(folder) = file.parent() {
         fs::create_dir_all(folder)?;
     }
     let csv = chart::heading(&chart::command("balancers")) + &table::csv(&runs);
-    fs::write(&options.csv, csv)?;
-    println!("written: {}", options.csv.display());
+    fs::write(&file, csv)?;
+    println!("written: {}", file.display());
     Ok(
         match runs
             .iter()

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use processes::{
     balancing::{Farm, backend::Server, balancer::Kind},
-    restarting::load::{Load, Totals},
+    load::{Load, Totals},
 };
 
 /// What one balancer and its two servers did.

@@ -10,8 +10,6 @@
 //! for another processor and other versions of dependencies: noise they need not bear.
 
 mod client;
-#[path = "../rig/mod.rs"]
-mod rig;
 
 use std::{
     process::{Command, ExitCode},
@@ -19,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use benches::rig;
 use client::Work;
 use rig::{Certificate, Error, Kind};
 use tokio::net::TcpListener;

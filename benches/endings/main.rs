@@ -12,32 +12,27 @@ mod runs;
 mod servers;
 mod table;
 
-#[path = "../../examples/probe/run.rs"]
-#[allow(dead_code)]
-mod run;
-
 use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
+    env, fs,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
-use run::Run;
+use graceful_tls_probe::run::{self, Run};
+use processes::PROBE;
 use servers::{SERVERS, Server};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where things are.
 struct Places {
-    /// The executables of the examples.
-    examples: PathBuf,
     results: PathBuf,
     page: PathBuf,
     readme: PathBuf,
 }
 
 fn main() -> Result<ExitCode, Error> {
-    let places = Places::find()?;
+    let places = Places::find();
     let words: Vec<String> = env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
@@ -50,7 +45,7 @@ fn main() -> Result<ExitCode, Error> {
         eprintln!("error: none of the servers is named {}", words.join(" or "));
         return Ok(ExitCode::from(2));
     }
-    build()?;
+    build();
     fs::create_dir_all(&places.results)?;
     let all_seen = runs::all(&chosen, &places)?;
     let found = found(&places)?;
@@ -67,16 +62,13 @@ fn main() -> Result<ExitCode, Error> {
 }
 
 impl Places {
-    fn find() -> io::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let bench = env::current_exe()?;
-        let target = bench.parent().and_then(Path::parent).unwrap_or(root);
-        Ok(Self {
-            examples: target.join("examples"),
+    fn find() -> Self {
+        let root = processes::root();
+        Self {
             results: root.join("benches/results/endings"),
             page: root.join("benches/results/endings.html"),
             readme: root.join("README.md"),
-        })
+        }
     }
 
     fn result(&self, server: &Server) -> PathBuf {
@@ -85,24 +77,9 @@ impl Places {
 }
 
 /// Brings the executables up to date, which takes no time where they are.
-fn build() -> Result<(), Error> {
-    let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--release"])
-        .args([
-            "--example",
-            "probe",
-            "--example",
-            "testbed",
-            "--example",
-            "peers",
-        ])
-        .status()?;
-    match status.success() {
-        true => Ok(()),
-        false => Err("the probe and the servers can't be built: see above".into()),
-    }
+fn build() {
+    let servers = ["--example", "testbed", "--example", "peers"];
+    processes::build(&[&PROBE[..], &servers].concat());
 }
 
 /// Everything that is known by now, from this run and those before it.
@@ -120,7 +97,7 @@ fn page(places: &Places, found: &[Run]) -> Result<(), Error> {
         return Err("nothing was found out: see above".into());
     }
     let files = SERVERS.iter().map(|server| places.result(server));
-    let status = Command::new(places.examples.join("probe"))
+    let status = Command::new(processes::probe())
         .arg("--html")
         .arg(&places.page)
         .arg("--from")

@@ -85,9 +85,9 @@ fn tell(news: &mpsc::Receiver<News>, all: usize) -> bool {
 
 /// Probes one server, and gives what to say of it.
 fn probe(server: &Server, places: &Places) -> Result<String, String> {
-    let example = places.examples.join(server.example);
+    let example = processes::example(server.example);
     let start = format!("'{}' {} --port {{port}}", example.display(), server.options);
-    let output = Command::new(places.examples.join("probe"))
+    let output = Command::new(processes::probe())
         .args(["https://127.0.0.1:0", "--json", "--testbed"])
         .args(["--patience", PATIENCE, "--name", server.name])
         .args(["--start", &start])

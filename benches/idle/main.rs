@@ -7,11 +7,7 @@
 //! or an RST. `alerts` is no server but the least that can be done: one task a connection that
 //! writes the alert when told. Servers take turns, round by round; printed are the medians.
 
-#[path = "../chart/mod.rs"]
-mod chart;
 mod client;
-#[path = "../rig/mod.rs"]
-mod rig;
 mod server;
 
 use std::{
@@ -21,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::{chart, rig};
 use chart::option;
 use client::{Clients, Ends};
 use rig::Error;

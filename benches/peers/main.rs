@@ -20,17 +20,9 @@ mod proxy;
 mod settings;
 mod tls_listener;
 
-#[path = "../../examples/testbed/bodies.rs"]
-mod bodies;
-#[path = "../../examples/common/command_line.rs"]
-mod command_line;
-#[path = "../../examples/testbed/routes.rs"]
-mod routes;
-#[path = "../../examples/testbed/tls.rs"]
-mod tls;
-
 use std::{error::Error, net::SocketAddr, process::ExitCode, sync::Arc};
 
+use app::{command_line, routes, tls};
 use axum::Router;
 use graceful_tls::GracefulTls;
 use tokio::{
@@ -77,7 +69,10 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
 }
 
 fn site(settings: &Settings) -> Result<Site, Box<dyn Error>> {
-    let tls = Arc::new(tls::config(settings)?);
+    let tls = Arc::new(tls::config(
+        settings.cert.as_deref(),
+        settings.key.as_deref(),
+    )?);
     // For the state of `/ready` alone: nothing here serves with it.
     let app = routes::router(GracefulTls::new(tls.clone())?);
     let terminations = signal(SignalKind::terminate())?;

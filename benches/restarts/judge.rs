@@ -2,7 +2,9 @@
 
 use std::{fmt::Write, time::Duration};
 
-use crate::{restarting::load::Sample, run::Run};
+use processes::load::Sample;
+
+use crate::run::Run;
 
 /// What is answered at once: a stall shows in it first.
 const FAST: [&str; 3] = ["h1 GET /", "h1-close GET /", "h2 GET /"];

@@ -10,18 +10,14 @@
 //!
 //! `run` does the restarts, `judge` compares, `table` and `plot` show.
 
-#[path = "../chart/mod.rs"]
-mod chart;
 mod judge;
 mod plot;
 mod run;
 mod table;
 
-#[path = "../../tests/restarting/mod.rs"]
-mod restarting;
-
 use std::{error::Error, fs, path::PathBuf, process::ExitCode, time::Duration};
 
+use benches::chart;
 use clap::Parser;
 
 use run::Run;
@@ -52,8 +48,8 @@ struct Options {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     connections: u32,
 
-    /// Where to write restarts.svg and restarts.csv
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results"))]
+    /// Where to write restarts.svg and restarts.csv, from the repository's folder on
+    #[arg(long, default_value = "benches/results")]
     results: PathBuf,
 
     /// cargo passes it
@@ -67,7 +63,7 @@ const SERVERS: [(&str, &str); 2] = [("graceful-tls", "graceful"), ("bare hyper-u
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     for example in ["restart", "load"] {
-        restarting::build(example);
+        processes::build(&["--example", example]);
     }
     let every = Duration::from_millis(options.every_ms);
     let load = [
@@ -90,13 +86,14 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     for run in &runs {
         print!("{}", judge::losses(run));
     }
-    fs::create_dir_all(&options.results)?;
+    let results = processes::root().join(&options.results);
+    fs::create_dir_all(&results)?;
     let csv = chart::heading(&chart::command("restarts")) + &table::csv(&runs);
-    fs::write(options.results.join("restarts.csv"), csv)?;
-    plot::draw(&options.results.join("restarts.svg"), &runs)?;
+    fs::write(results.join("restarts.csv"), csv)?;
+    plot::draw(&results.join("restarts.svg"), &runs)?;
     println!(
         "written: restarts.svg and restarts.csv in {}",
-        options.results.display()
+        results.display()
     );
     Ok(match judge::is_lossless(&runs[0]) {
         true => ExitCode::SUCCESS,

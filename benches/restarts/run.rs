@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::restarting::{
-    Site,
+use processes::{
     load::{Load, Totals, now},
+    restarting::Site,
 };
 
 /// What one server did.

@@ -8,11 +8,6 @@
 //!
 //! `-- --rate N --seconds S` for another load, S before the signal and S after the end.
 
-#[path = "../chart/mod.rs"]
-mod chart;
-#[path = "../../tests/restarting/mod.rs"]
-mod restarting;
-
 use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
@@ -21,9 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use benches::chart;
 use chart::{Area, COLORS, Error, option};
 use plotters::prelude::*;
-use restarting::load::{Load, now};
+use processes::load::{Load, now};
 
 /// What it is called, and how it is run.
 const SERVERS: [(&str, &str, &[&str]); 3] = [
@@ -58,7 +54,7 @@ fn main() -> Result<(), Error> {
     let rate = number("--rate").unwrap_or(600.0);
     let before = Duration::from_secs_f64(number("--seconds").unwrap_or(3.0));
     for example in ["load", "testbed", "peers"] {
-        restarting::build(example);
+        processes::build(&["--example", example]);
     }
     let mut runs = Vec::new();
     for (name, example, options) in SERVERS {
@@ -100,7 +96,7 @@ fn run(
     let load = Load::start(addr, &[&rate, "--connections=64", "--rtt-ms=20"]);
     sleep(before);
     let signalled = now();
-    restarting::kill("TERM", server.child.id());
+    processes::kill("TERM", server.child.id());
     let begun = Instant::now();
     let mut successor = None;
     let mut took = None;
@@ -152,7 +148,7 @@ struct Server {
 impl Server {
     /// `None` where the port is taken.
     fn start(example: &str, options: &[&str], addr: SocketAddr) -> Result<Option<Self>, Error> {
-        let child = Command::new(restarting::example(example))
+        let child = Command::new(processes::example(example))
             .args(options)
             .args(["--port", &addr.port().to_string()])
             .stdout(Stdio::piped())

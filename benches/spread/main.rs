@@ -4,13 +4,9 @@
 //! ended their connection. Counted is how many do so in each tenth of a second, with `close_spread` and
 //! without. `-- --clients 500` for fewer.
 
-#[path = "../chart/mod.rs"]
-mod chart;
-#[path = "../rig/mod.rs"]
-mod rig;
-
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
+use benches::{chart, rig};
 use rig::{Certificate, Error, Kind, client};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -64,7 +60,7 @@ async fn returns(clients: usize, spread: Duration) -> Result<Vec<Duration>, Erro
     let ours = TcpListener::bind("127.0.0.1:0").await?;
     let addr = ours.local_addr()?;
     let tls = certificate.graceful_with(|builder| builder.close_spread(spread))?;
-    let router = rig::routes::router(tls.clone());
+    let router = app::routes::router(tls.clone());
     let server = tls.clone();
     tokio::spawn(async move { server.serve(ours, router).await });
     let other = TcpListener::bind("127.0.0.1:0").await?;

@@ -14,18 +14,15 @@
 //! these words in their names. The figures of a full run go to `benches/results/`.
 
 mod bars;
-#[path = "../chart/mod.rs"]
-mod chart;
 mod client;
 mod crowd;
 mod h2load;
-#[path = "../rig/mod.rs"]
-mod rig;
 mod server;
 mod stats;
 
 use std::time::Duration;
 
+use benches::{chart, rig};
 use chart::option;
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;

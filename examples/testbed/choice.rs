@@ -2,10 +2,9 @@
 
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
+use app::tls::self_made;
 use graceful_tls::Refusal;
 use tokio_rustls::rustls::{AlertDescription, ServerConfig, server::ClientHello};
-
-use crate::tls::self_made;
 
 type Chosen = Result<Option<Arc<ServerConfig>>, Refusal>;
 type Choosing = Pin<Box<dyn Future<Output = Chosen> + Send>>;

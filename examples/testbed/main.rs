@@ -9,16 +9,11 @@
 //! can't work is said in one line before it starts, with exit status 2. The log goes to standard
 //! error; `RUST_LOG` sets how much.
 //!
-//! `settings` has the options, `tls` the certificate, `choice` those of other names, `routes` the endpoints, `bodies` the bodies
-//! that end as they should and those that don't, `tunnel` what CONNECT asks for.
+//! `settings` has the options, `choice` the certificates of other names; the package `app` has what is
+//! served, the certificate, and how a command line is read.
 
-mod bodies;
 mod choice;
-#[path = "../common/command_line.rs"]
-mod command_line;
-mod routes;
 mod settings;
-mod tls;
 
 use std::{
     fmt::Display,
@@ -27,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use app::{command_line, routes, tls};
 use axum::{Router, routing::get};
 use graceful_tls::{
     Accept, Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection,
@@ -156,7 +152,8 @@ fn ping(settings: &Settings) -> Option<Duration> {
 }
 
 fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
-    let mut builder = GracefulTls::builder(tls::config(settings)?)
+    let config = tls::config(settings.cert.as_deref(), settings.key.as_deref())?;
+    let mut builder = GracefulTls::builder(config)
         .handshake_timeout(settings.handshake_timeout)
         .shutdown_timeout(settings.shutdown_timeout)
         .plain_http(settings.plain_http.into())

@@ -1,4 +1,4 @@
-//! A server within the test's own process, for a client that blocks: `#[path]` it beside `wire`.
+//! A server within the test's own process, for a client that blocks, such as `wire`.
 
 #![allow(dead_code)]
 

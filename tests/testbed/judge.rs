@@ -1,7 +1,7 @@
 //! What it means for a connection to end properly, seen from the client's side of the wire.
 //!
-//! The tests of endings share it: `#[path = "testbed/judge.rs"] mod judge;`, next to `testbed` and
-//! `wire`.
+//! The tests of endings share it: `#[path = "testbed/judge.rs"] mod judge;`, next to
+//! `testbed`.
 
 #![allow(dead_code)]
 
@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    testbed::{self, Testbed},
-    wire::{
-        Client, Connection, Ending, H2, H2Options, H2Stream, Layer, Options, Response, Version,
-    },
+use wire::{
+    Client, Connection, Ending, H2, H2Options, H2Stream, Layer, Options, Response, Version,
 };
+
+use crate::testbed::{self, Testbed};
 
 /// For what takes no time, on a busy machine; well below every time-out that it could be taken for.
 pub const PROMPT: Duration = Duration::from_secs(1);

@@ -196,19 +196,5 @@ pub fn refuse(options: &[&str]) -> (ExitStatus, String) {
 
 fn executable() -> &'static PathBuf {
     static EXECUTABLE: OnceLock<PathBuf> = OnceLock::new();
-    EXECUTABLE.get_or_init(|| example("testbed"))
-}
-
-/// An example beside this test. `cargo test` has built it; naming one test alone may not have.
-pub fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let path = target.join("examples").join(name);
-    if !path.exists() {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--example", name])
-            .status();
-        assert!(built.unwrap().success());
-    }
-    path
+    EXECUTABLE.get_or_init(|| processes::example("testbed"))
 }

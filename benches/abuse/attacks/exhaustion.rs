@@ -10,10 +10,11 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Target, crowd};
+use wire::half_client_hello;
+
 use crate::{
     rig::{Error, any_certificate, client::connect},
     watch::Held,
-    wire::half_client_hello,
 };
 
 /// How many descriptors each process of the server has, how many clients stay idle, and how many

@@ -11,11 +11,12 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Target, crowd};
+use wire::{Frame, flag, kind, setting};
+
 use crate::{
     h2,
     rig::{Error, any_certificate, client::connect},
     watch::Held,
-    wire::{Frame, flag, kind, setting},
 };
 
 /// Floods at once.

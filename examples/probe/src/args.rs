@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::{fs::OpenOptions, path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+use crate::{scenarios, shutdown};
+
+/// See how an HTTPS server ends its connections: what each of them left on the wire, and whether
+/// anything was lost.
+///
+/// Exit status: 0 if nothing is lost, a lie or hangs; 1 if something is; 2 if nothing could be seen.
+#[derive(Clone, Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// The server, as in https://127.0.0.1:8443; port 0 is a free one, for --start
+    #[arg(required_unless_present = "from")]
+    pub url: Option<String>,
+
+    /// What to GET
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
+    pub path: String,
+
+    /// Where to send the upload that need not be read [default: that of --path]
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub upload_path: Option<String>,
+
+    /// What takes a second or more to answer, for requests in flight at a shutdown
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub slow_path: Option<String>,
+
+    /// Start the server with this command, and look at its shutdowns too; `{port}` in it becomes
+    /// the port, so that shutdowns can run side by side
+    #[arg(long, value_name = "COMMAND")]
+    pub start: Option<String>,
+
+    /// The signal that asks the server to shut down
+    #[arg(long, value_name = "NAME", default_value = "TERM", value_parser = signal)]
+    pub signal: String,
+
+    /// The server has the endpoints of the testbed: look at what needs them too
+    #[arg(long)]
+    pub testbed: bool,
+
+    /// Only these scenarios, by name, with commas between them
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub only: Vec<String>,
+
+    /// What the server is called in the output [default: host and port]
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// Print JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write a page with a time line of each connection
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Probe nothing: make the page of these, written with --json
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "html", conflicts_with = "url")]
+    pub from: Vec<PathBuf>,
+
+    /// How long a server may hold a connection before it counts as hanging
+    #[arg(long, value_name = "SECONDS", default_value = "80", value_parser = seconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub patience: Duration,
+
+    /// How long a server may take to shut down before it counts as hanging
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(allow_negative_numbers = true)]
+    pub grace: Duration,
+
+    /// How many scenarios run at once; with fewer it takes longer
+    #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
+    #[arg(allow_negative_numbers = true)]
+    pub at_once: usize,
+
+    /// Trust the certificates in this file, PEM, and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub ca: Option<PathBuf>,
+
+    /// Take any certificate, as is done for loopback anyway unless --ca is given
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// Needed for any host but this one: a run makes about a hundred connections, some broken
+    #[arg(long)]
+    pub i_may_test_this_host: bool,
+}
+
+impl Args {
+    /// Whether this scenario is to be played.
+    pub fn wants(&self, scenario: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario)
+    }
+
+    /// Whether the server can be started on any port.
+    pub fn has_port_placeholder(&self) -> bool {
+        self.start
+            .as_ref()
+            .is_some_and(|command| command.contains("{port}"))
+    }
+
+    /// What one option alone can't tell, said before a minute is spent.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(file) = &self.html {
+            let opened = OpenOptions::new().append(true).create(true).open(file);
+            opened.map_err(|error| format!("--html {}: {error}", file.display()))?;
+        }
+        let (all, shutdowns) = (scenarios::all(true), shutdown::TABLE.iter());
+        let all = all.iter().map(|(_, scenario)| scenario.id);
+        let mut all: Vec<_> = all.chain(shutdowns.map(|scenario| scenario.id)).collect();
+        all.dedup();
+        match self.only.iter().find(|name| !all.contains(&name.as_str())) {
+            Some(name) => Err(format!("--only {name}: there is {}", all.join(", "))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+    match is_path {
+        true => Ok(text.into()),
+        false => Err("give a path that begins with / and has no spaces".into()),
+    }
+}
+
+fn signal(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    match name {
+        "TERM" | "QUIT" | "INT" | "HUP" | "WINCH" | "USR1" | "USR2" => Ok(name.into()),
+        _ => Err("give TERM, QUIT, INT, HUP, WINCH, USR1 or USR2".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=600) => Ok(Duration::from_secs(seconds)),
+        _ => Err("give seconds, 1 to 600".into()),
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=200) => Ok(count),
+        _ => Err("give a number, 1 to 200".into()),
+    }
+}
