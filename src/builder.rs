@@ -62,6 +62,8 @@ impl GracefulTls {
 }
 
 /// Collects the settings of a [`GracefulTls`]. Made by [`GracefulTls::builder`].
+///
+#[doc = include_str!("settings.md")]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
     tls: Arc<ServerConfig>,

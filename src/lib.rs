@@ -71,13 +71,7 @@
 //!
 //! # What it can't do
 //!
-//! A process that is killed (SIGKILL, out of memory, `exit` before [`closed`](GracefulTls::closed)
-//! has resolved) sends nothing. A client that half-closes TLS 1.2 gets no answer: the protocol
-//! says so (RFC 5246 7.2.1). A client that stops in the middle of an upload is in flight for as
-//! long as its handler waits for the rest: bound that in the handler. A connection that arrives
-//! between the last look at the listener's queue and its closing is reset by the kernel. What a
-//! client has taken is known of `TcpStream` on Linux and Android; of any other transport only that
-//! it took a write.
+#![doc = include_str!("limits.md")]
 //!
 //! # Features
 //!
@@ -102,6 +96,11 @@
     clippy::expect_used,
     clippy::unwrap_used
 )]
+
+// The README's program compiles.
+#[cfg(all(doctest, feature = "pem", feature = "signal"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod accept;
 mod acceptor;

@@ -312,12 +312,13 @@ async fn the_cap_on_handshakes_holds() {
     let acceptor = tls.acceptor();
     let (first, _first_client, first_handle) = double(CAPACITY);
     let (second, _second_client, second_handle) = double(CAPACITY);
-    let begun = Instant::now();
     let stalled = tokio::spawn({
         let acceptor = acceptor.clone();
         async move { acceptor.accept(first).await.map(drop) }
     });
-    tokio::task::yield_now().await;
+    // An eighth of an eighth of the time-out, and a little: its hello is overdue.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let begun = Instant::now();
     let second = tokio::spawn(async move { acceptor.accept(second).await.map(drop) });
     // It gives way, and its socket is closed at once.
     let evicted = stalled.await.unwrap().unwrap_err();

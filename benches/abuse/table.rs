@@ -166,8 +166,9 @@ pub fn write(readme: &Path, table: &str) -> Result<(), Error> {
         let (_, after) = rest.split_once(END)?;
         Some((before, after))
     });
-    let (before, after) = marks
-        .ok_or_else(|| format!("README.md: the lines {BEGIN} and {END} are missing: add them"))?;
+    let (before, after) = marks.ok_or_else(|| {
+        format!("benches/README.md: the lines {BEGIN} and {END} are missing: add them")
+    })?;
     fs::write(readme, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
     Ok(())
 }

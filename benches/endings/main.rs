@@ -6,7 +6,7 @@
 //! whose names have these words in them, and leaves what was found about the others.
 //!
 //! What is found lands in `benches/results/endings/`, on a page beside it, and as a table in the
-//! README. `servers` has who is compared, `runs` runs the probe, `table` writes the table.
+//! `benches/README.md`. `servers` has who is compared, `runs` runs the probe, `table` writes the table.
 
 mod runs;
 mod servers;
@@ -52,7 +52,7 @@ fn main() -> Result<ExitCode, Error> {
     page(&places, &found)?;
     table::write(&places.readme, &found)?;
     println!(
-        "written: {}, and the table in README.md",
+        "written: {}, and the table in benches/README.md",
         places.page.display()
     );
     Ok(match all_seen {
@@ -67,7 +67,7 @@ impl Places {
         Self {
             results: root.join("benches/results/endings"),
             page: root.join("benches/results/endings.html"),
-            readme: root.join("README.md"),
+            readme: root.join("benches/README.md"),
         }
     }
 

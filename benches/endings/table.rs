@@ -1,4 +1,4 @@
-//! The table in the README, between its two marks: what each group of scenarios came to, and those
+//! The table in `benches/README.md`, between its two marks: what each group of scenarios came to, and those
 //! scenarios that tell most.
 
 use std::{fmt::Write, fs, path::Path};
@@ -43,7 +43,10 @@ pub fn write(readme: &Path, runs: &[Run]) -> Result<(), Error> {
         Some((before, after))
     });
     let Some((before, after)) = marks else {
-        return Err(format!("README.md: the lines {BEGIN} and {END} are missing: add them").into());
+        return Err(format!(
+            "benches/README.md: the lines {BEGIN} and {END} are missing: add them"
+        )
+        .into());
     };
     fs::write(
         readme,

@@ -172,7 +172,7 @@ def main():
         file.write(table.markdown(results))
     plot.draw(results, os.path.join(options.results, "clients.svg"))
     if options.results == clients.here("results"):
-        table.into_readme(results, os.path.join(clients.ROOT, "README.md"))
+        table.into_readme(results, os.path.join(clients.ROOT, "benches", "README.md"))
     print(table.markdown(results))
     sys.exit(1 if bad else 0)
 

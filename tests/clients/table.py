@@ -20,7 +20,7 @@ GROUPS = [
     ("2", "HTTP/2: httpx, JDK 17", ("httpx", "jdk")),
 ]
 
-# Where the README has the table.
+# Where benches/README.md has the table.
 BEGIN, END = "<!-- made by tests/clients/run.py -->\n", "<!-- until here -->\n"
 
 
