@@ -81,7 +81,9 @@ fn a_certificate_that_is_none() {
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let site = Site::start(&["--cert", &cert, "--key", &key]);
     fs::write(&cert, "no certificate").unwrap();
-    site.fails_to_restart(&format!("--cert {cert}: holds no certificate"));
+    site.fails_to_restart(&format!(
+        "--cert and --key: {cert}: there is no certificate in it"
+    ));
     assert_eq!(get(&site), "hello\n");
 }
 

@@ -268,8 +268,10 @@ pub fn prompt(view: &View<'_>) -> Option<String> {
         let done = ask.answer.whole.is_some() && !ask.endpoint.is_tunnel();
         unasked || done && !ask.endpoint.takes_upload()
     };
+    // A client that agreed on HTTP/2 and speaks HTTP/1 is held as one of HTTP/1, by what it speaks.
+    let mixed = view.agreed_on_http2() && !view.http2();
     let begun = plan.dawdles() && !view.http2();
-    if !asks.iter().all(answered) || !plan.reads_eagerly() || begun {
+    if mixed || !asks.iter().all(answered) || !plan.reads_eagerly() || begun {
         return None;
     }
     let used = asks.iter().filter_map(|ask| ask.answer.whole).max()?;
