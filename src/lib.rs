@@ -89,7 +89,7 @@
 //! * `tonic`: the `serve::tonic` module, connections for `serve_with_incoming_shutdown`.
 //! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
 //!   clients' addresses.
-//! * `serde`: [`Config`](Builder::config), settings that are read from a config file.
+//! * `serde`: `Config` and `Builder::config`, settings from a config file.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
