@@ -16,6 +16,20 @@ use crate::{
     settings::{Drain, PlainHttp},
 };
 
+macro_rules! see {
+    ($target:ident, $setter:ident) => {
+        concat!(
+            "See [`",
+            stringify!($setter),
+            "`](crate::",
+            stringify!($target),
+            "::",
+            stringify!($setter),
+            "())."
+        )
+    };
+}
+
 /// A struct with an optional field for each setter of another; what is set is set there.
 ///
 /// Durations come first, and last what has parts of its own, which are set within what the other has.
@@ -34,17 +48,17 @@ macro_rules! config {
         #[non_exhaustive]
         pub struct $config {
             $(
-                #[doc = concat!("See [`", stringify!($span), "`](crate::", stringify!($target), "::", stringify!($span), "()).")]
+                #[doc = see!($target, $span)]
                 #[serde(with = "duration", skip_serializing_if = "Option::is_none")]
                 pub $span: Option<Duration>,
             )*
             $(
-                #[doc = concat!("See [`", stringify!($name), "`](crate::", stringify!($target), "::", stringify!($name), "()).")]
+                #[doc = see!($target, $name)]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $name: Option<$type>,
             )*
             $(
-                #[doc = concat!("See [`", stringify!($part), "`](crate::", stringify!($target), "::", stringify!($part), "()).")]
+                #[doc = see!($target, $part)]
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $part: Option<$parts>,
             )*
