@@ -68,7 +68,7 @@ impl GracefulTls {
 pub struct Builder {
     tls: Arc<ServerConfig>,
     choice: Option<Arc<Choice>>,
-    settings: Settings,
+    pub(crate) settings: Settings,
     filter: Option<Filter>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -573,10 +573,17 @@ impl Builder {
     }
 }
 
+/// Each setting, by the name of its setter; of what can't be shown, whether it is set.
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
             .field("settings", &self.settings)
+            .field("connection_filter", &self.filter.is_some())
+            .field("config_for_client", &self.choice.is_some())
+            .field("http1", &self.http1)
+            .field("http2", &self.http2)
+            .field("name", &self.name)
+            .field("shutdown_with", &self.first.is_some())
             .finish_non_exhaustive()
     }
 }

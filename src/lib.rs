@@ -83,6 +83,7 @@
 //! * `tonic`: the `serve::tonic` module, connections for `serve_with_incoming_shutdown`.
 //! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
 //!   clients' addresses.
+//! * `serde`: `Config` and `Builder::config`, settings from a config file.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -106,6 +107,8 @@ mod accept;
 mod acceptor;
 mod builder;
 mod choice;
+#[cfg(feature = "serde")]
+mod config;
 mod connection;
 mod context;
 mod departures;
@@ -146,6 +149,8 @@ pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memor
 pub use acceptor::{Acceptor, HandshakeError};
 pub use builder::Builder;
 pub use choice::Refusal;
+#[cfg(feature = "serde")]
+pub use config::{Config, DrainConfig, Switch, TcpKeepaliveConfig};
 pub use connection::{FakeConnection, TlsConnection};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;

@@ -12,13 +12,20 @@
 //! is let go hardly later. One that keeps the rate up never waits at all, and has the whole time-out
 //! for a pause at any time. What it did long ago does not count: there is no credit for the future.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
 /// The minimum rate, in bytes a second. At none, any byte is worth all the time there is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, PartialEq, PartialOrd)]
 pub(crate) struct Rate(pub(crate) u32);
+
+/// As it was set.
+impl fmt::Debug for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Rate {
     /// How long so many bytes may take.

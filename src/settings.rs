@@ -98,6 +98,8 @@ fn descriptors() -> Option<u64> {
 
 /// What a peer that speaks plain HTTP to the TLS port is told.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum PlainHttp {
     /// `400 Bad Request`, with a sentence that says why.
