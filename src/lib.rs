@@ -113,6 +113,16 @@ mod departures;
 mod ending;
 mod gate;
 mod graceful_tls;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "axum-server",
+    feature = "pem",
+    feature = "proxy-protocol",
+    feature = "signal",
+    feature = "tonic"
+))]
+pub mod guide;
 mod handshakes;
 mod keepalive;
 pub mod layer;
