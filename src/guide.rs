@@ -3,8 +3,8 @@
 //! | to | read |
 //! |---|---|
 //! | change over | [from axum-server](from_axum_server), [from tokio-rustls by hand](from_tokio_rustls), [from tonic's own TLS](from_tonic) |
-//! | run it | [shutdowns and restarts](shutdowns), [certificates and ACME](certificates), [limits](limits) |
-//! | write handlers, and test them | [long-lived handlers](long_lived_handlers), [testing](testing) |
+//! | run it | [shutdowns and restarts](shutdowns), [certificates and ACME](certificates), [limits] |
+//! | write handlers, and test them | [long-lived handlers](long_lived_handlers), [testing] |
 //! | understand it | [what a client sees](what_a_client_sees), [how it works](how_it_works) |
 //!
 //! Every program on these pages is compiled by the crate's tests.
