@@ -43,6 +43,9 @@
 //! # }
 //! ```
 //!
+//! The [guide](guide/index.html) has more: how to get here from what you run today, shutdowns behind systemd,
+//! Kubernetes and balancers, certificates, testing, limits, and how it works.
+//!
 //! # How it fits together
 //!
 //! ```text
@@ -73,11 +76,10 @@
 //!
 //! A process that is killed (SIGKILL, out of memory, `exit` before [`closed`](GracefulTls::closed)
 //! has resolved) sends nothing. A client that half-closes TLS 1.2 gets no answer: the protocol
-//! says so (RFC 5246 7.2.1). A client that stops in the middle of an upload is in flight for as
-//! long as its handler waits for the rest: bound that in the handler. A connection that arrives
-//! between the last look at the listener's queue and its closing is reset by the kernel. What a
-//! client has taken is known of `TcpStream` on Linux and Android; of any other transport only that
-//! it took a write.
+//! says so (RFC 5246 7.2.1). A handler that never ends keeps its connection until a shutdown's
+//! deadline: bound that in the handler. A connection that arrives between the last look at the
+//! listener's queue and its closing is reset by the kernel. What a client has taken is known of
+//! `TcpStream` on Linux and Android; of any other transport only that it took a write.
 //!
 //! # Features
 //!
