@@ -43,6 +43,9 @@
 //! # }
 //! ```
 //!
+//! The [guide](guide/index.html) has more: how to get here from what you run today, shutdowns behind systemd,
+//! Kubernetes and balancers, certificates, testing, limits, and how it works.
+//!
 //! # How it fits together
 //!
 //! ```text
@@ -115,6 +118,16 @@ mod departures;
 mod ending;
 mod gate;
 mod graceful_tls;
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "axum-server",
+    feature = "pem",
+    feature = "proxy-protocol",
+    feature = "signal",
+    feature = "tonic"
+))]
+pub mod guide;
 mod handshakes;
 mod keepalive;
 pub mod layer;

@@ -33,7 +33,7 @@ fn any_cut(view: &View<'_>) -> bool {
         .any(|(n, ask)| view.served(n).is_some() && !ask.answer.is_over())
 }
 
-/// R1. close_notify is the last thing that is said (RFC 8446 6.1).
+/// R1. close_notify is the last thing that is said (RFC 9846 6.1).
 pub fn silent_after_close_notify(view: &View<'_>) -> Option<String> {
     let n = view.conn.seen.after_notify;
     (n > 0).then(|| format!("{n} bytes"))
