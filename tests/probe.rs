@@ -188,17 +188,17 @@ fn no_answer() {
 }
 
 #[test]
-fn a_lie_about_a_truncated_answer() {
-    let liar = serve(|peer| {
+fn an_untrue_end_of_a_truncated_answer() {
+    let unframed = serve(|peer| {
         peer.say(UNTIL_END);
         end_properly(peer);
     });
-    expect(liar, "close-delimited-error", "lie", "RFC 9112 9.8");
+    expect(unframed, "close-delimited-error", "untrue", "RFC 9112 9.8");
     let framed = serve(|peer| {
         peer.say(HELLO);
         end_properly(peer);
     });
-    expect(framed, "length-error", "lie", "RFC 9112 8");
+    expect(framed, "length-error", "untrue", "RFC 9112 8");
     let honest = serve(|peer| {
         peer.say(UNTIL_END);
         drain(peer);

@@ -114,11 +114,11 @@ fn summary(run: &Run) -> String {
             .count()
     };
     format!(
-        "{} proper, {} allowed, {} lost, {} lies, {} hang, {} not seen; {} s",
+        "{} proper, {} allowed, {} lost, {} untrue, {} hang, {} not seen; {} s",
         count(Verdict::Proper),
         count(Verdict::Allowed),
         count(Verdict::Lost),
-        count(Verdict::Lie),
+        count(Verdict::Untrue),
         count(Verdict::Hang),
         count(Verdict::Skipped),
         run.took_ms / 1000,

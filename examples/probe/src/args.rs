@@ -9,7 +9,7 @@ use crate::{scenarios, shutdown};
 /// See how an HTTPS server ends its connections: what each of them left on the wire, and whether
 /// anything was lost.
 ///
-/// Exit status: 0 if nothing is lost, a lie or hangs; 1 if something is; 2 if nothing could be seen.
+/// Exit status: 0 if nothing is lost, untrue or hangs; 1 if something is; 2 if nothing could be seen.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Args {

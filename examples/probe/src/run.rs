@@ -135,7 +135,7 @@ pub enum Verdict {
     /// An answer, or the knowledge that it is complete, was lost.
     Lost,
     /// It looks whole but is not.
-    Lie,
+    Untrue,
     /// The server held the connection beyond the bound.
     Hang,
 }

@@ -14,7 +14,7 @@ fn verdict(verdict: Verdict) -> (&'static str, Style) {
         Verdict::Proper => ("proper", AnsiColor::Green),
         Verdict::Allowed => ("allowed", AnsiColor::Yellow),
         Verdict::Lost => ("LOST", AnsiColor::Red),
-        Verdict::Lie => ("LIE", AnsiColor::Magenta),
+        Verdict::Untrue => ("UNTRUE", AnsiColor::Magenta),
         Verdict::Hang => ("HANG", AnsiColor::Red),
     };
     (name, colour.on_default())
@@ -108,7 +108,7 @@ fn summary(out: &mut String, run: &Run) {
         Verdict::Proper,
         Verdict::Allowed,
         Verdict::Lost,
-        Verdict::Lie,
+        Verdict::Untrue,
         Verdict::Hang,
         Verdict::Skipped,
     ];

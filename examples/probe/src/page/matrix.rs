@@ -30,7 +30,7 @@ pub fn render(runs: &[Run]) -> Markup {
     html! {
         div.filter {
             input #only-bad type="checkbox";
-            label for="only-bad" { "Only what is lost, a lie, or hangs" }
+            label for="only-bad" { "Only what is lost, untrue, or hangs" }
         }
         @for (group, title, about) in GROUPS {
             @let rows = rows(runs, group);
