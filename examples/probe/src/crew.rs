@@ -12,6 +12,8 @@ use crate::run::Ending;
 /// What has to be done for one scenario.
 pub struct Job<'a> {
     pub name: String,
+    /// At most, with a server that does not hang.
+    pub takes: Duration,
     pub work: Box<dyn FnOnce() -> Vec<Ending> + Send + 'a>,
 }
 
@@ -22,6 +24,20 @@ enum News {
 
 /// Between the starts of two threads, so that the server is not met by all of them at once.
 const STAGGER: Duration = Duration::from_millis(20);
+
+/// How long all jobs will take at most, so many at once.
+pub fn takes(jobs: &[Job<'_>], at_once: usize) -> Duration {
+    let longest = jobs.iter().map(|job| job.takes).max();
+    let all: Duration = jobs.iter().map(|job| job.takes).sum();
+    // Each worker has its share of the work, and the last one begins when the others are done.
+    match jobs.len() <= at_once {
+        true => longest.unwrap_or_default(),
+        false => {
+            all / at_once as u32
+                + longest.unwrap_or_default() * (at_once as u32 - 1) / at_once as u32
+        }
+    }
+}
 
 /// Does all jobs, so many at once; what they found is in their order.
 pub fn run(jobs: Vec<Job<'_>>, at_once: usize) -> Vec<Ending> {
@@ -113,5 +129,29 @@ impl Board {
             let _ = write!(stderr(), "\r\x1b[K");
         }
         self.done.into_iter().flatten().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_it_takes() {
+        for (seconds, at_once, all) in [
+            (&[][..], 4, 0),
+            (&[80, 4, 4], 4, 80),
+            (&[80, 80, 80, 80], 4, 80),
+            (&[80, 80, 80, 80], 2, 200),
+            (&[20, 20, 20], 1, 60),
+        ] {
+            let jobs = seconds.iter().map(|seconds| Job {
+                name: String::new(),
+                takes: Duration::from_secs(*seconds),
+                work: Box::new(Vec::new),
+            });
+            let took = takes(&jobs.collect::<Vec<_>>(), at_once);
+            assert_eq!(took.as_secs(), all, "{seconds:?}, {at_once} at once");
+        }
     }
 }

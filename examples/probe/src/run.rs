@@ -122,6 +122,11 @@ pub enum Group {
     Testbed,
 }
 
+impl Group {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::BlackBox, Self::Testbed, Self::Shutdown];
+}
+
 /// What an ending is worth; from good to bad.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,4 +143,11 @@ pub enum Verdict {
     Untrue,
     /// The server held the connection beyond the bound.
     Hang,
+}
+
+impl Verdict {
+    /// Whether it is worse than allowed.
+    pub fn is_fault(self) -> bool {
+        self > Self::Allowed
+    }
 }

@@ -222,7 +222,13 @@ fn answers_that_break_off() {
             Allowed,
             TLS_CLOSURE,
         ),
-        ("framed, untrue", expect, answered(true), Untrue, COMPLETENESS),
+        (
+            "framed, untrue",
+            expect,
+            answered(true),
+            Untrue,
+            COMPLETENESS,
+        ),
         ("nothing came", expect, proper(), Proper, OWN),
     ]);
 }

@@ -165,3 +165,18 @@ fn no_id_occurs_twice() {
 fn nobody_probed_is_a_page_too() {
     assert!(render(&[]).ends_with("</html>"));
 }
+
+#[test]
+fn the_page_begins_with_the_faults_and_what_to_do() {
+    let page = render(&[run("x", "lost"), run("x", "hang")]);
+    let main = between(&page, "<main>", "</main>")[0];
+    let (faults, rest) = main.split_once("</section>").unwrap();
+    assert!(rest.contains("id=\"totals\"") && rest.contains("<table class=\"matrix\""));
+    for badge in ["badge lost", "badge hang"] {
+        assert_eq!(faults.matches(badge).count(), 1, "{badge}: {faults}");
+    }
+    assert_eq!(faults.matches("Any server").count(), 2, "{faults}");
+    assert_eq!(faults.matches("With graceful-tls").count(), 2, "{faults}");
+    let proper = render(&[run("x", "proper")]);
+    assert!(proper.contains("Nothing is lost, untrue, or hangs."));
+}

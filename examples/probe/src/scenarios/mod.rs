@@ -10,6 +10,7 @@ mod time_outs;
 pub use http2::{is_declined, send as http2_send};
 
 use std::io;
+use std::time::Duration;
 
 use crate::judge::Expect;
 use crate::run::{Answer, Group};
@@ -78,6 +79,36 @@ impl Scenario {
         matches!(self.id, "h2-keep-alive-idle" | "h2-protocol-error")
     }
 }
+
+/// Those, of shutdowns too, in which the client waits until a time-out of the server's is over, and
+/// which so take the time that a run takes.
+pub const WAITING: &[&str] = &[
+    "silent-tcp",
+    "half-client-hello",
+    "silent-client",
+    "half-head",
+    "keep-alive-idle",
+    "silent-peer",
+    "slow-reader",
+    "h2-silent-client",
+    "h2-half-preface",
+    "h2-bad-preface",
+    "h2-keep-alive-idle",
+    "stuck-reader",
+    "sigterm-endless",
+    "sigterm-twice",
+];
+
+/// How long it takes, if a server that has time-outs has the longest that there may be.
+pub fn takes(scenario: &str, most: Duration) -> Duration {
+    match WAITING.contains(&scenario) {
+        true => most + AROUND,
+        false => AROUND.min(most),
+    }
+}
+
+/// What is not waiting: clients that leave after two seconds, and a last look.
+const AROUND: Duration = Duration::from_secs(4);
 
 /// Every scenario of a group that needs no control of the server.
 pub fn all(testbed: bool) -> Vec<(Group, Scenario)> {
