@@ -12,7 +12,7 @@ pub struct Advice {
     pub title: &'static str,
     /// For whatever server it is.
     pub any: &'static str,
-    /// For one with graceful-tls; names of its settings and methods are in backquotes.
+    /// For one with graceful-tls. What is to be typed is in backquotes, here too.
     pub ours: &'static str,
 }
 
@@ -20,39 +20,39 @@ static BOUND_HANDSHAKE: Advice = Advice {
     title: "Bound the handshake",
     any: "Give each connection ten seconds or so from accept to the end of the handshake, then close \
           its socket. A limit that HTTP has does not run yet.",
-    ours: "It is done: `handshake_timeout`, 10 s.",
+    ours: "It does so: `handshake_timeout`, 10 s.",
 };
 static BOUND_REQUESTS: Advice = Advice {
     title: "Bound the wait for requests",
     any: "Limit how long the next request, its head, and the preface of HTTP/2 may take. Many servers \
           limit HTTP/1 alone: look for the setting of HTTP/2. If yours waits longer on purpose, give \
-          the probe more --patience.",
-    ours: "It is done, over HTTP/2 too: `header_timeout`, 30 s, and `keep_alive_timeout`, 120 s.",
+          the probe more `--patience`.",
+    ours: "It does so, over HTTP/2 too: `header_timeout`, 30 s, and `keep_alive_timeout`, 120 s.",
 };
 static BOUND_WRITES: Advice = Advice {
     title: "Bound the wait for clients that do not read",
     any: "Limit how long a write may make no progress, and reset the connection then: nobody reads what \
           is left of the answer.",
-    ours: "It is done: `write_timeout`, 30 s, and `min_rate` for those that read a byte now and then.",
+    ours: "It does so: `write_timeout`, 30 s, and `min_rate` for those that read a byte now and then.",
 };
 static LET_GO: Advice = Advice {
     title: "Let go of what is over",
     any: "Once either side has ended the connection, wait for the rest a few seconds, then close the \
           socket whatever the client does.",
-    ours: "It is done: `drain` bounds the wait for the client's end, in time and in bytes.",
+    ours: "It does so: `drain` bounds the wait for the client's end, in time and in bytes.",
 };
 static BOUND_SHUTDOWN: Advice = Advice {
     title: "Give the shutdown a deadline",
     any: "End idle connections and handshakes at once, let answers finish until a deadline, and close \
-          what is left then, shorter than whatever kills the process.",
-    ours: "It is done: `shutdown_timeout`, 30 s. If that is longer than the probe waits, give it more \
-           --grace.",
+          what is left then. Whatever kills the process has to wait for longer than that.",
+    ours: "It does so: `shutdown_timeout`, 30 s. If that is longer than the probe waits, give it more \
+           `--grace`.",
 };
 static SHUT_DOWN_GENTLY: Advice = Advice {
     title: "Answer before you go",
     any: "At the signal go on accepting for a moment, answer what has arrived, say `Connection: close` \
           or GOAWAY, and exit only when the last answer is out. Check that it is the signal your \
-          server calls graceful: --signal.",
+          server calls graceful: `--signal`.",
     ours: "Give the signal to `shutdown_on`, and do not let `main` return before `closed` or `serve` \
            does. `lame_duck` and `shutdown_timeout` say how long it takes.",
 };
@@ -60,29 +60,29 @@ static ANSWER_HALF_CLOSED: Advice = Advice {
     title: "Answer clients that have half-closed",
     any: "In TLS 1.3 close_notify ends one direction alone. Take it as the end of the requests, answer \
           what has arrived, then end your own direction.",
-    ours: "It is done: a request that arrived before the client's close_notify is answered.",
+    ours: "It does so: a request that arrived before the client's close_notify is answered.",
 };
 static LINGER: Advice = Advice {
     title: "Read on before you close",
     any: "A socket that is closed with unread data in it sends a RST, which destroys the answer. Send \
           close_notify, shut down writing, and read and discard for a few seconds before you close \
-          (nginx: lingering_close).",
-    ours: "It is done: `drain` says for how long, and how much.",
+          (nginx: `lingering_close`).",
+    ours: "It does so: `drain` says for how long, and how much.",
 };
 static NOTIFY: Advice = Advice {
     title: "Send close_notify",
-    any: "Shut TLS down before TCP: SSL_shutdown in OpenSSL, poll_shutdown in tokio-rustls, on every \
+    any: "Shut TLS down before TCP: `SSL_shutdown` in OpenSSL, `poll_shutdown` in tokio-rustls, on every \
           path and not only where all went well. And give answers a length or chunks, so that they do \
           not depend on it.",
-    ours: "It is done on every path: close_notify, flushed, and then the FIN.",
+    ours: "It does so on every path: close_notify, flushed, and then the FIN.",
 };
 static FINISH: Advice = Advice {
     title: "Finish the answer first",
     any: "End a connection only when the answer is out to its last byte, and answer each request that \
           was taken. Look for a time-out that counts while an answer is under way, and into the log \
           of handlers that failed.",
-    ours: "It is done: time-outs do not count while an answer moves. What is left is a handler that \
-           failed: RUST_LOG=graceful_tls=debug names what ended a connection.",
+    ours: "It does so: time-outs do not count while an answer moves. What is left is a handler that \
+           failed: `RUST_LOG=graceful_tls=debug` names what ended a connection.",
 };
 static BE_THERE: Advice = Advice {
     title: "Take the connection",
@@ -95,13 +95,13 @@ static WITHHOLD_NOTIFY: Advice = Advice {
     any: "Where only the end of the connection ends an answer, a failed one has to end without \
           close_notify. A proxy has to pass on that the answer it got broke off. Better, send a length \
           or chunks.",
-    ours: "It is done: close_notify is withheld from an answer that broke off.",
+    ours: "It does so: close_notify is withheld from an answer that broke off.",
 };
 static WITHHOLD_FRAMING: Advice = Advice {
     title: "Do not finish what failed",
     any: "A body that fails must not end as a whole one does: no last chunk, no END_STREAM, no bytes \
           to fill up its length. End the connection, or reset the stream.",
-    ours: "It is done, if the body says that it failed: its stream has to yield an error, and not end.",
+    ours: "It does so, if the body says that it failed: its stream has to yield an error, and not end.",
 };
 
 /// What to do about it; `None` where there is no fault.

@@ -46,7 +46,7 @@ pub struct Args {
     ///
     /// That is silent-tcp, half-client-hello, silent-client, half-head, keep-alive-idle, silent-peer,
     /// slow-reader, h2-silent-client, h2-half-preface, h2-bad-preface and h2-keep-alive-idle; with
-    /// --testbed stuck-reader, and with --start sigterm-endless and sigterm-twice. So nothing is said
+    /// --testbed stuck-reader, and with --start sigterm-endless, sigterm-handshake and sigterm-twice. So nothing is said
     /// of whether silent clients hold a connection for ever. In what is left a server counts as hanging
     /// after 10 s, unless --patience says otherwise
     #[arg(long, conflicts_with = "only")]

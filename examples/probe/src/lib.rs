@@ -38,10 +38,11 @@ mod watch;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use args::Args;
 use command_line::UNUSABLE;
+use crew::Takes;
 use process::{Process, free_port};
 use run::{Ending, FORMAT, Run, Server, Verdict};
 use target::{Facts, Target};
@@ -134,16 +135,20 @@ fn play(args: &Args, target: &Target, facts: &Facts, process: Option<Process>) -
 }
 
 /// Says how long it will take, where anybody waits for it.
-fn announce(args: &Args, jobs: usize, takes: Duration) {
+fn announce(args: &Args, jobs: usize, takes: Takes) {
     if args.json {
         return;
     }
-    let seconds = takes.as_secs();
-    let why = match args.quick {
-        true => "what waits for the server's time-outs is left out",
-        false => "as long as the server may hold silent clients; --quick leaves those out",
+    let (usual, most) = (takes.usual.as_secs(), takes.most.as_secs());
+    let why = match (args.quick, usual == most) {
+        (true, _) => ": what waits for the server's time-outs is left out",
+        (false, true) => ": as long as it may hold silent clients; --quick leaves those out",
+        (false, false) => "",
     };
-    anstream::println!("{jobs} scenarios, up to {seconds} s: {why}");
+    anstream::println!("{jobs} scenarios, up to {usual} s{why}");
+    if most > usual {
+        anstream::println!("where it hangs otherwise, up to {most} s");
+    }
 }
 
 /// Says what was found out before anything is tried, unless only JSON is wanted.

@@ -41,7 +41,7 @@ fn item(fault: &Fault<'_>, many: bool) -> Markup {
         @if let Some(http) = &first.http { " " span.http { "HTTP/" (http) } }
         @if !tls.is_empty() { " " span.http { "TLS " (tls) } }
         @if many {
-            span.small { (fault.servers.join(", ")) }
+            span.small { (fault.servers.join("; ")) }
         } @else {
             @for note in notes(&fault.endings) { span.small { (note) } }
         }

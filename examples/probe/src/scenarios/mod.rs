@@ -12,6 +12,7 @@ pub use http2::{is_declined, send as http2_send};
 use std::io;
 use std::time::Duration;
 
+use crate::crew::Takes;
 use crate::judge::Expect;
 use crate::run::{Answer, Group};
 use crate::seen::{Came, Seen};
@@ -96,19 +97,24 @@ pub const WAITING: &[&str] = &[
     "h2-keep-alive-idle",
     "stuck-reader",
     "sigterm-endless",
+    "sigterm-handshake",
     "sigterm-twice",
 ];
 
-/// How long it takes, if a server that has time-outs has the longest that there may be.
-pub fn takes(scenario: &str, most: Duration) -> Duration {
+/// How long a scenario may take: with a server that does what it does at once, and with one that takes
+/// all the time there is.
+pub fn takes(scenario: &str, limit: Duration) -> Takes {
+    // Clients that leave after two seconds, a server that starts, and a last look.
+    let around = Duration::from_secs(4);
+    let most = limit + around;
     match WAITING.contains(&scenario) {
-        true => most + AROUND,
-        false => AROUND.min(most),
+        true => Takes { usual: most, most },
+        false => Takes {
+            usual: around,
+            most,
+        },
     }
 }
-
-/// What is not waiting: clients that leave after two seconds, and a last look.
-const AROUND: Duration = Duration::from_secs(4);
 
 /// Every scenario of a group that needs no control of the server.
 pub fn all(testbed: bool) -> Vec<(Group, Scenario)> {
