@@ -44,12 +44,13 @@ pub struct Args {
 
     /// Leave out what waits for the server's own time-outs: seconds instead of minutes
     ///
-    /// That is silent-tcp, half-client-hello, silent-client, half-head, keep-alive-idle, silent-peer,
-    /// slow-reader, h2-silent-client, h2-half-preface, h2-bad-preface and h2-keep-alive-idle; with
-    /// --testbed stuck-reader, and with --start sigterm-endless, sigterm-handshake and sigterm-twice. So nothing is said
-    /// of whether silent clients hold a connection for ever. In what is left a server counts as hanging
-    /// after 10 s, unless --patience says otherwise
-    #[arg(long, conflicts_with = "only")]
+    /// That is silent-tcp, half-client-hello, silent-client, half-head, keep-alive-idle,
+    /// silent-peer, slow-reader, h2-silent-client, h2-half-preface, h2-bad-preface and
+    /// h2-keep-alive-idle; with --testbed stuck-reader, and with --start sigterm-endless,
+    /// sigterm-handshake and sigterm-twice. So nothing is said of whether silent clients hold
+    /// a connection for ever. In what is left a server counts as hanging after 10 s, unless
+    /// --patience says otherwise.
+    #[arg(long, conflicts_with = "only", verbatim_doc_comment)]
     pub quick: bool,
 
     /// Only these scenarios, by name, with commas between them
