@@ -188,17 +188,17 @@ fn no_answer() {
 }
 
 #[test]
-fn a_lie_about_a_truncated_answer() {
-    let liar = serve(|peer| {
+fn an_untrue_end_of_a_truncated_answer() {
+    let unframed = serve(|peer| {
         peer.say(UNTIL_END);
         end_properly(peer);
     });
-    expect(liar, "close-delimited-error", "lie", "RFC 9112 9.8");
+    expect(unframed, "close-delimited-error", "untrue", "RFC 9112 9.8");
     let framed = serve(|peer| {
         peer.say(HELLO);
         end_properly(peer);
     });
-    expect(framed, "length-error", "lie", "RFC 9112 8");
+    expect(framed, "length-error", "untrue", "RFC 9112 8");
     let honest = serve(|peer| {
         peer.say(UNTIL_END);
         drain(peer);
@@ -326,6 +326,77 @@ fn shutdowns() {
             .all(|ending| shows(ending, "client", "sigterm")),
         "{endings:#?}"
     );
+}
+
+/// What a terminal shows: how long it takes, a line for both versions of TLS, and what helps.
+#[test]
+fn what_it_prints() {
+    let addr = serve(|peer| {
+        peer.say(CUT);
+        end_properly(peer);
+    });
+    let url = format!("https://{addr}");
+    let output = run(&[
+        &url,
+        "--only",
+        "connection-close,fin",
+        "--patience",
+        PATIENCE,
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut rest = said.as_str();
+    for text in [
+        "4 scenarios, up to 4 s\n",
+        "LOST 1.2, 1.3  Connection: close ",
+        "allowed 1.2, 1.3  FIN without close_notify, on an idle connection ",
+        "What to do about it",
+        "LOST  Finish the answer first",
+        "Connection: close (TLS 1.2, 1.3)",
+        "any server: ",
+        "graceful-tls: ",
+    ] {
+        let Some((_, behind)) = rest.split_once(text) else {
+            panic!("no {text:?} in {rest}\nof {said}");
+        };
+        rest = behind;
+    }
+}
+
+/// The part of a run that waits for no time-out: with a server that has long ones.
+#[test]
+fn quick() {
+    let bed = Testbed::start("hyper", &[]);
+    let begun = Instant::now();
+    let output = run(&[&format!("https://{}", bed.addr), "--quick"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(12), "{said}");
+    assert!(said.contains("A corrupt record"), "{said}");
+    for waits in ["then nothing", "nothing is sent"] {
+        assert!(!said.contains(waits), "{said}");
+    }
+}
+
+/// The probe knows nothing of this crate, so that this is the place to see that it names what there is.
+#[test]
+fn its_advice_names_what_there_is() {
+    let root = processes::root();
+    let advice = fs::read_to_string(root.join("examples/probe/src/advice.rs")).unwrap();
+    let api = fs::read_to_string(root.join("tests/public_api.txt")).unwrap();
+    let ours = advice.split("ours: \"").skip(1);
+    let ours = ours.map(|text| text.split("\",\n").next().unwrap());
+    let names = ours.flat_map(|text| text.split('`').skip(1).step_by(2));
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let names: Vec<_> = names
+        .filter(is_name)
+        .filter(|name| *name != "main")
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        let is = |begin: &str| api.contains(&format!("::{name}{begin}"));
+        assert!(is("(") || is("<"), "{name}");
+    }
 }
 
 /// What is killed can't tidy up after itself.

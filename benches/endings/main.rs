@@ -1,8 +1,8 @@
 //! How servers end their connections, side by side: `cargo bench --bench endings`.
 //!
 //! The probe looks at the testbed with each of its adapters, at what people write by hand today and
-//! at nginx and Apache httpd, where those are installed. It takes seven minutes or so: a server may
-//! hold a silent client for 95 s before that counts against it. `-- nginx hyper` looks at those
+//! at nginx and Apache httpd, where those are installed. It takes ten minutes or so: a server may
+//! hold a silent client for 135 s before that counts against it. `-- nginx hyper` looks at those
 //! whose names have these words in them, and leaves what was found about the others.
 //!
 //! What is found lands in `benches/results/endings/`, on a page beside it, and as a table in the

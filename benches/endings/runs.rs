@@ -20,7 +20,7 @@ use crate::{
 const AT_ONCE: usize = 2;
 
 /// In seconds: Apache httpd lets go of a silent client after 91 s, 30 of which the kernel holds it.
-const PATIENCE: &str = "95";
+const PATIENCE: &str = "135";
 
 enum News {
     Begun(&'static str),
@@ -34,7 +34,7 @@ pub fn all(servers: &[&'static Server], places: &Places) -> Result<bool, Error> 
     let next = || queue.lock().ok()?.pop_front();
     let (sender, receiver) = mpsc::channel();
     println!(
-        "{} servers, {AT_ONCE} at a time, about 100 s each",
+        "{} servers, {AT_ONCE} at a time, about 140 s each",
         servers.len()
     );
     thread::scope(|scope| {
@@ -114,11 +114,11 @@ fn summary(run: &Run) -> String {
             .count()
     };
     format!(
-        "{} proper, {} allowed, {} lost, {} lies, {} hang, {} not seen; {} s",
+        "{} proper, {} allowed, {} lost, {} untrue, {} hang, {} not seen; {} s",
         count(Verdict::Proper),
         count(Verdict::Allowed),
         count(Verdict::Lost),
-        count(Verdict::Lie),
+        count(Verdict::Untrue),
         count(Verdict::Hang),
         count(Verdict::Skipped),
         run.took_ms / 1000,

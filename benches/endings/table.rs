@@ -84,7 +84,7 @@ fn counts(run: &Run, group: Group) -> String {
         (Verdict::Proper, "✓"),
         (Verdict::Allowed, "~"),
         (Verdict::Lost, "lost"),
-        (Verdict::Lie, "untrue"),
+        (Verdict::Untrue, "untrue"),
         (Verdict::Hang, "hang"),
     ];
     let counts = words.iter().filter_map(|(verdict, word)| {
@@ -106,7 +106,7 @@ fn worst(run: &Run, scenario: &str) -> String {
         Some(Verdict::Proper) => "✓",
         Some(Verdict::Allowed) => "~",
         Some(Verdict::Lost) => "**lost**",
-        Some(Verdict::Lie) => "**untrue**",
+        Some(Verdict::Untrue) => "**untrue**",
         Some(Verdict::Hang) => "**hangs**",
         Some(Verdict::Skipped) | None => "",
     }

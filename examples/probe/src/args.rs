@@ -9,7 +9,7 @@ use crate::{scenarios, shutdown};
 /// See how an HTTPS server ends its connections: what each of them left on the wire, and whether
 /// anything was lost.
 ///
-/// Exit status: 0 if nothing is lost, a lie or hangs; 1 if something is; 2 if nothing could be seen.
+/// Exit status: 0 if nothing is lost, untrue or hangs; 1 if something is; 2 if nothing could be seen.
 #[derive(Clone, Debug, Parser)]
 #[command(version)]
 pub struct Args {
@@ -42,6 +42,17 @@ pub struct Args {
     #[arg(long)]
     pub testbed: bool,
 
+    /// Leave out what waits for the server's own time-outs: seconds instead of minutes
+    ///
+    /// That is silent-tcp, half-client-hello, silent-client, half-head, keep-alive-idle,
+    /// silent-peer, slow-reader, h2-silent-client, h2-half-preface, h2-bad-preface and
+    /// h2-keep-alive-idle; with --testbed stuck-reader, and with --start sigterm-endless,
+    /// sigterm-handshake and sigterm-twice. So nothing is said of whether silent clients hold
+    /// a connection for ever. In what is left a server counts as hanging after 10 s, unless
+    /// --patience says otherwise.
+    #[arg(long, conflicts_with = "only", verbatim_doc_comment)]
+    pub quick: bool,
+
     /// Only these scenarios, by name, with commas between them
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -62,10 +73,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "html", conflicts_with = "url")]
     pub from: Vec<PathBuf>,
 
-    /// How long a server may hold a connection before it counts as hanging
-    #[arg(long, value_name = "SECONDS", default_value = "80", value_parser = seconds)]
+    /// How long a server may hold a connection before it counts as hanging [default: 130, with --quick 10]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     #[arg(allow_negative_numbers = true)]
-    pub patience: Duration,
+    pub patience: Option<Duration>,
 
     /// How long a server may take to shut down before it counts as hanging
     #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
@@ -90,9 +101,25 @@ pub struct Args {
     pub i_may_test_this_host: bool,
 }
 
+/// Longer than any server that is known to let go of silent clients takes: graceful-tls has 120 s.
+const PATIENCE: Duration = Duration::from_secs(130);
+/// Where nothing waits for a time-out of the server's.
+const QUICK_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Args {
+    /// How long a server may hold a connection.
+    pub fn patience(&self) -> Duration {
+        self.patience.unwrap_or(match self.quick {
+            true => QUICK_PATIENCE,
+            false => PATIENCE,
+        })
+    }
+
     /// Whether this scenario is to be played.
     pub fn wants(&self, scenario: &str) -> bool {
+        if self.quick && scenarios::WAITING.contains(&scenario) {
+            return false;
+        }
         self.only.is_empty() || self.only.iter().any(|name| name == scenario)
     }
 
@@ -109,15 +136,21 @@ impl Args {
             let opened = OpenOptions::new().append(true).create(true).open(file);
             opened.map_err(|error| format!("--html {}: {error}", file.display()))?;
         }
-        let (all, shutdowns) = (scenarios::all(true), shutdown::TABLE.iter());
-        let all = all.iter().map(|(_, scenario)| scenario.id);
-        let mut all: Vec<_> = all.chain(shutdowns.map(|scenario| scenario.id)).collect();
-        all.dedup();
+        let all = names();
         match self.only.iter().find(|name| !all.contains(&name.as_str())) {
             Some(name) => Err(format!("--only {name}: there is {}", all.join(", "))),
             None => Ok(()),
         }
     }
+}
+
+/// Every scenario's.
+fn names() -> Vec<&'static str> {
+    let (all, shutdowns) = (scenarios::all(true), shutdown::TABLE.iter());
+    let all = all.iter().map(|(_, scenario)| scenario.id);
+    let mut all: Vec<_> = all.chain(shutdowns.map(|scenario| scenario.id)).collect();
+    all.dedup();
+    all
 }
 
 fn path(text: &str) -> Result<String, String> {
@@ -147,5 +180,44 @@ fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ 1..=200) => Ok(count),
         _ => Err("give a number, 1 to 200".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn args(options: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["probe", "https://[::1]:1"], options].concat())
+    }
+
+    #[test]
+    fn what_quick_leaves_out_is_in_its_help() {
+        let help = Args::command().render_long_help().to_string();
+        let quick = args(&["--quick"]).unwrap();
+        for name in names() {
+            let says = help
+                .split([' ', ',', ';', '.', '\n'])
+                .any(|word| word == name);
+            assert_eq!(says, !quick.wants(name), "{name}: {help}");
+        }
+        for name in scenarios::WAITING {
+            assert!(names().contains(name), "{name} is no scenario");
+        }
+    }
+
+    #[test]
+    fn quick_has_less_patience_unless_told() {
+        for (options, seconds) in [
+            (&[][..], 130),
+            (&["--quick"], 10),
+            (&["--quick", "--patience", "40"], 40),
+        ] {
+            let patience = args(options).unwrap().patience();
+            assert_eq!(patience, Duration::from_secs(seconds), "{options:?}");
+        }
+        assert!(args(&["--quick", "--only", "fin"]).is_err());
     }
 }

@@ -22,9 +22,10 @@ pub fn jobs<'a>(args: &'a Args, target: &Target, facts: &'a Facts) -> Vec<Job<'a
                 version,
                 ..target.stage(args, facts)
             };
-            let play = move || play(&scenario, group, &stage, args.patience, facts);
+            let play = move || play(&scenario, group, &stage, args.patience(), facts);
             jobs.push(Job {
                 name: scenario.id.into(),
+                takes: scenarios::takes(scenario.id, args.patience()),
                 work: Box::new(move || vec![play()]),
             });
         }

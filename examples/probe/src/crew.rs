@@ -12,6 +12,7 @@ use crate::run::Ending;
 /// What has to be done for one scenario.
 pub struct Job<'a> {
     pub name: String,
+    pub takes: Takes,
     pub work: Box<dyn FnOnce() -> Vec<Ending> + Send + 'a>,
 }
 
@@ -22,6 +23,49 @@ enum News {
 
 /// Between the starts of two threads, so that the server is not met by all of them at once.
 const STAGGER: Duration = Duration::from_millis(20);
+
+/// How long something takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Takes {
+    /// At most, if the server hangs nowhere but where the client waits for its time-outs.
+    pub usual: Duration,
+    /// At most.
+    pub most: Duration,
+}
+
+impl std::ops::Add for Takes {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            usual: self.usual + other.usual,
+            most: self.most + other.most,
+        }
+    }
+}
+
+/// How long all jobs take, so many at once.
+pub fn takes(jobs: &[Job<'_>], at_once: usize) -> Takes {
+    let each = |of: fn(&Takes) -> Duration| {
+        let all: Vec<_> = jobs.iter().map(|job| of(&job.takes)).collect();
+        side_by_side(&all, at_once)
+    };
+    Takes {
+        usual: each(|takes| takes.usual),
+        most: each(|takes| takes.most),
+    }
+}
+
+/// The last to begin does so when all others are shared out, at the latest.
+fn side_by_side(each: &[Duration], at_once: usize) -> Duration {
+    let longest = each.iter().max().copied().unwrap_or_default();
+    let workers = at_once.clamp(1, each.len().max(1)) as u32;
+    if each.len() <= at_once {
+        return longest;
+    }
+    let all: Duration = each.iter().sum();
+    (all + longest * (workers - 1)) / workers
+}
 
 /// Does all jobs, so many at once; what they found is in their order.
 pub fn run(jobs: Vec<Job<'_>>, at_once: usize) -> Vec<Ending> {
@@ -113,5 +157,25 @@ impl Board {
             let _ = write!(stderr(), "\r\x1b[K");
         }
         self.done.into_iter().flatten().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_it_takes() {
+        for (seconds, at_once, all) in [
+            (&[][..], 4, 0),
+            (&[80, 4, 4], 4, 80),
+            (&[80, 80, 80, 80], 4, 80),
+            (&[80, 80, 80, 80], 2, 200),
+            (&[20, 20, 20], 1, 60),
+        ] {
+            let each: Vec<_> = seconds.iter().copied().map(Duration::from_secs).collect();
+            let took = side_by_side(&each, at_once);
+            assert_eq!(took.as_secs(), all, "{seconds:?}, {at_once} at once");
+        }
     }
 }

@@ -9,10 +9,11 @@
 //! knows nothing of what the server is made of.
 //!
 //! `target` finds the server, `scenarios` has what clients do, `watch` looks on until the end,
-//! `judge` says what that is worth, and `run` is what comes of it: printed by `table`, drawn by
-//! `page`. The crate `wire` is the client below all this. `process` and `shutdown` are for servers that the
+//! `judge` says what that is worth, and `run` is what comes of it: put side by side by
+//! `rows`, printed by `table`, drawn by `page`; `advice` is what to do about it. The crate `wire` is the client below all this. `process` and `shutdown` are for servers that the
 //! probe starts itself, `crew` runs everything side by side.
 
+mod advice;
 mod args;
 mod black_box;
 mod command_line;
@@ -22,6 +23,7 @@ mod judge;
 mod label;
 mod page;
 pub mod process;
+mod rows;
 pub mod run;
 mod scenarios;
 mod seen;
@@ -40,6 +42,7 @@ use std::time::{Instant, SystemTime};
 
 use args::Args;
 use command_line::UNUSABLE;
+use crew::Takes;
 use process::{Process, free_port};
 use run::{Ending, FORMAT, Run, Server, Verdict};
 use target::{Facts, Target};
@@ -83,7 +86,7 @@ fn act(args: &Args) -> Result<ExitCode, String> {
     show(args, &run)?;
     write_page(args, std::slice::from_ref(&run))?;
     let worst = run.endings.iter().map(|ending| ending.verdict).max();
-    Ok(match worst > Some(Verdict::Allowed) {
+    Ok(match worst.is_some_and(Verdict::is_fault) {
         true => ExitCode::FAILURE,
         false => ExitCode::SUCCESS,
     })
@@ -120,12 +123,32 @@ fn play(args: &Args, target: &Target, facts: &Facts, process: Option<Process>) -
     };
     if args.has_port_placeholder() {
         jobs.extend(shutdowns);
+        announce(args, jobs.len(), crew::takes(&jobs, args.at_once));
         return crew::run(jobs, args.at_once);
     }
+    let takes = crew::takes(&jobs, args.at_once) + crew::takes(&shutdowns, 1);
+    announce(args, jobs.len() + shutdowns.len(), takes);
     let mut endings = crew::run(jobs, args.at_once);
     drop(process);
     endings.extend(crew::run(shutdowns, 1));
     endings
+}
+
+/// Says how long it will take, where anybody waits for it.
+fn announce(args: &Args, jobs: usize, takes: Takes) {
+    if args.json {
+        return;
+    }
+    let (usual, most) = (takes.usual.as_secs(), takes.most.as_secs());
+    let why = match (args.quick, usual == most) {
+        (true, _) => ": what waits for the server's time-outs is left out",
+        (false, true) => ": as long as it may hold silent clients; --quick leaves those out",
+        (false, false) => "",
+    };
+    anstream::println!("{jobs} scenarios, up to {usual} s{why}");
+    if most > usual {
+        anstream::println!("where it hangs otherwise, up to {most} s");
+    }
 }
 
 /// Says what was found out before anything is tried, unless only JSON is wanted.

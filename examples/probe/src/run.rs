@@ -122,6 +122,11 @@ pub enum Group {
     Testbed,
 }
 
+impl Group {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::BlackBox, Self::Testbed, Self::Shutdown];
+}
+
 /// What an ending is worth; from good to bad.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -135,7 +140,14 @@ pub enum Verdict {
     /// An answer, or the knowledge that it is complete, was lost.
     Lost,
     /// It looks whole but is not.
-    Lie,
+    Untrue,
     /// The server held the connection beyond the bound.
     Hang,
+}
+
+impl Verdict {
+    /// Whether it is worse than allowed.
+    pub fn is_fault(self) -> bool {
+        self > Self::Allowed
+    }
 }

@@ -179,12 +179,12 @@ fn cut(seen: &Seen) -> Option<Judgement> {
     if answer.whole && seen.close_delimited {
         let note = "close_notify says that the answer is whole, but it broke off: the client keeps \
                     a truncated answer.";
-        return Some(say(Lie, TLS_COMPLETENESS, note));
+        return Some(say(Untrue, TLS_COMPLETENESS, note));
     }
     if answer.whole {
         let note = "The answer ended as a whole one does, but it broke off: the client keeps a \
                     truncated answer.";
-        return Some(say(Lie, COMPLETENESS, note));
+        return Some(say(Untrue, COMPLETENESS, note));
     }
     let visible = seen.close_delimited && seen.fin().is_some() && seen.reset().is_none();
     visible.then(|| {

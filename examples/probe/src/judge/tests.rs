@@ -201,10 +201,10 @@ fn answers_that_the_end_ends() {
         ),
         ("cut, RST", Expect::Cut, reset(unsure), Allowed, TLS_CLOSURE),
         (
-            "a lie",
+            "untrue",
             Expect::Cut,
             close_delimited(true),
-            Lie,
+            Untrue,
             TLS_COMPLETENESS,
         ),
     ]);
@@ -222,7 +222,13 @@ fn answers_that_break_off() {
             Allowed,
             TLS_CLOSURE,
         ),
-        ("a framed lie", expect, answered(true), Lie, COMPLETENESS),
+        (
+            "framed, untrue",
+            expect,
+            answered(true),
+            Untrue,
+            COMPLETENESS,
+        ),
         ("nothing came", expect, proper(), Proper, OWN),
     ]);
 }

@@ -61,6 +61,11 @@ pub fn render() -> Markup {
     html! {
         section.legend aria-labelledby="legend" {
             h2 #legend { "How to read this" }
+            p.lead {
+                "A probe did to each server what clients do, well-behaved and not, and looked at what "
+                "was on the wire when the connection ended: was the answer whole, could the client "
+                "know it, and did the server let go?"
+            }
             dl.verdicts {
                 @for word in &WORDS {
                     div { dt { (badge(word.verdict)) } dd { (word.meaning) } }

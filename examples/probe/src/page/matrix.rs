@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::card;
-use super::rows::{Row, rows};
 use super::words::badge;
+use crate::rows::{Row, alike, rows, versions};
 use crate::run::{Ending, Group, Run};
 
 const GROUPS: [(Group, &str, &str); 3] = [
@@ -30,7 +30,7 @@ pub fn render(runs: &[Run]) -> Markup {
     html! {
         div.filter {
             input #only-bad type="checkbox";
-            label for="only-bad" { "Only what is lost, a lie, or hangs" }
+            label for="only-bad" { "Only what is lost, untrue, or hangs" }
         }
         @for (group, title, about) in GROUPS {
             @let rows = rows(runs, group);
@@ -86,17 +86,19 @@ fn scenario(runs: &[Run], row: &Row<'_>) -> Markup {
 /// One verdict, or one for each version of TLS where they differ; with the note behind it if there
 /// is room.
 fn verdicts(cell: &[&Ending], with_notes: bool) -> Markup {
-    let Some((newest, older)) = cell.split_last() else {
+    if cell.is_empty() {
         return html! { span.skipped title="This server was not asked." { "·" } };
-    };
-    let alike = older.iter().all(|ending| ending.verdict == newest.verdict);
-    let shown = if alike { &cell[older.len()..] } else { cell };
+    }
+    let groups = alike(cell);
     html! {
-        @for ending in shown {
+        @for endings in &groups {
+            @let newest = endings[endings.len() - 1];
             div.version {
-                (badge(ending.verdict))
-                @if let (false, Some(tls)) = (alike, &ending.tls) { span.small.tls { "TLS " (tls) } }
-                @if with_notes { span.small { (ending.note) } }
+                (badge(newest.verdict))
+                @if groups.len() > 1 && newest.tls.is_some() {
+                    span.small.tls { "TLS " (versions(endings)) }
+                }
+                @if with_notes { span.small { (newest.note) } }
             }
         }
     }

@@ -1,14 +1,14 @@
 //! The page: what one or more runs found, in one HTML file that needs nothing else.
 //!
-//! `totals` has a line for each server, `matrix` a row for each scenario that opens in place,
-//! `card` what there is to know of one connection, and `timeline` its drawing, whose rows `scale`
-//! places. `legend` explains all of it, `rows` puts the runs side by side, and `words` has what
-//! things are called. Everything is escaped by maud.
+//! `faults` begins it: what is wrong, and what to do about it. `totals` has a line for each server,
+//! `matrix` a row for each scenario that opens in place, `card` what there is to know of one
+//! connection, and `timeline` its drawing, whose rows `scale` places. `legend` explains all of it, and
+//! `words` has what things are called. Everything is escaped by maud.
 
 mod card;
+mod faults;
 mod legend;
 mod matrix;
-mod rows;
 mod scale;
 #[cfg(test)]
 mod tests;
@@ -46,6 +46,7 @@ pub fn render(runs: &[Run]) -> String {
                     (introduction(runs))
                 }
                 main {
+                    (faults::render(runs))
                     (totals::render(runs))
                     (legend::render())
                     (matrix::render(runs))
@@ -63,12 +64,6 @@ fn introduction(runs: &[Run]) -> Markup {
     days.sort_unstable();
     days.dedup();
     html! {
-        p.lead {
-            "A probe did to " (if runs.len() == 1 { "the server" } else { "each server" })
-            " what clients do, well-behaved and not, and looked at what was on the wire when the "
-            "connection ended: was the answer whole, could the client know it, and did the server "
-            "let go?"
-        }
         p.small { (connections) " endings, " (days.join(", ")) "." }
     }
 }

@@ -69,7 +69,7 @@ fn each_verdict_has_its_word_and_its_sign() {
         ("proper", ["✓", "proper"]),
         ("allowed", ["~", "allowed"]),
         ("lost", ["✕", "lost"]),
-        ("lie", ["≠", "lie"]),
+        ("untrue", ["≠", "untrue"]),
         ("hang", ["∞", "hangs"]),
         ("skipped", ["–", "not seen"]),
     ] {
@@ -139,7 +139,7 @@ fn a_rule_leads_to_its_section_and_nowhere_else() {
 
 #[test]
 fn the_page_needs_nothing_else() {
-    let page = render(&[run("RFC 9112 9.8", "lie"), run("y", "hang")]);
+    let page = render(&[run("RFC 9112 9.8", "untrue"), run("y", "hang")]);
     for outside in [" src=", "@import", "url(", "<link", "<iframe"] {
         assert!(!page.contains(outside), "{outside}");
     }
@@ -153,7 +153,7 @@ fn the_page_needs_nothing_else() {
 
 #[test]
 fn no_id_occurs_twice() {
-    let page = render(&[run("x", "lie"), run("y", "hang")]);
+    let page = render(&[run("x", "untrue"), run("y", "hang")]);
     let mut ids = between(&page, " id=\"", "\"");
     let all = ids.len();
     ids.sort_unstable();
@@ -164,4 +164,19 @@ fn no_id_occurs_twice() {
 #[test]
 fn nobody_probed_is_a_page_too() {
     assert!(render(&[]).ends_with("</html>"));
+}
+
+#[test]
+fn the_page_begins_with_the_faults_and_what_to_do() {
+    let page = render(&[run("x", "lost"), run("x", "hang")]);
+    let main = between(&page, "<main>", "</main>")[0];
+    let (faults, rest) = main.split_once("</section>").unwrap();
+    assert!(rest.contains("id=\"totals\"") && rest.contains("<table class=\"matrix\""));
+    for badge in ["badge lost", "badge hang"] {
+        assert_eq!(faults.matches(badge).count(), 1, "{badge}: {faults}");
+    }
+    assert_eq!(faults.matches("Any server").count(), 2, "{faults}");
+    assert_eq!(faults.matches("With graceful-tls").count(), 2, "{faults}");
+    let proper = render(&[run("x", "proper")]);
+    assert!(proper.contains("Nothing is lost, untrue, or hangs."));
 }

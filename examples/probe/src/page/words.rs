@@ -38,10 +38,10 @@ pub const WORDS: [Word; 6] = [
         meaning: "An answer was lost, or the knowledge that it is complete.",
     },
     Word {
-        verdict: Verdict::Lie,
-        class: "lie",
+        verdict: Verdict::Untrue,
+        class: "untrue",
         sign: "≠",
-        short: "lie",
+        short: "untrue",
         meaning: "The answer looks whole, but is not: the client keeps a truncated one.",
     },
     Word {

@@ -10,7 +10,9 @@ mod time_outs;
 pub use http2::{is_declined, send as http2_send};
 
 use std::io;
+use std::time::Duration;
 
+use crate::crew::Takes;
 use crate::judge::Expect;
 use crate::run::{Answer, Group};
 use crate::seen::{Came, Seen};
@@ -76,6 +78,41 @@ impl Scenario {
     /// that it should say GOAWAY first (RFC 9113 5.4.1, 6.8).
     pub fn wants_goaway(&self) -> bool {
         matches!(self.id, "h2-keep-alive-idle" | "h2-protocol-error")
+    }
+}
+
+/// Those, of shutdowns too, in which the client waits until a time-out of the server's is over, and
+/// which so take the time that a run takes.
+pub const WAITING: &[&str] = &[
+    "silent-tcp",
+    "half-client-hello",
+    "silent-client",
+    "half-head",
+    "keep-alive-idle",
+    "silent-peer",
+    "slow-reader",
+    "h2-silent-client",
+    "h2-half-preface",
+    "h2-bad-preface",
+    "h2-keep-alive-idle",
+    "stuck-reader",
+    "sigterm-endless",
+    "sigterm-handshake",
+    "sigterm-twice",
+];
+
+/// How long a scenario may take: with a server that does what it does at once, and with one that takes
+/// all the time there is.
+pub fn takes(scenario: &str, limit: Duration) -> Takes {
+    // Clients that leave after two seconds, a server that starts, and a last look.
+    let around = Duration::from_secs(4);
+    let most = limit + around;
+    match WAITING.contains(&scenario) {
+        true => Takes { usual: most, most },
+        false => Takes {
+            usual: around,
+            most,
+        },
     }
 }
 

@@ -24,7 +24,7 @@ pub const TABLE: &[Scenario] = &[
     },
     Scenario {
         id: "close-delimited-error",
-        title: "Such an answer, which fails half-way",
+        title: "An answer of no stated length that fails half-way",
         http: Http::V1_0,
         tls: Tls::Both,
         expect: Expect::Cut,
@@ -33,7 +33,7 @@ pub const TABLE: &[Scenario] = &[
     },
     Scenario {
         id: "close-delimited-panic",
-        title: "Such an answer, whose handler panics half-way",
+        title: "An answer of no stated length whose handler panics half-way",
         http: Http::V1_0,
         tls: Tls::Both,
         expect: Expect::Cut,

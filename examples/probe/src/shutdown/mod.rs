@@ -14,7 +14,7 @@ use crate::judge::Expect;
 use crate::label::Label;
 use crate::process::{Process, free_port};
 use crate::run::{Ending, Group, Verdict};
-use crate::scenarios::Http;
+use crate::scenarios::{Http, takes};
 use crate::seen::Seen;
 use crate::stage::Stage;
 use crate::target::{Facts, Target};
@@ -92,6 +92,7 @@ pub fn jobs<'a>(args: &'a Args, target: &'a Target, facts: &'a Facts) -> Vec<Job
     let jobs = wanted.filter(|scenario| args.testbed || scenario.needs != Needs::Testbed);
     jobs.map(|scenario| Job {
         name: scenario.id.into(),
+        takes: takes(scenario.id, args.grace),
         work: Box::new(move || play(scenario, args, target, facts)),
     })
     .collect()
