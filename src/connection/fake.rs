@@ -13,12 +13,12 @@ use crate::{context::Context, settings::Settings, transport::Addresses};
 /// What is not set is not known, as on a connection without SNI, ALPN or an address.
 ///
 /// ```
-/// use axum::{Router, body::Body, http::Request, routing::get};
+/// use axum::{Extension, Router, body::Body, http::Request, routing::get};
 /// use graceful_tls::TlsConnection;
 /// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let app = Router::new().route("/", get(|tls: TlsConnection| async move {
+/// let app = Router::new().route("/", get(|Extension(tls): Extension<TlsConnection>| async move {
 ///     format!("{:?}", tls.server_name())
 /// }));
 /// let mut request = Request::new(Body::empty());
