@@ -16,12 +16,10 @@ use crate::connection::TlsConnection;
 /// answers with bodies of type `R`.
 #[inline]
 pub(crate) fn introduce<R: 'static, B>(request: &mut Request<B>, connection: &TlsConnection) {
-    if connection.context().settings.connect_info {
-        // Taken out, for who lends the request itself has it moved twice more.
-        let mut extensions = mem::take(request.extensions_mut());
-        put::<R>(&mut extensions, connection, is_grpc(request));
-        *request.extensions_mut() = extensions;
-    }
+    // Taken out, for who lends the request itself has it moved twice more.
+    let mut extensions = mem::take(request.extensions_mut());
+    put::<R>(&mut extensions, connection, is_grpc(request));
+    *request.extensions_mut() = extensions;
 }
 
 fn put<R: 'static>(extensions: &mut Extensions, connection: &TlsConnection, is_grpc: bool) {

@@ -59,7 +59,9 @@ fn find<R: 'static, B>(request: &mut Request<B>) -> Option<TlsConnection> {
         return None;
     }
     let connection = connection.clone();
-    introduce::<R, B>(request, &connection);
+    if connection.context().settings.connect_info {
+        introduce::<R, B>(request, &connection);
+    }
     Some(connection)
 }
 

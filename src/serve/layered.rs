@@ -16,12 +16,18 @@ use crate::{
 pub struct Layered<S> {
     inner: S,
     connection: TlsConnection,
+    /// Whether requests are told of the connection in other words as well.
+    introduces: bool,
 }
 
 impl<S> Layered<S> {
     pub(super) fn new(inner: S, mut connection: TlsConnection) -> Self {
         connection.see_layer();
-        Self { inner, connection }
+        Self {
+            introduces: connection.context().settings.connect_info,
+            inner,
+            connection,
+        }
     }
 }
 
@@ -43,7 +49,9 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let asked = Asked::new(&request, Some(&self.connection));
         request.extensions_mut().insert(self.connection.clone());
-        introduce::<ResBody, _>(&mut request, &self.connection);
+        if self.introduces {
+            introduce::<ResBody, _>(&mut request, &self.connection);
+        }
         let connection = Some(self.connection.clone());
         GracefulTlsFuture::new(self.inner.call(request), asked, connection)
     }
