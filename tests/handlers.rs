@@ -441,6 +441,18 @@ fn forgetful(tls: &GracefulTls, tcp: TcpListener) {
     });
 }
 
+/// A server of endless answers, with the layer or without; and who trusts it.
+async fn start(layered: bool) -> (TlsConnector, SocketAddr) {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (tcp, server) = listen().await;
+    match layered {
+        false => forgetful(&tls, tcp),
+        true => drop(tokio::spawn(async move { tls.serve(tcp, endless()).await })),
+    }
+    (connector, server)
+}
+
 /// What was logged since.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -478,13 +490,7 @@ impl Log {
 async fn an_answer_past_the_layer_is_logged_at_once() {
     for layered in [false, true] {
         let (log, _guard) = Log::start();
-        let (builder, connector) = pair(VERSIONS[1]);
-        let tls = builder.build().unwrap();
-        let (tcp, server) = listen().await;
-        match layered {
-            false => forgetful(&tls, tcp),
-            true => drop(tokio::spawn(async move { tls.serve(tcp, endless()).await })),
-        }
+        let (connector, server) = start(layered).await;
         let (mut refused, _) = client(&connector, server).await;
         refused.write_all(b"nonsense\r\n\r\n").await.unwrap();
         refused.read_to_end(&mut Vec::new()).await.unwrap();
@@ -507,13 +513,7 @@ async fn an_answer_past_the_layer_is_logged_at_once() {
 async fn the_same_over_http2() {
     for layered in [false, true] {
         let (log, _guard) = Log::start();
-        let (builder, connector) = pair(VERSIONS[1]);
-        let tls = builder.build().unwrap();
-        let (tcp, server) = listen().await;
-        match layered {
-            false => forgetful(&tls, tcp),
-            true => drop(tokio::spawn(async move { tls.serve(tcp, endless()).await })),
-        }
+        let (connector, server) = start(layered).await;
         let mut sender = h2(&connector, TcpStream::connect(server).await.unwrap()).await;
         let request = Request::get("https://localhost/")
             .body(String::new())

@@ -255,8 +255,8 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
         &mut self,
         write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        self.check_time()?;
         if let Watch::Handshake(handshake) = &self.watch {
+            handshake.check_time()?;
             handshake.shared.answer();
         }
         let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
