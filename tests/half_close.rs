@@ -1,5 +1,5 @@
 //! Half-close: in TLS 1.3 the peer's close_notify ends only its own direction, and the answers it
-//! waits for are due (RFC 9846 6.1); in TLS 1.2 it ends the connection (RFC 5246 7.2.1).
+//! waits for are due (RFC 9846 6.1); in TLS 1.2 it ends the connection, as the same section says.
 
 #[path = "testbed/judge.rs"]
 mod judge;

@@ -243,7 +243,7 @@ fn an_upload_that_is_broken_off_is_answered_at_once() {
             let mut client = connect(bed, version);
             let since = client.now();
             send(&mut client, upload.as_bytes());
-            // TLS 1.2 ends with close_notify, and the answer may not come (RFC 5246 7.2.1).
+            // TLS 1.2 ends with close_notify, and the answer may not come (RFC 9846 6.1).
             if version == Version::Tls13 {
                 let response = client.read_response().unwrap();
                 assert_eq!(response.status, 400, "{client:?}");

@@ -93,7 +93,7 @@ fn a_cancelled_close_delimited_answer_is_visibly_truncated() {
     });
 }
 
-/// In TLS 1.2 the server has to answer close_notify at once (RFC 5246 7.2.1), but not with a lie.
+/// In TLS 1.2 the server has to answer close_notify at once (RFC 9846 6.1), but not with a lie.
 #[test]
 fn a_close_delimited_answer_discarded_by_tls12_is_visibly_truncated() {
     everywhere(&[], &[("", ())], |bed, version, ()| {

@@ -220,7 +220,7 @@ async fn ends_first(mut tunnel: TokioIo<Upgraded>) -> io::Result<usize> {
 }
 
 /// The server's half-close is close_notify and FIN, and nothing that the client sends then is lost.
-/// (In TLS 1.2 the client has to end, too: RFC 5246 7.2.1.)
+/// (In TLS 1.2 the client has to end, too: RFC 9846 6.1.)
 #[test]
 fn a_server_that_half_closes_first_reads_on() {
     let (server, came) = serves(LONG, Version::Tls13, ends_first);

@@ -10,7 +10,7 @@
 //!
 //! In TLS 1.3 close_notify ends the peer's own direction only: what it asked is answered, however
 //! long that takes, and no server is told of an EOF before, since every one of them would cancel.
-//! In TLS 1.2 the connection ends at once (RFC 5246 7.2.1), and a tunnel sees what its peer does.
+//! In TLS 1.2 the connection ends at once (RFC 9846 6.1), and a tunnel sees what its peer does.
 //!
 //! Without IO and without a clock: time and facts are arguments.
 

@@ -153,8 +153,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         self.ledger.sent_body().unwrap_or_else(|| self.written())
     }
 
-    /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 5246
-    /// 7.2.1).
+    /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 9846
+    /// 6.1, on versions before 1.3).
     pub(super) fn owed(&self) -> crate::ledger::Owed {
         match self.connection.is_tls13() {
             true => self.ledger.owed(),

@@ -37,7 +37,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::None,
         tls: Tls::None,
         expect: Expect::Alert,
-        rule: "RFC 9846 4.2.1",
+        rule: "RFC 9846 E.2",
         play: old_version,
     },
     Scenario {

@@ -44,7 +44,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Only(Version::Tls12),
         expect: Expect::AnswerOrNot,
-        rule: "RFC 5246 7.2.1",
+        rule: "RFC 9846 6.1",
         play: half_close,
     },
     Scenario {

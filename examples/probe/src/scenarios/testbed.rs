@@ -100,7 +100,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V1_1,
         tls: Tls::Only(Version::Tls12),
         expect: Expect::AnswerOrNot,
-        rule: "RFC 5246 7.2.1",
+        rule: "RFC 9846 6.1",
         play: |stage| half_close_behind(stage, "/sleep/500"),
     },
     Scenario {
@@ -145,7 +145,7 @@ pub const TABLE: &[Scenario] = &[
         http: Http::V2,
         tls: Tls::Only(Version::Tls12),
         expect: Expect::AnswerOrNot,
-        rule: "RFC 5246 7.2.1",
+        rule: "RFC 9846 6.1",
         play: |stage| http2::half_close_behind(stage, "/sleep/500"),
     },
     Scenario {
