@@ -11,6 +11,7 @@ use crate::{
     gate::{Admission, Filter},
     graceful_tls::GracefulTls,
     keepalive::TcpKeepalive,
+    observe::{Observed, Observer},
     pace::Rate,
     server::{Parts, Server},
     settings::{self, BuildError, Drain, PlainHttp, Settings},
@@ -74,6 +75,7 @@ pub struct Builder {
     http2: http2::Builder<TokioExecutor>,
     name: Option<Arc<str>>,
     first: Option<GracefulTls>,
+    observed: Observed,
 }
 
 impl Builder {
@@ -92,6 +94,7 @@ impl Builder {
             http2,
             name: None,
             first: None,
+            observed: Observed::default(),
         }
     }
 
@@ -506,6 +509,14 @@ impl Builder {
         self
     }
 
+    /// Who is told what happens to connections: see [`Observer`]. Default: nobody, which costs nothing.
+    ///
+    /// Servers that share a shutdown each have their own.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observed = Observed::by(Arc::new(observer));
+        self
+    }
+
     /// What the listeners of this server are called in the [`Report`](crate::Report), before their
     /// addresses. Default: nothing.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
@@ -564,6 +575,7 @@ impl Builder {
             http1: self.http1,
             http2: self.http2,
             name: self.name,
+            observed: self.observed,
         };
         let server = match self.first {
             None => Server::new(parts),
@@ -584,6 +596,7 @@ impl fmt::Debug for Builder {
             .field("http2", &self.http2)
             .field("name", &self.name)
             .field("shutdown_with", &self.first.is_some())
+            .field("observer", &self.observed)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! How a connection ends: why, and with what result.
 
+use crate::named::named;
+
 /// Why a connection began to end.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -74,4 +76,52 @@ pub enum Outcome {
     Truncated,
     /// The peer reset the connection or took no more bytes, so not everything could be sent.
     Aborted,
+}
+
+named!(Cause:
+    Orderly "orderly"
+    Dropped "dropped"
+    Panicked "panicked"
+    PeerClosed "peer_closed"
+    Abandoned "abandoned"
+    Idle "idle"
+    Evicted "evicted"
+    Draining "draining"
+    Retired "retired"
+    MaxAge "max_age"
+    MaxAgeGrace "max_age_grace"
+    MaxRequests "max_requests"
+    Vanished "vanished"
+    Stalled "stalled"
+    HeaderTimeout "header_timeout"
+    BodyTimeout "body_timeout"
+    Flood "flood"
+    TunnelTimeout "tunnel_timeout"
+    Deadline "deadline"
+    AcmeChallenge "acme_challenge"
+    Handshake "handshake"
+    HandshakeEvicted "handshake_evicted"
+);
+
+named!(Outcome:
+    Clean "clean"
+    PeerSilent "peer_silent"
+    DrainCut "drain_cut"
+    Truncated "truncated"
+    Aborted "aborted"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_counted_where_they_stand() {
+        for (at, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, at, "{cause}");
+        }
+        for (at, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, at, "{outcome}");
+        }
+    }
 }

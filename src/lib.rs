@@ -128,11 +128,13 @@ mod graceful_tls;
     feature = "tonic"
 ))]
 pub mod guide;
+mod handshake_error;
 mod handshakes;
 mod keepalive;
 pub mod layer;
 mod ledger;
 mod lifetime;
+mod named;
 mod observe;
 mod pace;
 #[cfg(feature = "pem")]
@@ -144,6 +146,7 @@ pub mod serve;
 mod server;
 mod settings;
 mod shutdown;
+mod stats;
 mod stream;
 mod tally;
 mod teardown;
@@ -159,23 +162,26 @@ pub use transport::simulated;
 #[cfg(feature = "proxy-protocol")]
 pub use accept::proxy_protocol;
 pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memory};
-pub use acceptor::{Acceptor, HandshakeError};
+pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use choice::Refusal;
 #[cfg(feature = "serde")]
 pub use config::{Config, DrainConfig, Switch, TcpKeepaliveConfig};
-pub use connection::{FakeConnection, TlsConnection};
+pub use connection::{ConnectionStats, FakeConnection, Protocol, State, TlsConnection, WaitsFor};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
 pub use graceful_tls::GracefulTls;
+pub use handshake_error::HandshakeError;
 pub use keepalive::TcpKeepalive;
 pub use layer::GracefulTlsLayer;
+pub use observe::{Ended, HandshakeFailed, Observer};
 #[cfg(feature = "pem")]
 pub use pem::{PemError, PemFiles};
 pub use phase::Phase;
 pub use serve::Incoming;
 pub use settings::{BuildError, Drain, PlainHttp};
 pub use shutdown::{ListenerReport, Report, Trigger};
+pub use stats::{EndedCount, Stats};
 pub use stream::GracefulStream;
 /// The rustls that this crate is made with: its types are in the public API.
 pub use tokio_rustls::rustls;

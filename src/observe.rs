@@ -1,12 +1,155 @@
-//! What happened to a connection, for the log.
+//! What happens to connections, for whoever wants to know: an [`Observer`] of the user's, and the log.
 //!
-//! Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
-//! stranger's word. A truncated answer is the one thing an operator has to know of.
+//! Where nobody observes an event is one branch that is not taken.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     connection::TlsConnection,
     ending::{Cause, Outcome},
+    handshake_error::HandshakeError,
+    phase::Phase,
 };
+
+/// Is told what happens to connections. Set with [`Builder::observer`](crate::Builder::observer).
+///
+/// It is called where things happen, often in the middle of a poll: so it must not block. A panic in it
+/// is logged, and harms nothing.
+///
+/// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
+/// established or as failed, but for one whose handshake is dropped with the future that does it; each
+/// of these begins to close once, and ends once.
+pub trait Observer: Send + Sync + 'static {
+    /// A connection has been accepted, and its handshake begins. One that was refused before that, as by
+    /// [`connection_filter`](crate::Builder::connection_filter), is not told of:
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused) counts them.
+    fn accepted(&self, peer: Option<SocketAddr>) {
+        let _ = peer;
+    }
+
+    /// A handshake has failed.
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        let _ = failed;
+    }
+
+    /// A handshake is over: see [`TlsConnection::handshake_time`].
+    fn established(&self, connection: &TlsConnection) {
+        let _ = connection;
+    }
+
+    /// The head of a request has come in.
+    fn request(&self, connection: &TlsConnection) {
+        let _ = connection;
+    }
+
+    /// A connection begins to end: nothing of it is served any more.
+    fn closing(&self, connection: &TlsConnection, cause: Cause) {
+        let _ = (connection, cause);
+    }
+
+    /// A connection has ended, and its descriptor is about to be closed, or was a moment ago.
+    fn ended(&self, connection: &TlsConnection, ended: &Ended) {
+        let _ = (connection, ended);
+    }
+
+    /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]).
+    fn phase(&self, phase: Phase) {
+        let _ = phase;
+    }
+}
+
+/// A handshake that has failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HandshakeFailed<'a> {
+    /// The client's address, where it is known.
+    pub peer: Option<SocketAddr>,
+    /// Why: [`HandshakeError::reason`] has it in a word.
+    pub error: &'a HandshakeError,
+    /// From the moment it was accepted.
+    pub took: Duration,
+}
+
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Why it began to end.
+    pub cause: Cause,
+    /// With what result.
+    pub outcome: Outcome,
+    /// Requests that had begun.
+    pub requests: u32,
+    /// Those of them that were not answered to the last byte.
+    pub requests_in_flight: u32,
+    /// Bytes that have come from the client, as TLS records.
+    pub received: u64,
+    /// Bytes that the kernel has taken for the client, as TLS records.
+    pub sent: u64,
+    /// From the end of the handshake on.
+    pub age: Duration,
+    /// From the moment that it began to end: flush, close_notify, FIN and drain.
+    pub drain: Duration,
+}
+
+impl Ended {
+    pub(crate) fn new(connection: &TlsConnection, cause: Cause, outcome: Outcome) -> Self {
+        let requests = connection.requests();
+        Self {
+            cause,
+            outcome,
+            requests: requests.begun,
+            requests_in_flight: requests.in_flight,
+            received: connection.bytes_received(),
+            sent: connection.bytes_sent(),
+            age: connection.age(),
+            drain: connection.closing_for(),
+        }
+    }
+}
+
+/// Who observes a server, if anybody does.
+#[derive(Clone, Default)]
+pub(crate) struct Observed(Option<Arc<dyn Observer>>);
+
+impl Observed {
+    pub(crate) fn by(observer: Arc<dyn Observer>) -> Self {
+        Self(Some(observer))
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    #[inline]
+    pub(crate) fn tell(&self, event: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.0 {
+            tell(&**observer, event);
+        }
+    }
+}
+
+#[cold]
+fn tell(observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
+    if catch_unwind(AssertUnwindSafe(|| event(observer))).is_err() {
+        tracing::error!("the observer has panicked");
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Some(_) => "an observer",
+            None => "nobody",
+        })
+    }
+}
 
 /// Whether a peer can bring this about at will.
 fn peers_doing(cause: Cause) -> bool {
@@ -28,7 +171,10 @@ fn peers_doing(cause: Cause) -> bool {
 }
 
 /// One line for one ended connection.
-pub(crate) fn ended(connection: &TlsConnection, cause: Cause, outcome: Outcome) {
+///
+/// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
+/// stranger's word. A truncated answer is the one thing an operator has to know of.
+pub(crate) fn log(connection: &TlsConnection, cause: Cause, outcome: Outcome) {
     let id = connection.id();
     let peer = connection.remote_addr();
     let requests = connection.requests_served();

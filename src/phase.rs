@@ -21,6 +21,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use crate::named::named;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How far a shutdown has come. Phases only go forward, but for one: a lame duck can be
@@ -57,6 +58,14 @@ impl Phase {
         }
     }
 }
+
+named!(Phase:
+    Serving "serving"
+    LameDuck "lame_duck"
+    Draining "draining"
+    Deadline "deadline"
+    Closed "closed"
+);
 
 /// Phases that have been reached.
 pub(crate) struct Turned(Vec<CancellationToken>);

@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     gate::{Filter, Gate},
     handshakes::Handshakes,
+    observe::Observed,
     register::Register,
     settings::Settings,
     shutdown::Shutdown,
@@ -28,6 +29,7 @@ pub(crate) struct Server {
     pub(crate) context: Arc<Context>,
     pub(crate) register: Arc<Register>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) observed: Observed,
     /// Of its listeners, in the report.
     pub(crate) name: Option<Arc<str>>,
 }
@@ -41,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) name: Option<Arc<str>>,
+    pub(crate) observed: Observed,
 }
 
 impl Server {
@@ -70,6 +73,7 @@ impl Server {
         shutdown: Shutdown,
     ) -> Self {
         let settings = &context.settings;
+        register.is_observed(&parts.observed);
         Self {
             tls: parts.tls.into(),
             choice: parts.choice,
@@ -83,6 +87,7 @@ impl Server {
             context,
             register,
             shutdown,
+            observed: parts.observed,
             name: parts.name,
         }
     }

@@ -1,7 +1,7 @@
-//! How connections have ended, listener by listener.
+//! What became of connections, listener by listener.
 //!
-//! A connection adds to the tally of its listener when it ends, and a shutdown compares what they all say
-//! with what they said when it began.
+//! A connection adds to the tally of its listener when it is accepted and when it ends, so that one which
+//! lives pays nothing. A shutdown compares what they all say with what they said when it began.
 
 use std::{
     net::SocketAddr,
@@ -11,20 +11,38 @@ use std::{
     },
 };
 
-use crate::ending::Outcome;
+use crate::ending::{Cause, Outcome};
 
 /// The tallies of all listeners that there have been, in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies(Mutex<Vec<Arc<Tally>>>);
 
-/// How the connections of one listener have ended.
+/// What became of the connections of one listener.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) name: Option<Arc<str>>,
     /// `None` where connections come from elsewhere.
     pub(crate) address: Option<SocketAddr>,
-    ended: [AtomicU64; 5],
+    /// Accepted, whatever became of them.
+    accepted: AtomicU64,
+    /// By cause, and each by outcome.
+    ended: [[AtomicU64; Outcome::ALL.len()]; Cause::ALL.len()],
+    /// Of those that have ended.
+    requests: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
 }
+
+/// What has gone through connections.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) requests: u64,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
+/// Connections by cause, and each by outcome.
+pub(crate) type ByCause = [[u64; Outcome::ALL.len()]; Cause::ALL.len()];
 
 /// Connections by outcome, in the order of [`Outcome`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +59,11 @@ impl Tallies {
         let tally = Arc::new(Tally {
             name: name.cloned(),
             address,
-            ended: Default::default(),
+            accepted: AtomicU64::new(0),
+            ended: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Cause::ALL.len()],
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         });
         all.push(tally.clone());
         tally
@@ -55,21 +77,39 @@ impl Tallies {
 }
 
 impl Tally {
-    pub(crate) fn count(&self, outcome: Outcome) {
-        let index = match outcome {
-            Outcome::Clean => 0,
-            Outcome::PeerSilent => 1,
-            Outcome::DrainCut => 2,
-            Outcome::Truncated => 3,
-            Outcome::Aborted => 4,
-        };
-        self.ended[index].fetch_add(1, Ordering::Relaxed);
+    /// One more has been accepted.
+    pub(crate) fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One has ended, through which this has gone.
+    pub(crate) fn count(&self, cause: Cause, outcome: Outcome, totals: Totals) {
+        self.ended[cause as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(totals.requests, Ordering::Relaxed);
+        self.received.fetch_add(totals.received, Ordering::Relaxed);
+        self.sent.fetch_add(totals.sent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            requests: self.requests.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn by_cause(&self) -> ByCause {
+        let load = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        std::array::from_fn(|cause| std::array::from_fn(|of| load(&self.ended[cause][of])))
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts(std::array::from_fn(|i| {
-            self.ended[i].load(Ordering::Relaxed)
-        }))
+        let all = self.by_cause().into_iter().map(Counts);
+        all.fold(Counts::default(), Counts::plus)
     }
 }
 

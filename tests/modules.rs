@@ -10,14 +10,22 @@ const FLOORS: &[&[&str]] = &[
     &["graceful_tls"],
     &["acceptor"],
     &["stream", "server"],
-    &["teardown", "shutdown"],
+    &["teardown", "shutdown", "stats"],
     &["register", "lifetime"],
     &["ledger", "layer", "observe"],
     &["connection"],
-    &["context"],
+    &["context", "handshake_error"],
     &["departures", "choice", "tally"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
+    &[
+        "gate",
+        "handshakes",
+        "keepalive",
+        "named",
+        "pace",
+        "pem",
+        "room",
+    ],
 ];
 
 fn floor(module: &str) -> usize {

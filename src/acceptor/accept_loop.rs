@@ -238,11 +238,13 @@ impl<A: Accept> AcceptLoop<A> {
         if !self.open.as_ref().is_some_and(inherited) {
             transport::prepare(&io, self.acceptor.server().context.settings.tcp_keepalive);
         }
+        let addresses = transport::addresses(&io, remote);
+        let tally = self.tally.clone();
         Accepted {
-            addresses: transport::addresses(&io, remote),
+            addresses,
             io,
             preface: self.preface.clone(),
-            arrival: self.acceptor.arrival(pass, self.tally.clone()),
+            arrival: self.acceptor.arrival(pass, tally, addresses.remote),
         }
     }
 

@@ -14,7 +14,7 @@ mod hello;
 mod plain_http;
 mod room;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -25,16 +25,17 @@ use tokio_util::either::Either;
 
 use crate::{
     accept::Preface,
-    choice::{self, Refusal},
+    choice,
     connection::{Facts, TlsConnection},
     context::{Context, Occupied},
     ending::{Cause, Outcome},
     gate::Pass,
+    handshake_error::HandshakeError,
     handshakes::Running,
+    observe::HandshakeFailed,
     phase::Phase,
     register::Registration,
     server::Server,
-    settings::BuildError,
     stream::GracefulStream,
     tally::Tally,
     teardown::{Start, Teardown},
@@ -42,55 +43,6 @@ use crate::{
 };
 
 pub(crate) use accept_loop::{AcceptLoop, Accepted};
-
-/// Why there is no stream.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// The client and the server did not agree, or the client broke the protocol.
-    #[error("the TLS handshake failed: {0}")]
-    Tls(#[source] rustls::Error),
-    /// The transport failed, or the client closed it.
-    #[error("the transport failed during the TLS handshake: {0}")]
-    Io(#[source] io::Error),
-    /// What the listener has every connection say before TLS did not come, or was wrong: see
-    /// [`Accept::preface`](crate::Accept::preface).
-    #[error("what comes before TLS was not as it should be: {0}")]
-    Preface(#[source] io::Error),
-    /// The handshake, or what comes before it, took longer than the handshake time-out.
-    #[error("the TLS handshake was not finished within the handshake time-out")]
-    TimedOut,
-    /// There were more than [`max_handshakes`](crate::Builder::max_handshakes), and its client had
-    /// been silent for too long. The socket has been closed.
-    #[error(
-        "the TLS handshake gave way to a newer one: of too many its client had been silent for too long"
-    )]
-    Evicted,
-    /// The client speaks plain HTTP. It was answered: see [`PlainHttp`](crate::PlainHttp).
-    #[error("the client speaks plain HTTP on the TLS port")]
-    PlainHttp,
-    /// The client was refused: by
-    /// [`connection_filter`](crate::Builder::connection_filter), or for
-    /// [`max_connections_per_client`](crate::Builder::max_connections_per_client). The socket has been
-    /// closed.
-    #[error("the client's address was refused")]
-    Refused,
-    /// [`config_for_client`](crate::Builder::config_for_client) has none for this client, which got the
-    /// refusal's alert.
-    #[error("no TLS configuration for this client: {0}")]
-    NoConfig(#[source] Refusal),
-    /// [`config_for_client`](crate::Builder::config_for_client) has picked one that can't be served. The
-    /// client got an `internal_error`.
-    #[error("the TLS configuration picked for this client can't be served: {0}")]
-    UnusableConfig(#[source] BuildError),
-    /// An ACME server has validated this one by TLS-ALPN-01 (RFC 8737), and nothing failed: the handshake is
-    /// all that it asks for, and the connection has been ended after it.
-    #[error("the handshake was an ACME challenge, which ends with it")]
-    AcmeChallenge,
-    /// The shutdown deadline passed before the handshake was over.
-    #[error("the shutdown deadline passed during the TLS handshake")]
-    ShuttingDown,
-}
 
 /// Does the TLS handshakes of one [`GracefulTls`](crate::GracefulTls).
 ///
@@ -108,7 +60,8 @@ pub(crate) struct Arrival {
     occupied: Occupied,
     /// Its place among the handshakes.
     running: Running,
-    /// When the handshake has to be over.
+    /// When it was accepted, and when the handshake has to be over.
+    begun: Instant,
     deadline: Instant,
     /// Whether it came after the shutdown had begun.
     late: bool,
@@ -178,7 +131,7 @@ impl Acceptor {
             addresses,
             io,
             preface: None,
-            arrival: self.arrival(pass, self.server.tally(None)),
+            arrival: self.arrival(pass, self.server.tally(None), addresses.remote),
         })
     }
 
@@ -187,13 +140,21 @@ impl Acceptor {
     }
 
     /// What a connection holds from the moment it is accepted.
-    pub(crate) fn arrival(&self, pass: Pass, tally: Arc<Tally>) -> Arrival {
+    pub(crate) fn arrival(
+        &self,
+        pass: Pass,
+        tally: Arc<Tally>,
+        peer: Option<SocketAddr>,
+    ) -> Arrival {
+        tally.accept();
+        self.server.observed.tell(|of| of.accepted(peer));
         let Context {
             phases, settings, ..
         } = &*self.server.context;
         Arrival {
             occupied: self.server.context.occupy(pass, tally),
             running: self.server.handshakes.begin(),
+            begun: Instant::now(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
         }
@@ -316,9 +277,11 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tls.get_mut().0.established();
-        let facts = Facts::new(&tls, addresses);
+        let facts = Facts::new(&tls, addresses, arrival.begun.elapsed());
         let first_request_by = Some(self.first_request_by(&arrival));
         let registration = self.enter(facts, first_request_by, arrival.occupied);
+        let established = registration.connection();
+        self.server.observed.tell(|of| of.established(established));
         GracefulStream::new(tls, registration)
     }
 
@@ -348,7 +311,8 @@ impl Acceptor {
     ) -> Registration {
         let context = self.server.context.clone();
         let connection = TlsConnection::new(facts, context, first_request_by);
-        self.server.register.enter(connection, occupied)
+        let observed = self.server.observed.clone();
+        self.server.register.enter(connection, occupied, observed)
     }
 
     /// An ACME server has seen the certificate: the connection ends without a word more (RFC 8737 3).
@@ -361,18 +325,21 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let facts = Facts::new(&tls, addresses);
+        let took = arrival.begun.elapsed();
+        let facts = Facts::new(&tls, addresses, took);
         let (mut transport, session) = tls.into_inner();
         transport.established();
         tracing::debug!(peer = ?addresses.remote, name = ?facts.server_name, "ACME challenge");
         let registration = self.enter(facts, None, arrival.occupied);
+        let error = HandshakeError::AcmeChallenge;
+        self.tell_failed(addresses, &error, took);
         let start = Start {
             notify: true,
             answers: transport.written(),
             ..Start::new(Cause::AcmeChallenge)
         };
         Teardown::new(transport, Some(session), registration, start).finish_elsewhere();
-        HandshakeError::AcmeChallenge
+        error
     }
 
     /// Ends the socket of a failed handshake elsewhere.
@@ -387,12 +354,18 @@ impl Acceptor {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let head = transport.established();
-        let registration = self.enter(Facts::failed(addresses), None, arrival.occupied);
+        let took = arrival.begun.elapsed();
+        let registration = self.enter(
+            Facts::failed(addresses, transport.traffic(), took),
+            None,
+            arrival.occupied,
+        );
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
             false => error,
         };
         tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
+        self.tell_failed(addresses, &error, took);
         match error {
             HandshakeError::PlainHttp => {
                 plain_http::answer(transport, head, registration, arrival.running);
@@ -401,6 +374,12 @@ impl Acceptor {
             _ => end(transport, registration, 0),
         }
         error
+    }
+
+    fn tell_failed(&self, addresses: Addresses, error: &HandshakeError, took: Duration) {
+        let peer = addresses.remote;
+        let failed = HandshakeFailed { peer, error, took };
+        self.server.observed.tell(|of| of.handshake_failed(&failed));
     }
 
     fn classify(&self, error: io::Error) -> HandshakeError {
@@ -443,6 +422,7 @@ where
 
 /// Closes the socket of an evicted handshake at once: its place is wanted.
 fn close<IO>(transport: Transport<IO>, registration: &Registration) {
+    registration.closing(Cause::HandshakeEvicted);
     drop(transport);
     registration.ended(Cause::HandshakeEvicted, Outcome::DrainCut);
 }

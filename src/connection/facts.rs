@@ -1,5 +1,7 @@
 //! What TLS agreed on.
 
+use std::{sync::Arc, time::Duration};
+
 #[cfg(feature = "tonic")]
 use ::tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 use tokio_rustls::{
@@ -7,11 +9,14 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::transport::{Addresses, Transport};
+use crate::transport::{Addresses, Traffic, Transport};
 
 /// What TLS agreed on.
 pub(crate) struct Facts {
     pub(crate) addresses: Addresses,
+    pub(crate) traffic: Arc<Traffic>,
+    /// How long the handshake took.
+    pub(crate) handshake: Duration,
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) alpn: Option<Box<[u8]>>,
     pub(crate) version: Option<ProtocolVersion>,
@@ -23,12 +28,18 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new<IO>(tls: &TlsStream<Transport<IO>>, addresses: Addresses) -> Self {
-        let session = tls.get_ref().1;
+    pub(crate) fn new<IO>(
+        tls: &TlsStream<Transport<IO>>,
+        addresses: Addresses,
+        handshake: Duration,
+    ) -> Self {
+        let (transport, session) = tls.get_ref();
         Self {
             #[cfg(feature = "tonic")]
             tonic: (session.alpn_protocol() == Some(b"h2")).then(|| tonic(tls, addresses)),
             addresses,
+            traffic: transport.traffic(),
+            handshake,
             server_name: session.server_name().map(Box::from),
             alpn: session.alpn_protocol().map(Box::from),
             version: session.protocol_version(),
@@ -38,9 +49,11 @@ impl Facts {
     }
 
     /// Of a connection that never got as far.
-    pub(crate) fn failed(addresses: Addresses) -> Self {
+    pub(crate) fn failed(addresses: Addresses, traffic: Arc<Traffic>, handshake: Duration) -> Self {
         Self {
             addresses,
+            traffic,
+            handshake,
             server_name: None,
             alpn: None,
             version: None,

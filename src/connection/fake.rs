@@ -1,6 +1,6 @@
 //! [`FakeConnection`]: a record without a connection, so that a handler can be tested with `oneshot`.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
 
@@ -44,7 +44,7 @@ impl TlsConnection {
 impl FakeConnection {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self {
-            facts: Facts::failed(Addresses::default()),
+            facts: Facts::failed(Addresses::default(), Arc::default(), Duration::ZERO),
             context,
         }
     }

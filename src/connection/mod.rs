@@ -3,6 +3,7 @@
 //! The stream writes here how many requests have begun and are in flight, for the report and for
 //! handlers; handlers and the shutdown write what they want of it, and wake it. Handlers take the
 //! record from their request as [`TlsConnection`] and read from it what TLS agreed on: `facts`.
+//! Operators ask what it is doing: `state`.
 //!
 //! It knows its server's [`Context`] and nothing else of it.
 //!
@@ -11,6 +12,7 @@
 
 mod facts;
 mod fake;
+mod state;
 
 use std::{
     fmt,
@@ -38,6 +40,8 @@ use crate::{
 
 pub(crate) use facts::Facts;
 pub use fake::FakeConnection;
+pub(crate) use state::Used;
+pub use state::{ConnectionStats, Protocol, State, WaitsFor};
 
 /// One connection, as handlers see it.
 ///
@@ -61,8 +65,10 @@ struct Shared {
     first_request_by: Option<Instant>,
     /// Requests begun, in the upper half; in flight, in the lower. Only the stream writes it.
     requests: AtomicU64,
-    /// When it became idle, as of [`TlsConnection::became_idle`]; 0 where it is not known to be.
-    idle_since: AtomicU64,
+    /// When it became idle, as of [`TlsConnection::became_idle`], or what it is [`Used`] for.
+    since: AtomicU64,
+    /// When it began to end.
+    closing_since: AtomicU64,
     flags: AtomicU32,
     wakers: Mutex<Wakers>,
     context: Arc<Context>,
@@ -151,6 +157,19 @@ const SPENT: u32 = 1 << 8;
 /// One of its requests has passed a layer.
 const LAYERED: u32 = 1 << 9;
 
+// What it is doing, for whoever asks.
+/// What it was seen to speak.
+const HTTP1: u32 = 1 << 10;
+const HTTP2: u32 = 1 << 11;
+/// Its client has said close_notify.
+const HALF_CLOSED: u32 = 1 << 12;
+/// It ends.
+const CLOSING: u32 = 1 << 13;
+/// Something waits for the client to take it.
+const BLOCKED: u32 = 1 << 14;
+/// A request is coming in, and the server waits for the rest.
+const COMING: u32 = 1 << 15;
+
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u32)]
@@ -178,7 +197,8 @@ impl TlsConnection {
                 established: Instant::now(),
                 first_request_by,
                 requests: AtomicU64::new(0),
-                idle_since: AtomicU64::new(0),
+                since: AtomicU64::new(Used::Request as u64),
+                closing_since: AtomicU64::new(0),
                 // The first poll looks: the phase may have changed before anybody knew of it.
                 flags: AtomicU32::new(NEWS),
                 wakers: Mutex::default(),
@@ -438,24 +458,20 @@ impl TlsConnection {
     #[inline]
     pub(crate) fn became_idle(&self, now: Instant) {
         let context = &self.shared.context;
-        let since = now.saturating_duration_since(context.epoch);
-        // In no unit, but in order, and never 0.
-        let since = (since.as_secs() + 1) << 30 | u64::from(since.subsec_nanos());
-        self.shared.idle_since.store(since, Ordering::Relaxed);
+        let since = state::moment(context, now);
+        self.shared.since.store(since, Ordering::Relaxed);
         context.room.change();
     }
 
     /// When it became idle, in no unit, if it is.
     pub(crate) fn idle_since(&self) -> Option<u64> {
-        let since = self.shared.idle_since.load(Ordering::Relaxed);
-        let Requests { begun, in_flight } = self.requests();
+        let since = self.idle_moment()?;
         // Its first request is on its way.
         let awaited = || {
             let by = self.first_request_by();
-            begun == 0 && by.is_some_and(|by| Instant::now() < by)
+            self.requests().begun == 0 && by.is_some_and(|by| Instant::now() < by)
         };
-        let idle = since > 0 && in_flight == 0 && !self.is_told();
-        (idle && !awaited()).then_some(since)
+        (!self.is_told() && !awaited()).then_some(since)
     }
 
     /// Another needs its place. It ends if it really is idle, or has drained enough, and
@@ -477,7 +493,7 @@ impl TlsConnection {
 
     /// It is in use: another has to make room.
     pub(crate) fn stays(&self) {
-        self.shared.idle_since.store(0, Ordering::Relaxed);
+        self.is_used_for(Used::Request);
         self.unset(WANTED);
         self.shared.context.room.change();
     }

@@ -23,7 +23,10 @@ pub(crate) use http2::{
 };
 use tokio::time::Instant;
 
-use crate::{connection::Requests, pace::Rate};
+use crate::{
+    connection::{Protocol, Requests},
+    pace::Rate,
+};
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -171,6 +174,15 @@ impl Ledger {
     fn becomes(&mut self, mut known: Self, seen: usize) {
         known.received(&PREFACE[..seen]);
         *self = known;
+    }
+
+    /// What the bytes say is spoken.
+    pub(crate) fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Undecided { .. } => None,
+            Self::Http1(_) => Some(Protocol::Http1),
+            Self::Http2(_) => Some(Protocol::Http2),
+        }
     }
 
     #[inline]

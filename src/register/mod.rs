@@ -16,8 +16,9 @@ use crate::{
     connection::TlsConnection,
     context::Occupied,
     ending::{Cause, Outcome},
-    observe,
-    tally::Tallies,
+    observe::{self, Ended, Observed},
+    phase::Phase,
+    tally::{Tallies, Totals},
 };
 
 pub(crate) use places::Place;
@@ -31,6 +32,7 @@ pub(crate) struct Register {
     open: Mutex<Slab<TlsConnection>>,
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
+    observers: Mutex<Vec<Observed>>,
     pub(crate) tallies: Tallies,
 }
 
@@ -48,7 +50,28 @@ impl Register {
             open: Mutex::default(),
             draining: Arc::new(Places::new(draining)),
             giving_way: Mutex::default(),
+            observers: Mutex::default(),
             tallies: Tallies::default(),
+        }
+    }
+
+    /// Has one more told of the phases that the shutdown comes to.
+    pub(crate) fn is_observed(&self, observed: &Observed) {
+        let mut observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        observers.push(observed.clone());
+    }
+
+    pub(crate) fn tell_phase(&self, phase: Phase) {
+        let observers = self
+            .observers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let observers = observers.clone();
+        for observed in observers {
+            observed.tell(|of| of.phase(phase));
         }
     }
 
@@ -57,6 +80,7 @@ impl Register {
         self: &Arc<Self>,
         connection: TlsConnection,
         occupied: Occupied,
+        observed: Observed,
     ) -> Registration {
         let key = self.lock().insert(connection.clone());
         Registration {
@@ -65,16 +89,26 @@ impl Register {
             key,
             truncated: false,
             occupied,
+            observed,
         }
     }
 
     /// Wakes every connection, so that it looks at the phase.
     pub(crate) fn wake_all(&self) {
         // A waker runs foreign code, a lock must not be held for it.
-        let open: Vec<TlsConnection> = self.lock().iter().map(|(_, c)| c.clone()).collect();
-        for connection in open {
+        for connection in self.open() {
             connection.wake();
         }
+    }
+
+    /// Every open connection.
+    pub(crate) fn open(&self) -> Vec<TlsConnection> {
+        self.lock().iter().map(|(_, of)| of.clone()).collect()
+    }
+
+    /// Looks at every open connection.
+    pub(crate) fn each(&self, look: impl FnMut(&TlsConnection)) {
+        self.lock().iter().map(|(_, of)| of).for_each(look);
     }
 
     pub(crate) fn left(&self) -> Left {
@@ -101,6 +135,7 @@ pub(crate) struct Registration {
     key: usize,
     truncated: bool,
     occupied: Occupied,
+    observed: Observed,
 }
 
 impl Registration {
@@ -120,14 +155,41 @@ impl Registration {
         place
     }
 
+    /// Whether anybody is told of requests.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observed.is_observed()
+    }
+
+    /// So many requests have begun.
+    pub(crate) fn requested(&self, requests: u32) {
+        for _ in 0..requests {
+            self.observed.tell(|of| of.request(&self.connection));
+        }
+    }
+
+    /// It begins to end.
+    pub(crate) fn closing(&self, cause: Cause) {
+        self.connection.closes();
+        self.observed.tell(|of| of.closing(&self.connection, cause));
+    }
+
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
         let outcome = match (self.truncated, outcome) {
             (true, Outcome::Aborted) | (false, _) => outcome,
             (true, _) => Outcome::Truncated,
         };
-        self.occupied.tally.count(outcome);
-        observe::ended(&self.connection, cause, outcome);
+        let connection = &self.connection;
+        let totals = Totals {
+            requests: connection.requests().begun.into(),
+            received: connection.bytes_received(),
+            sent: connection.bytes_sent(),
+        };
+        self.occupied.tally.count(cause, outcome, totals);
+        observe::log(connection, cause, outcome);
+        self.observed.tell(|of| {
+            of.ended(connection, &Ended::new(connection, cause, outcome));
+        });
     }
 }
 

@@ -31,13 +31,8 @@ use tower_service::Service;
 
 use super::Layered;
 use crate::{
-    accept::Accept,
-    acceptor::{AcceptLoop, HandshakeError},
-    connection::TlsConnection,
-    graceful_tls::GracefulTls,
-    phase::Phase,
-    server::Server,
-    shutdown::Report,
+    accept::Accept, acceptor::AcceptLoop, connection::TlsConnection, graceful_tls::GracefulTls,
+    handshake_error::HandshakeError, phase::Phase, server::Server, shutdown::Report,
     stream::GracefulStream,
 };
 

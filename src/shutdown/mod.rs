@@ -104,6 +104,7 @@ impl Shutdown {
             self.context.phases.turn(Phase::LameDuck)
         };
         turned.tell();
+        self.register.tell_phase(Phase::LameDuck);
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
@@ -123,6 +124,8 @@ impl Shutdown {
         self.context.set_departures(None);
         phases.resume();
         called_off.cancel();
+        drop(undo);
+        self.register.tell_phase(Phase::Serving);
         true
     }
 
@@ -163,10 +166,15 @@ impl Shutdown {
         self.report.get().cloned().unwrap_or_default()
     }
 
+    fn enter(&self, phase: Phase) {
+        self.context.phases.enter(phase);
+        self.register.tell_phase(phase);
+    }
+
     fn close(&self, report: Report) {
         let _ = self.report.set(report);
         *self.undo() = None;
         self.context.phases.stop_accepting.cancel();
-        self.context.phases.enter(Phase::Closed);
+        self.enter(Phase::Closed);
     }
 }

@@ -56,7 +56,7 @@ pub(super) async fn run(
 
     phases.connections.close();
     phases.others.close();
-    phases.enter(Phase::Draining);
+    shutdown.enter(Phase::Draining);
     let deadline = Instant::now() + settings.shutdown_timeout;
     shutdown.register.wake_all();
     let drained = async {
@@ -69,7 +69,7 @@ pub(super) async fn run(
     let in_time = unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.is_over();
 
     let finished = in_time || last_call(shutdown).await;
-    phases.enter(Phase::Deadline);
+    shutdown.enter(Phase::Deadline);
     if !finished {
         force(shutdown).await;
     }

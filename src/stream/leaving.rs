@@ -161,10 +161,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// The last request has begun. HTTP/1 says so in the answer to it, and answers in order: those
     /// before it come first.
-    #[cold]
-    pub(super) fn spend(&self, requests: Requests) {
+    pub(super) fn spend(&self, requests: Requests, last: u32) {
         let answered = requests.begun - requests.in_flight.min(requests.begun);
-        if self.ledger.has_control_frames() || answered + 1 >= self.last_request {
+        if self.ledger.has_control_frames() || answered + 1 >= last {
             self.connection.retire(Retirement::Requests);
         }
     }

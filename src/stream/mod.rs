@@ -81,8 +81,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
-    /// How many requests it may have.
-    last_request: u32,
+    /// From so many requests on somebody has to be told of each that begins.
+    telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
     /// by then of which TLS could open none yet: a record may be long on its way.
     read: u64,
@@ -114,6 +114,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     watches_uploads: bool,
     /// The server has asked for what comes, and nothing was there.
     reads: bool,
+    /// And that was the rest of a request.
+    awaits: bool,
     /// How far the transport had been read when the timer last struck, and how much there was to read.
     looked_at: u64,
     unread: u64,
@@ -144,7 +146,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let most_noise = connection.context().settings.max_control_frames.into();
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
-        let max_requests = connection.context().settings.max_requests;
         // From now on it strikes each write time-out, and sooner where something comes due.
         let first = Instant::now() + connection.context().settings.write_timeout;
         let first = connection
@@ -162,7 +163,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
-            last_request: max_requests.unwrap_or(u32::MAX),
+            telling: 1,
             read,
             parts: 0,
             departure: None,
@@ -179,6 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             watches_windows: false,
             watches_uploads: false,
             reads: false,
+            awaits: false,
             looked_at: 0,
             unread: 0,
             held_up: false,

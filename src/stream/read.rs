@@ -76,6 +76,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Poll::Ready(Ok(())) => {
                 let sent = self.answered_so_far();
                 self.half_close.close_notify(Instant::now(), sent);
+                self.connection.half_closes();
                 self.poll_read_half_closed(cx, buf)
             }
             Poll::Ready(Err(error)) => {

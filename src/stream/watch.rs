@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{GracefulStream, State, frames};
 use crate::{
-    connection::Leaving,
+    connection::{Leaving, Requests, Used},
     ending::Cause,
     ledger::{Coming, Use},
     lifetime::{Facts, Limits, Owed, Windows},
@@ -118,6 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let windows = self.look_at_windows(now);
         let leaving = self.connection.leaving();
         let next = self.decide(now, leaving.as_ref(), owed, windows);
+        self.connection.set_blocked(self.lifetime.is_owed());
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
         // No poll tells that a peer has stopped to acknowledge what it was sent.
@@ -283,6 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let limits = self.limits();
         let now = Instant::now();
         let due = self.lifetime.owes(now, u64::MAX, taken, &limits);
+        self.connection.set_blocked(true);
         self.timer.fires_by(due, &self.connection);
     }
 
@@ -298,8 +300,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         } else if !self.lifetime.is_idle_since(usage) {
             let now = Instant::now();
             self.lifetime.becomes_idle(now, usage);
-            if let Use::Nothing { .. } = usage {
-                self.connection.became_idle(now);
+            match usage {
+                Use::Nothing { .. } => self.connection.became_idle(now),
+                Use::Upload { .. } => self.connection.is_used_for(Used::Upload),
+                Use::Tunnel { .. } => self.connection.is_used_for(Used::Tunnel),
+                Use::Request | Use::Unknown { .. } => self.connection.is_used_for(Used::Request),
             }
             if let Some(limit) = self.limits().idle(usage) {
                 self.timer.fires_by(now + limit, &self.connection);
@@ -330,8 +335,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if std::mem::replace(&mut self.reads, true) {
             return;
         }
-        if let Some(coming) = self.coming() {
-            self.await_more(coming);
+        match self.coming() {
+            Some(coming) => self.await_more(coming),
+            None if self.awaits => self.awaits_no_more(),
+            None => {}
         }
     }
 
@@ -342,6 +349,36 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             let due = self.lifetime.comes(Instant::now(), coming, &limits);
             self.timer.fires_by(due, &self.connection);
         }
+        if !std::mem::replace(&mut self.awaits, true) {
+            self.connection.set_coming(true);
+        }
+    }
+
+    #[cold]
+    fn awaits_no_more(&mut self) {
+        self.awaits = false;
+        self.connection.set_coming(false);
+    }
+
+    /// Requests have begun, or ended, and somebody has to know: of the first what is spoken, of each who
+    /// observes, of the last that it is.
+    #[cold]
+    fn tell(&mut self, before: Requests, requests: Requests) {
+        if let Some(protocol) = self.ledger.protocol().filter(|_| before.begun == 0) {
+            self.connection.speaks(protocol);
+        }
+        let last = self.connection.context().settings.max_requests;
+        let last = last.unwrap_or(u32::MAX);
+        self.telling = last;
+        if let State::Open(_, registration) = &self.state {
+            if registration.is_observed() {
+                registration.requested(requests.begun.saturating_sub(before.begun));
+                self.telling = last.min(requests.begun + 1);
+            }
+        }
+        if requests.begun >= last {
+            self.spend(requests, last);
+        }
     }
 
     /// Tells everybody else what the ledger says.
@@ -351,12 +388,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if requests != self.published {
             let before = std::mem::replace(&mut self.published, requests);
             self.connection.set_requests(requests);
-            if requests.begun > before.begun && self.lifetime.over().is_none() {
-                // It has more time, and a last look of its own at the end of that.
-                self.arrived = None;
+            if requests.begun > before.begun {
+                self.connection.is_used_for(Used::Request);
+                if self.lifetime.over().is_none() {
+                    // It has more time, and a last look of its own at the end of that.
+                    self.arrived = None;
+                }
             }
-            if requests.begun >= self.last_request {
-                self.spend(requests);
+            if requests.begun >= self.telling {
+                self.tell(before, requests);
             }
             if self.departure.is_some() {
                 self.note_requests(before);

@@ -128,6 +128,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
             discard_plaintext(session);
         }
         let bounds = start.bounds(&registration.connection().context().settings);
+        registration.closing(start.cause);
         Self {
             written: io.written(),
             acknowledged: None,

@@ -1,6 +1,6 @@
 //! The byte stream under TLS, watched where it costs nothing.
 //!
-//! [`Transport`] counts the bytes that the socket takes and gives, and asks the kernel how many of
+//! [`Transport`] counts the bytes that the socket takes and gives (`traffic`), and asks the kernel how many of
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
 //! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
@@ -14,6 +14,7 @@ mod options;
 pub mod simulated;
 #[cfg(feature = "tonic")]
 mod tonic;
+mod traffic;
 
 use std::{
     any::Any,
@@ -32,13 +33,13 @@ use tokio::{
 
 use crate::handshakes;
 pub(crate) use options::{prepare, prepare_listener};
+pub(crate) use traffic::Traffic;
 
 /// The transport under one TLS connection.
 #[derive(Debug)]
 pub(crate) struct Transport<IO> {
     io: IO,
-    written: u64,
-    read: u64,
+    traffic: Arc<Traffic>,
     /// An operation has failed; the system has given the peer up.
     failed: bool,
     vanished: bool,
@@ -72,8 +73,7 @@ impl<IO> Transport<IO> {
     pub(crate) fn new(io: IO, handshake: Arc<handshakes::Handshake>) -> Self {
         Self {
             io,
-            written: 0,
-            read: 0,
+            traffic: Arc::default(),
             failed: false,
             vanished: false,
             watch: Watch::Handshake(Handshake {
@@ -99,7 +99,7 @@ impl<IO> Transport<IO> {
 
     /// Whether there is a limit to what is read, and it is not reached.
     pub(crate) fn is_below_limit(&self) -> bool {
-        matches!(self.watch, Watch::Until(limit) if self.read < limit)
+        matches!(self.watch, Watch::Until(limit) if self.read() < limit)
     }
 
     #[inline]
@@ -112,12 +112,17 @@ impl<IO> Transport<IO> {
 
     /// Bytes taken by the socket so far.
     pub(crate) fn written(&self) -> u64 {
-        self.written
+        self.traffic.written()
     }
 
     /// Bytes given by the socket so far.
     pub(crate) fn read(&self) -> u64 {
-        self.read
+        self.traffic.read()
+    }
+
+    /// The same, for whoever else wants to know.
+    pub(crate) fn traffic(&self) -> Arc<Traffic> {
+        self.traffic.clone()
     }
 
     /// Whether the system has given the peer up: it acknowledges nothing, or can't be reached.
@@ -149,7 +154,7 @@ impl<IO: 'static> Transport<IO> {
     /// Bytes that the peer's side has acknowledged so far; where the system can't tell, those that
     /// the socket has taken.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.written.saturating_sub(self.unacknowledged())
+        self.written().saturating_sub(self.unacknowledged())
     }
 
     /// Whether nothing can be sent or received any more, because the peer has reset the connection or
@@ -209,7 +214,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
     fn poll_count(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf)).map_err(|error| self.note(error))?;
-        self.read += (buf.filled().len() - before) as u64;
+        self.traffic.reads(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 
@@ -235,7 +240,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let left = limit.saturating_sub(self.read);
+        let left = limit.saturating_sub(self.read());
         if left == 0 {
             return Poll::Pending;
         }
@@ -245,7 +250,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
         let n = part.filled().len();
         read.map_err(|error| self.note(error))?;
         buf.advance(n);
-        self.read += n as u64;
+        self.traffic.reads(n);
         Poll::Ready(Ok(()))
     }
 }
@@ -260,7 +265,7 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
             handshake.shared.answer();
         }
         let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
-        self.written += n as u64;
+        self.traffic.writes(n);
         Poll::Ready(Ok(n))
     }
 }
