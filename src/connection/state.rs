@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{BLOCKED, CLOSING, COMING, HALF_CLOSED, HTTP1, HTTP2, Requests, TlsConnection};
+use super::{BLOCKED, CLOSING, COMING, HALF_CLOSED, HTTP1, HTTP2, TlsConnection};
 use crate::{context::Context, named::named};
 
 /// What a connection is doing.
@@ -142,9 +142,10 @@ impl TlsConnection {
             State::Idle => WaitsFor::Request,
             _ if used == Used::Tunnel as u64 => WaitsFor::Tunnel,
             _ if self.has(BLOCKED) => WaitsFor::ClientToRead,
-            _ if self.has(COMING) || used == Used::Upload as u64 => WaitsFor::RestOfRequest,
-            _ if self.requests() == Requests::default() => WaitsFor::Request,
-            _ => WaitsFor::Handler,
+            _ if self.has(COMING) => WaitsFor::RestOfRequest,
+            _ if self.requests().in_flight > 0 => WaitsFor::Handler,
+            _ if used == Used::Upload as u64 => WaitsFor::RestOfRequest,
+            _ => WaitsFor::Request,
         }
     }
 

@@ -285,6 +285,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let now = Instant::now();
         let due = self.lifetime.owes(now, u64::MAX, taken, &limits);
         self.connection.set_blocked(true);
+        if self.tail.is_some() {
+            self.connection.is_used_for(Used::Request);
+        }
         self.timer.fires_by(due, &self.connection);
     }
 
@@ -297,6 +300,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let usage = self.usage();
         if usage == Use::Request {
             self.lifetime.busy();
+            self.connection.is_used_for(Used::Request);
         } else if !self.lifetime.is_idle_since(usage) {
             let now = Instant::now();
             self.lifetime.becomes_idle(now, usage);
@@ -388,12 +392,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if requests != self.published {
             let before = std::mem::replace(&mut self.published, requests);
             self.connection.set_requests(requests);
-            if requests.begun > before.begun {
-                self.connection.is_used_for(Used::Request);
-                if self.lifetime.over().is_none() {
-                    // It has more time, and a last look of its own at the end of that.
-                    self.arrived = None;
-                }
+            if requests.begun > before.begun && self.lifetime.over().is_none() {
+                // It has more time, and a last look of its own at the end of that.
+                self.arrived = None;
             }
             if requests.begun >= self.telling {
                 self.tell(before, requests);
