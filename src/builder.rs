@@ -381,6 +381,19 @@ impl Builder {
         self
     }
 
+    /// Whether each request that passes the layer is remembered by its method and path while it is in
+    /// flight. Default: no.
+    ///
+    /// Then a shutdown names the requests that it has waited for longest in its progress, and those that
+    /// it has cut in its [`Report`](crate::Report); [`TlsConnection::tracked_requests`] has them at any
+    /// time. It costs three allocations a request and a lock of its connection's.
+    ///
+    /// [`TlsConnection::tracked_requests`]: crate::TlsConnection::tracked_requests
+    pub fn track_requests(mut self, track: bool) -> Self {
+        self.settings.track_requests = track;
+        self
+    }
+
     /// How TCP notices that a client's machine has vanished. Default: on, see [`TcpKeepalive`];
     /// within two minutes. `None` leaves sockets as they are.
     ///

@@ -139,6 +139,7 @@ config! {
             patient_goaway: bool,
             plain_http: PlainHttp,
             connect_info: bool,
+            track_requests: bool,
             max_requests: u32,
             name: String;
         parts:

@@ -19,7 +19,8 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings, tally::Tally,
+    departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings,
+    sparing::Sparing, tally::Tally,
 };
 
 /// What all connections of one server share.
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) warned: Once,
     /// Whether it has been said that an answer did not pass the layer.
     pub(crate) unlayered: Once,
+    /// What is said of connections that were cut short.
+    pub(crate) losses: Sparing,
     /// When connections have to go, from the beginning of a shutdown on.
     departures: Arc<Mutex<Option<Departures>>>,
     /// How many connections there have been.
@@ -59,6 +62,7 @@ impl Context {
             epoch: Instant::now(),
             warned: Once::new(),
             unlayered: Once::new(),
+            losses: Sparing::new(),
             departures: Arc::default(),
             connections: Arc::default(),
             runtime: Arc::default(),

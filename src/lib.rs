@@ -146,6 +146,7 @@ pub mod serve;
 mod server;
 mod settings;
 mod shutdown;
+mod sparing;
 mod stats;
 mod stream;
 mod tally;
@@ -167,14 +168,16 @@ pub use builder::Builder;
 pub use choice::Refusal;
 #[cfg(feature = "serde")]
 pub use config::{Config, DrainConfig, Switch, TcpKeepaliveConfig};
-pub use connection::{ConnectionStats, FakeConnection, Protocol, State, TlsConnection, WaitsFor};
+pub use connection::{
+    ConnectionStats, FakeConnection, Protocol, State, TlsConnection, TrackedRequest, WaitsFor,
+};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
 pub use graceful_tls::GracefulTls;
 pub use handshake_error::HandshakeError;
 pub use keepalive::TcpKeepalive;
 pub use layer::GracefulTlsLayer;
-pub use observe::{Ended, HandshakeFailed, Observer};
+pub use observe::{Cut, Ended, HandshakeFailed, Observer};
 #[cfg(feature = "pem")]
 pub use pem::{PemError, PemFiles};
 pub use phase::Phase;

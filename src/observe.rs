@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use tracing::field::display;
+
 use crate::{
-    connection::TlsConnection,
+    connection::{TlsConnection, TrackedRequest},
     ending::{Cause, Outcome},
     handshake_error::HandshakeError,
     phase::Phase,
@@ -114,6 +116,35 @@ impl Ended {
     }
 }
 
+/// A connection that a shutdown has cut short: see [`Report::cut`](crate::Report::cut).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// See [`TlsConnection::id`].
+    pub id: u64,
+    /// See [`TlsConnection::remote_addr`].
+    pub peer: Option<SocketAddr>,
+    /// Why it began to end.
+    pub cause: Cause,
+    /// Requests that were not answered to the last byte.
+    pub requests_in_flight: u32,
+    /// Those of them that are known by name: see
+    /// [`Builder::track_requests`](crate::Builder::track_requests).
+    pub requests: Vec<TrackedRequest>,
+}
+
+impl Cut {
+    pub(crate) fn new(connection: &TlsConnection, cause: Cause) -> Self {
+        Self {
+            id: connection.id(),
+            peer: connection.remote_addr(),
+            cause,
+            requests_in_flight: connection.requests_in_flight(),
+            requests: connection.tracked_requests(),
+        }
+    }
+}
+
 /// Who observes a server, if anybody does.
 #[derive(Clone, Default)]
 pub(crate) struct Observed(Option<Arc<dyn Observer>>);
@@ -173,20 +204,47 @@ fn peers_doing(cause: Cause) -> bool {
 /// One line for one ended connection.
 ///
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
-/// stranger's word. A truncated answer is the one thing an operator has to know of.
-pub(crate) fn log(connection: &TlsConnection, cause: Cause, outcome: Outcome) {
+/// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
+/// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
+    let Ended {
+        cause,
+        outcome,
+        requests,
+        requests_in_flight,
+        received,
+        sent,
+        ..
+    } = *ended;
     let id = connection.id();
-    let peer = connection.remote_addr();
-    let requests = connection.requests_served();
-    match outcome {
-        Outcome::Truncated if !peers_doing(cause) => tracing::info!(
-            id,
-            ?peer,
-            requests,
-            ?cause,
-            ?outcome,
-            "connection ended with an exchange cut short"
-        ),
-        _ => tracing::debug!(id, ?peer, requests, ?cause, ?outcome, "connection ended"),
+    let peer = connection.remote_addr().map(display);
+    let lost = outcome == Outcome::Truncated && !peers_doing(cause);
+    let admitted = || connection.context().losses.admit();
+    let Some(unlogged) = lost.then(admitted).flatten() else {
+        tracing::debug!(
+            id, peer, %cause, %outcome, requests, requests_in_flight, received, sent,
+            "connection ended"
+        );
+        return;
+    };
+    let names = Names(&connection.tracked_requests()).to_string();
+    let names = (!names.is_empty()).then_some(names);
+    tracing::warn!(
+        id, peer, %cause, %outcome, requests, requests_in_flight, received, sent, unlogged,
+        cut = names,
+        "connection ended with an exchange cut short"
+    );
+}
+
+/// Requests, one behind the other.
+pub(crate) struct Names<'a>(pub(crate) &'a [TrackedRequest]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, request) in self.0.iter().enumerate() {
+            let between = if at > 0 { "; " } else { "" };
+            write!(f, "{between}{request}")?;
+        }
+        Ok(())
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) max_connection_age: Option<Duration>,
     pub(crate) max_connection_age_grace: Option<Duration>,
     pub(crate) connect_info: bool,
+    pub(crate) track_requests: bool,
     pub(crate) max_requests: Option<u32>,
 }
 
@@ -64,6 +65,7 @@ impl Default for Settings {
             max_connection_age: None,
             max_connection_age_grace: None,
             connect_info: true,
+            track_requests: false,
             max_requests: None,
         }
     }

@@ -3,7 +3,7 @@
 //! The stream writes here how many requests have begun and are in flight, for the report and for
 //! handlers; handlers and the shutdown write what they want of it, and wake it. Handlers take the
 //! record from their request as [`TlsConnection`] and read from it what TLS agreed on: `facts`.
-//! Operators ask what it is doing: `state`.
+//! Operators ask what it is doing: `state`, and on which requests: `tracked`.
 //!
 //! It knows its server's [`Context`] and nothing else of it.
 //!
@@ -13,6 +13,7 @@
 mod facts;
 mod fake;
 mod state;
+mod tracked;
 
 use std::{
     fmt,
@@ -30,6 +31,7 @@ use ::tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use http::HeaderValue;
 use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
+use tracing::{Span, field::Empty};
 
 use crate::{
     context::Context,
@@ -42,6 +44,9 @@ pub(crate) use facts::Facts;
 pub use fake::FakeConnection;
 pub(crate) use state::Used;
 pub use state::{ConnectionStats, Protocol, State, WaitsFor};
+use tracked::Tracked;
+pub use tracked::TrackedRequest;
+pub(crate) use tracked::Tracking;
 
 /// One connection, as handlers see it.
 ///
@@ -50,10 +55,15 @@ pub use state::{ConnectionStats, Protocol, State, WaitsFor};
 #[derive(Clone)]
 pub struct TlsConnection {
     shared: Arc<Shared>,
-    /// Whether a layer has seen the request that carries this handle: a second one stays out of
-    /// the way.
-    layered: bool,
+    /// What the request that carries this handle has met.
+    met: u32,
 }
+
+/// What a request has met: a layer, after which a second one stays out of the way; somebody who watches
+/// it; and from here on, what it is tracked by.
+const NOTHING: u32 = 0;
+const LAYER: u32 = 1;
+const WATCHER: u32 = 2;
 
 struct Shared {
     id: u64,
@@ -70,6 +80,9 @@ struct Shared {
     /// When it began to end.
     closing_since: AtomicU64,
     flags: AtomicU32,
+    /// What handlers log falls under it, where anybody wants to see it.
+    span: Option<Box<Span>>,
+    tracked: Option<Box<Tracked>>,
     wakers: Mutex<Wakers>,
     context: Arc<Context>,
 }
@@ -156,6 +169,8 @@ const SPENT: u32 = 1 << 8;
 
 /// One of its requests has passed a layer.
 const LAYERED: u32 = 1 << 9;
+/// It has a span, or its requests are tracked.
+const WATCHED: u32 = 1 << 16;
 
 // What it is doing, for whoever asks.
 /// What it was seen to speak.
@@ -189,9 +204,16 @@ impl TlsConnection {
         context: Arc<Context>,
         first_request_by: Option<Instant>,
     ) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let span = span(id, &facts).map(Box::new);
+        let tracked = context.settings.track_requests.then(Box::default);
+        let watched = match span.is_some() || tracked.is_some() {
+            true => WATCHED,
+            false => 0,
+        };
         Self {
             shared: Arc::new(Shared {
-                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+                id,
                 number: context.next_number(),
                 facts,
                 established: Instant::now(),
@@ -200,11 +222,13 @@ impl TlsConnection {
                 since: AtomicU64::new(Used::Request as u64),
                 closing_since: AtomicU64::new(0),
                 // The first poll looks: the phase may have changed before anybody knew of it.
-                flags: AtomicU32::new(NEWS),
+                flags: AtomicU32::new(NEWS | watched),
+                span,
+                tracked,
                 wakers: Mutex::default(),
                 context,
             }),
-            layered: false,
+            met: NOTHING,
         }
     }
 
@@ -334,13 +358,23 @@ impl TlsConnection {
         if !self.is_layered() {
             self.set(LAYERED);
         }
-        std::mem::replace(&mut self.layered, true)
+        std::mem::replace(&mut self.met, LAYER) != NOTHING
     }
 
     /// Whether any of its requests has passed a layer.
     #[inline]
     pub(crate) fn is_layered(&self) -> bool {
         self.has(LAYERED)
+    }
+
+    /// Whether anything has to be done for its requests that costs.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.has(WATCHED)
+    }
+
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.shared.span.as_deref()
     }
 
     #[inline]
@@ -546,6 +580,19 @@ impl TlsConnection {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The span of a connection whose handshake is over, if there is a subscriber who wants it.
+fn span(id: u64, facts: &Facts) -> Option<Span> {
+    facts.version?;
+    let span = tracing::info_span!(
+        "connection",
+        id,
+        peer = facts.addresses.remote.map(display),
+        server_name = facts.server_name.as_deref(),
+        protocol = Empty,
+    );
+    (!span.is_disabled()).then_some(span)
 }
 
 impl Shared {

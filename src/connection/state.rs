@@ -235,6 +235,9 @@ impl TlsConnection {
 
     /// For the stream alone: what it has seen the connection speak.
     pub(crate) fn speaks(&self, protocol: Protocol) {
+        if let Some(span) = self.span() {
+            span.record("protocol", protocol.as_str());
+        }
         self.set(match protocol {
             Protocol::Http1 => HTTP1,
             Protocol::Http2 => HTTP2,

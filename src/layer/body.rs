@@ -7,9 +7,10 @@ use std::{
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tracing::Span;
 
 use super::last_call::LastCall;
-use crate::connection::TlsConnection;
+use crate::connection::Tracking;
 
 pin_project! {
     /// Response body of [`GracefulTlsService`](super::GracefulTlsService).
@@ -17,22 +18,33 @@ pin_project! {
     pub struct GracefulTlsBody<B> {
         #[pin]
         inner: B,
-        // Of a gRPC answer.
-        connection: Option<TlsConnection>,
+        // Of a gRPC answer, and where somebody watches.
+        connection: Option<Tracking>,
+        is_grpc: bool,
         last_call: Option<LastCall>,
         ended: bool,
     }
 }
 
 impl<B> GracefulTlsBody<B> {
-    /// `connection` is given for gRPC answers alone.
+    /// `connection` is given for gRPC answers, and where it is watched.
     #[inline]
-    pub(crate) fn new(inner: B, connection: Option<TlsConnection>) -> Self {
+    pub(crate) fn new(inner: B, connection: Option<Tracking>, is_grpc: bool) -> Self {
         Self {
             inner,
             connection,
+            is_grpc,
             last_call: None,
             ended: false,
+        }
+    }
+}
+
+impl<B> GracefulTlsBody<B> {
+    /// Its answer has begun.
+    pub(super) fn begins(&self) {
+        if let Some(tracking) = &self.connection {
+            tracking.answers();
         }
     }
 }
@@ -56,21 +68,11 @@ impl<B: Body> Body for GracefulTlsBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.project();
-        if *this.ended {
-            return Poll::Ready(None);
+        // Most have nothing that anything has to be done for.
+        match self.connection.is_some() {
+            false => self.project().inner.poll_frame(cx),
+            true => self.poll_watching(cx),
         }
-        let frame = this.inner.poll_frame(cx);
-        let (Poll::Pending, Some(connection)) = (&frame, this.connection) else {
-            return frame;
-        };
-        // An answer that never has to wait, as most unary ones, needs no last call.
-        let call = this
-            .last_call
-            .get_or_insert_with(|| LastCall::new(connection.context()));
-        let trailers = ready!(call.poll(cx));
-        *this.ended = true;
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -79,6 +81,32 @@ impl<B: Body> Body for GracefulTlsBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
+impl<B: Body> GracefulTlsBody<B> {
+    #[inline(never)]
+    fn poll_watching(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
+        let this = self.project();
+        let Some(tracking) = this.connection.as_ref().filter(|_| !*this.ended) else {
+            return Poll::Ready(None);
+        };
+        let span = tracking.span();
+        let entered = span.as_ref().map(Span::enter);
+        let frame = this.inner.poll_frame(cx);
+        drop(entered);
+        if frame.is_ready() || !*this.is_grpc {
+            return frame;
+        }
+        // An answer that never has to wait, as most unary ones, needs no last call.
+        let call = this
+            .last_call
+            .get_or_insert_with(|| LastCall::new(tracking.connection().context()));
+        let trailers = ready!(call.poll(cx));
+        *this.ended = true;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }
 
@@ -91,11 +119,11 @@ mod tests {
 
     #[test]
     fn forwards_what_hyper_frames_by() {
-        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None);
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, false);
         assert_eq!(body.size_hint().exact(), Some(4));
         assert!(!body.is_end_stream());
 
-        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None);
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, false);
         assert!(body.is_end_stream());
     }
 }

@@ -12,9 +12,10 @@ use http::{
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tracing::Span;
 
-use super::{GracefulTlsBody, last_call::is_grpc};
-use crate::connection::TlsConnection;
+use super::{GracefulTlsBody, last_call};
+use crate::connection::{TlsConnection, Tracking};
 
 pin_project! {
     /// Response future of [`GracefulTlsService`](super::GracefulTlsService).
@@ -23,7 +24,7 @@ pin_project! {
         #[pin]
         inner: F,
         asked: Asked,
-        connection: Option<TlsConnection>,
+        connection: Option<Tracking>,
     }
 }
 
@@ -64,7 +65,7 @@ fn wants_more<B>(request: &Request<B>) -> bool {
 
 impl<F> GracefulTlsFuture<F> {
     #[inline]
-    pub(crate) fn new(inner: F, asked: Asked, connection: Option<TlsConnection>) -> Self {
+    pub(crate) fn new(inner: F, asked: Asked, connection: Option<Tracking>) -> Self {
         Self {
             inner,
             asked,
@@ -81,32 +82,62 @@ where
     type Output = Result<Response<GracefulTlsBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.connection.as_ref().is_some_and(Tracking::is_watched) {
+            true => self.poll_watched(cx),
+            false => self.poll_unwatched(cx),
+        }
+    }
+}
+
+impl<F, B, E> GracefulTlsFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
+{
+    /// What is logged falls under the connection's span.
+    #[cold]
+    fn poll_watched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+        let span = self.connection.as_ref().and_then(Tracking::span);
+        let _entered = span.as_ref().map(Span::enter);
+        let answer = self.poll_unwatched(cx);
+        if let Poll::Ready(Ok(answer)) = &answer {
+            answer.body().begins();
+        }
+        answer
+    }
+
+    #[inline(always)]
+    fn poll_unwatched(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<<Self as Future>::Output> {
         let this = self.project();
-        let response = ready!(this.inner.poll(cx));
-        let mut response = response?;
-        let connection = this
-            .connection
-            .take()
-            .filter(|connection| match this.asked {
+        let mut response = ready!(this.inner.poll(cx))?;
+        let mut is_grpc = false;
+        if let Some(tracking) = this.connection {
+            match this.asked {
                 // gRPC is HTTP/2 only, and its answers have no length.
                 Asked::Framed => {
-                    cfg!(feature = "tonic")
+                    is_grpc = cfg!(feature = "tonic")
                         && response.body().size_hint().exact().is_none()
-                        && is_grpc(&response)
+                        && last_call::is_grpc(&response);
                 }
-                _ => {
-                    tell_client(&mut response, *this.asked, connection);
-                    false
-                }
-            });
+                _ => tell_client(&mut response, *this.asked, tracking.connection()),
+            }
+            if !is_grpc && !tracking.is_watched() {
+                *this.connection = None;
+            }
+        }
+        let connection = this.connection.take();
         Poll::Ready(Ok(
-            response.map(|body| GracefulTlsBody::new(body, connection))
+            response.map(|body| GracefulTlsBody::new(body, connection, is_grpc))
         ))
     }
 }
 
 /// Tells an HTTP/1 client what becomes of its connection: no further request is answered (RFC 9112
 /// 9.6), or, where the server announces it, for how long one is awaited.
+#[inline(always)]
 fn tell_client<B>(response: &mut Response<B>, asked: Asked, connection: &TlsConnection) {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return;

@@ -8,7 +8,7 @@
 //! * `body` ends a gRPC answer that the deadline would cut with a status (`last_call`).
 //!
 //! `service` finds the connection, and `introduce` tells the request what a framework's handlers ask
-//! for of it. Applied twice, the inner one is inert. Without a
+//! for of it. What a handler logs falls under the span of its connection. Applied twice, the inner one is inert. Without a
 //! [`TlsConnection`] (plain HTTP, a test) it passes everything through.
 //!
 //! [`TlsConnection`]: crate::TlsConnection
@@ -22,7 +22,7 @@ mod service;
 use tower_layer::Layer;
 
 pub use self::{body::GracefulTlsBody, future::GracefulTlsFuture, service::GracefulTlsService};
-pub(crate) use self::{future::Asked, introduce::introduce};
+pub(crate) use self::{future::Asked, introduce::introduce, service::watched};
 
 /// [`Layer`] that tells the clients of a TLS server when it shuts down.
 ///

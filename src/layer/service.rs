@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
+use tracing::Span;
 
 use super::{GracefulTlsBody, GracefulTlsFuture, future::Asked, introduce};
-use crate::connection::TlsConnection;
+use crate::connection::{TlsConnection, Tracking};
 
 /// Service produced by [`GracefulTlsLayer`](super::GracefulTlsLayer).
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +49,28 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let connection = find::<ResBody, _>(&mut request);
         let asked = Asked::new(&request, connection.as_ref());
+        if let Some(connection) = connection.as_ref().filter(|of| of.is_watched()) {
+            return watched(&mut self.inner, request, asked, connection);
+        }
+        let connection = connection.map(Tracking::none);
         GracefulTlsFuture::new(self.inner.call(request), asked, connection)
     }
+}
+
+/// Calls `service` with a request that somebody watches: what it logs falls under the connection's span,
+/// and the request is known by its name.
+#[cold]
+#[inline(never)]
+pub(crate) fn watched<S: Service<Request<B>>, B>(
+    service: &mut S,
+    request: Request<B>,
+    asked: Asked,
+    connection: &TlsConnection,
+) -> GracefulTlsFuture<S::Future> {
+    let connection = Tracking::new(connection.clone(), &request);
+    let span = connection.span();
+    let _entered = span.as_ref().map(Span::enter);
+    GracefulTlsFuture::new(service.call(request), asked, Some(connection))
 }
 
 /// The connection of a request that no layer has seen before.

@@ -8,15 +8,19 @@
 mod places;
 mod room;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    cmp::Reverse,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use slab::Slab;
 
 use crate::{
-    connection::TlsConnection,
+    connection::{TlsConnection, TrackedRequest},
     context::Occupied,
     ending::{Cause, Outcome},
-    observe::{self, Ended, Observed},
+    observe::{self, Cut, Ended, Observed},
     phase::Phase,
     tally::{Tallies, Totals},
 };
@@ -26,6 +30,9 @@ use places::Places;
 use room::GivingWay;
 pub(crate) use room::PATIENCE;
 
+/// How many of those that were cut short are remembered.
+const MOST_CUT: usize = 1000;
+
 /// Every connection whose descriptor is open, and how those ended that are not.
 #[derive(Debug)]
 pub(crate) struct Register {
@@ -33,6 +40,7 @@ pub(crate) struct Register {
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
     observers: Mutex<Vec<Observed>>,
+    cut: Mutex<Vec<Cut>>,
     pub(crate) tallies: Tallies,
 }
 
@@ -51,6 +59,7 @@ impl Register {
             draining: Arc::new(Places::new(draining)),
             giving_way: Mutex::default(),
             observers: Mutex::default(),
+            cut: Mutex::default(),
             tallies: Tallies::default(),
         }
     }
@@ -104,6 +113,35 @@ impl Register {
     /// Every open connection.
     pub(crate) fn open(&self) -> Vec<TlsConnection> {
         self.lock().iter().map(|(_, of)| of.clone()).collect()
+    }
+
+    /// A connection was cut short: if by a shutdown, the report says which.
+    fn note_cut(&self, connection: &TlsConnection, cause: Cause) {
+        if connection.phase() > Phase::Serving {
+            let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            if cut.len() < MOST_CUT {
+                cut.push(Cut::new(connection, cause));
+            }
+        }
+    }
+
+    /// Those that were cut short by a shutdown, since this was last asked.
+    pub(crate) fn take_cut(&self) -> Vec<Cut> {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *cut)
+    }
+
+    /// The requests that have been in flight longest, as far as they are known by name, and whose.
+    pub(crate) fn longest(&self, most: usize) -> Vec<(TrackedRequest, Option<SocketAddr>)> {
+        let mut all = Vec::new();
+        for connection in self.open() {
+            let peer = connection.remote_addr();
+            let tracked = connection.tracked_requests().into_iter();
+            all.extend(tracked.map(|of| (of, peer)));
+        }
+        all.sort_by_key(|(of, _)| Reverse(of.age));
+        all.truncate(most);
+        all
     }
 
     /// Looks at every open connection.
@@ -180,16 +218,18 @@ impl Registration {
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;
+        let ended = Ended::new(connection, cause, outcome);
         let totals = Totals {
-            requests: connection.requests().begun.into(),
-            received: connection.bytes_received(),
-            sent: connection.bytes_sent(),
+            requests: ended.requests.into(),
+            received: ended.received,
+            sent: ended.sent,
         };
         self.occupied.tally.count(cause, outcome, totals);
-        observe::log(connection, cause, outcome);
-        self.observed.tell(|of| {
-            of.ended(connection, &Ended::new(connection, cause, outcome));
-        });
+        if outcome == Outcome::Truncated {
+            self.register.note_cut(connection, cause);
+        }
+        observe::log(connection, &ended);
+        self.observed.tell(|of| of.ended(connection, &ended));
     }
 }
 

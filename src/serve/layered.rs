@@ -7,8 +7,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::{
-    connection::TlsConnection,
-    layer::{Asked, GracefulTlsBody, GracefulTlsFuture, introduce},
+    connection::{TlsConnection, Tracking},
+    layer::{Asked, GracefulTlsBody, GracefulTlsFuture, introduce, watched},
 };
 
 /// A service that is told of its connection with every request, inside of the layer.
@@ -52,7 +52,10 @@ where
         if self.introduces {
             introduce::<ResBody, _>(&mut request, &self.connection);
         }
-        let connection = Some(self.connection.clone());
-        GracefulTlsFuture::new(self.inner.call(request), asked, connection)
+        if self.connection.is_watched() {
+            return watched(&mut self.inner, request, asked, &self.connection);
+        }
+        let connection = Tracking::none(self.connection.clone());
+        GracefulTlsFuture::new(self.inner.call(request), asked, Some(connection))
     }
 }

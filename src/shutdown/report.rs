@@ -4,7 +4,10 @@ use std::{fmt, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 #[cfg(doc)]
 use crate::ending::Outcome;
-use crate::tally::{Counts, Tally};
+use crate::{
+    observe::Cut,
+    tally::{Counts, Tally},
+};
 
 /// How a shutdown went. [`Display`](fmt::Display) gives it as one line.
 ///
@@ -30,6 +33,8 @@ pub struct Report {
     /// told apart by [`Builder::name`](crate::Builder::name) and its address; connections that came from
     /// elsewhere are those of one without.
     pub listeners: Vec<ListenerReport>,
+    /// Which were cut short: the first 1,000 of those that [`truncated`](Self::truncated) counts.
+    pub cut: Vec<Cut>,
 }
 
 /// How the connections of one listener ended after the shutdown began.
@@ -127,6 +132,7 @@ impl Report {
             truncated,
             aborted,
             listeners,
+            cut: Vec::new(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The walk through the phases, as one task that nobody has to poll.
 
-use std::{future::Future, iter::repeat, sync::Arc, time::Duration};
+use std::{fmt, future::Future, iter::repeat, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
+    connection::TrackedRequest,
     departures::Occasion,
     phase::Phase,
     tally::{Counts, Tally},
@@ -17,6 +18,9 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// Between two lines in the log while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
+
+/// How many requests such a line names.
+const NAMED: usize = 3;
 
 /// Walks from the lame duck to the report.
 pub(super) async fn run(
@@ -92,6 +96,8 @@ pub(super) struct ClosesAnyway {
 
 impl ClosesAnyway {
     pub(super) fn new(shutdown: Shutdown) -> Self {
+        // Of a shutdown that was called off.
+        drop(shutdown.register.take_cut());
         Self {
             started: Instant::now(),
             before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
@@ -105,7 +111,11 @@ impl ClosesAnyway {
         let since = tallies(&self.shutdown).zip(before);
         let listeners =
             since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
-        Report::new(self.started.elapsed(), deadline_reached, listeners)
+        let report = Report::new(self.started.elapsed(), deadline_reached, listeners);
+        Report {
+            cut: self.shutdown.register.take_cut(),
+            ..report
+        }
     }
 }
 
@@ -151,7 +161,8 @@ async fn force(shutdown: &Shutdown) {
         connections = left.connections,
         requests = left.requests,
         others = phases.others.len(),
-        "the deadline has passed, ending what is left"
+        "the deadline has passed, ending what is left{}",
+        Longest(shutdown.register.longest(NAMED)),
     );
     shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
@@ -172,6 +183,22 @@ async fn unless_hurried<F: Future>(shutdown: &Shutdown, step: F) -> Option<F::Ou
     }
 }
 
+/// The requests that the shutdown has waited for longest, if any is known by name, as the end of a line.
+struct Longest(Vec<(TrackedRequest, Option<SocketAddr>)>);
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (request, peer)) in self.0.iter().enumerate() {
+            let before = if at > 0 { "; " } else { ", for longest of " };
+            write!(f, "{before}{request}")?;
+            if let Some(peer) = peer {
+                write!(f, " from {peer}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Says each second what the shutdown waits for.
 async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
     let mut ticks = interval_at(Instant::now() + PROGRESS, PROGRESS);
@@ -181,10 +208,11 @@ async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
         let left = shutdown.register.left();
         let seconds = deadline.saturating_duration_since(Instant::now());
         tracing::info!(
-            "draining: {} connections, {} requests in flight, {:.0} s left",
+            "draining: {} connections, {} requests in flight, {:.0} s left{}",
             left.connections,
             left.requests,
             seconds.as_secs_f64(),
+            Longest(shutdown.register.longest(NAMED)),
         );
     }
 }

@@ -310,7 +310,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 Use::Tunnel { .. } => self.connection.is_used_for(Used::Tunnel),
                 Use::Request | Use::Unknown { .. } => self.connection.is_used_for(Used::Request),
             }
-            if let Some(limit) = self.limits().idle(usage) {
+            // It strikes each write time-out in any case.
+            let limits = self.limits();
+            let sooner = limits.idle(usage).filter(|limit| *limit < limits.write);
+            if let Some(limit) = sooner {
                 self.timer.fires_by(now + limit, &self.connection);
             }
             // A part of the next request may have come before.

@@ -1,0 +1,238 @@
+//! The requests that a connection works on, by name.
+//!
+//! The ledger knows how many are in flight, and not what they are called; the layer sees their names, and
+//! not when the last byte is sent. So whoever has gone through the layer is remembered until the ledger
+//! says that fewer are in flight: what a shutdown has cut can be named although its handler is gone.
+//!
+//! It is done where it was asked for: see [`Builder::track_requests`](crate::Builder::track_requests).
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use http::{Method, Request};
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::{TlsConnection, WATCHER};
+
+/// How much of a path is remembered, in bytes: it is for people to read.
+const LONGEST_PATH: usize = 256;
+
+/// A request that is in flight, as the layer saw it: see [`TlsConnection::tracked_requests`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct TrackedRequest {
+    /// Its method.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+    pub method: Method,
+    /// The beginning of its path, without the query.
+    pub path: String,
+    /// How long ago its handler was called.
+    pub age: Duration,
+    /// Whether its answer has begun.
+    pub answering: bool,
+}
+
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.as_str())
+}
+
+/// `GET /path, 12.3 s`.
+impl fmt::Display for TrackedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, path) = (&self.method, self.path.escape_debug());
+        write!(f, "{method} {path}, {:.1} s", self.age.as_secs_f64())
+    }
+}
+
+/// Those of one connection, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Tracked(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    number: u32,
+    method: Method,
+    path: String,
+    since: Instant,
+    answering: bool,
+    /// The layer has nothing more to do with it.
+    over: bool,
+}
+
+impl Tracked {
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the oldest of those that are over, as long as there are more than are in flight.
+    fn forget(entries: &mut Vec<Entry>, in_flight: usize) {
+        let mut many = entries.len().saturating_sub(in_flight);
+        entries.retain(|of| {
+            let goes = of.over && many > 0;
+            many -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// The connection of one request, from its handler's call to the end of its answer's body.
+///
+/// What the request is to whoever watches is in the handle, so that it costs no look at the connection.
+#[derive(Debug)]
+pub(crate) struct Tracking(TlsConnection);
+
+impl Tracking {
+    /// Of a request on a connection that nobody watches.
+    #[inline]
+    pub(crate) fn none(connection: TlsConnection) -> Self {
+        Self(connection)
+    }
+
+    /// From now on `request` is known by its name, where that was asked for.
+    pub(crate) fn new<B>(mut connection: TlsConnection, request: &Request<B>) -> Self {
+        let number = connection.track(request.method(), request.uri().path());
+        connection.met = number.unwrap_or(WATCHER);
+        Self(connection)
+    }
+
+    pub(crate) fn connection(&self) -> &TlsConnection {
+        &self.0
+    }
+
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.met >= WATCHER
+    }
+
+    /// The connection's span, where it has one.
+    pub(crate) fn span(&self) -> Option<Span> {
+        self.0.span().cloned()
+    }
+
+    /// Its answer has begun.
+    pub(crate) fn answers(&self) {
+        self.change(|of| of.answering = true);
+    }
+
+    #[cold]
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
+        let Some(tracked) = &self.0.shared.tracked else {
+            return;
+        };
+        let mut entries = tracked.lock();
+        if let Some(entry) = entries.iter_mut().find(|of| of.number == self.0.met) {
+            change(entry);
+        }
+        let in_flight = self.0.requests().in_flight as usize;
+        Tracked::forget(&mut entries, in_flight);
+    }
+}
+
+impl Drop for Tracking {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_watched() {
+            self.change(|of| of.over = true);
+        }
+    }
+}
+
+impl TlsConnection {
+    /// The requests in flight that have passed the layer, oldest first; none unless
+    /// [`Builder::track_requests`](crate::Builder::track_requests) is on.
+    pub fn tracked_requests(&self) -> Vec<TrackedRequest> {
+        let Some(tracked) = &self.shared.tracked else {
+            return Vec::new();
+        };
+        let mut entries = tracked.lock();
+        Tracked::forget(&mut entries, self.requests().in_flight as usize);
+        let shown = |of: &Entry| TrackedRequest {
+            method: of.method.clone(),
+            path: of.path.clone(),
+            age: of.since.elapsed(),
+            answering: of.answering,
+        };
+        entries.iter().map(shown).collect()
+    }
+
+    /// A number for this request, by which it is known from now on.
+    fn track(&self, method: &Method, path: &str) -> Option<u32> {
+        let tracked = self.shared.tracked.as_ref()?;
+        let mut entries = tracked.lock();
+        let last = entries.last().map_or(WATCHER, |last| last.number);
+        let number = last.saturating_add(1);
+        entries.push(Entry {
+            number,
+            method: method.clone(),
+            path: beginning(path).to_owned(),
+            since: Instant::now(),
+            answering: false,
+            over: false,
+        });
+        Some(number)
+    }
+}
+
+fn beginning(path: &str) -> &str {
+    let end = (0..=LONGEST_PATH.min(path.len())).rev();
+    let end = end.into_iter().find(|at| path.is_char_boundary(*at));
+    &path[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{connection::Requests, context::Context, settings::Settings};
+
+    fn connection() -> TlsConnection {
+        let settings = Settings {
+            track_requests: true,
+            ..Settings::default()
+        };
+        let context = std::sync::Arc::new(Context::new(settings, 1 << 14));
+        crate::connection::FakeConnection::new(context).build()
+    }
+
+    fn names(connection: &TlsConnection) -> Vec<String> {
+        let tracked = connection.tracked_requests();
+        tracked.into_iter().map(|of| of.path).collect()
+    }
+
+    #[test]
+    fn what_is_over_is_known_until_it_is_sent() {
+        let connection = connection();
+        let request = |path| Request::get(path).body(()).unwrap();
+        let in_flight = |begun, in_flight| connection.set_requests(Requests { begun, in_flight });
+
+        in_flight(1, 1);
+        let track = |path| Tracking::new(connection.clone(), &request(path));
+        drop(track("/a?secret"));
+        assert_eq!(names(&connection), ["/a"]);
+        in_flight(2, 2);
+        let second = track("/b");
+        second.answers();
+        assert_eq!(names(&connection), ["/a", "/b"]);
+        // One of them is sent: it was the one that nobody has to do with any more.
+        in_flight(2, 1);
+        assert_eq!(names(&connection), ["/b"]);
+        assert!(connection.tracked_requests()[0].answering);
+        in_flight(2, 0);
+        drop(second);
+        assert_eq!(names(&connection), [""; 0]);
+    }
+
+    #[test]
+    fn long_paths_are_cut_between_letters() {
+        let path = "ä".repeat(LONGEST_PATH);
+        assert_eq!(beginning(&path).len(), LONGEST_PATH);
+        assert_eq!(beginning(&path[2..]).len(), LONGEST_PATH);
+        assert_eq!(beginning(&format!("/{path}")).len(), LONGEST_PATH - 1);
+        assert_eq!(beginning("/"), "/");
+    }
+}
