@@ -222,9 +222,8 @@ impl Builder {
     /// touched. Where none is idle a handshake gives way that has been silent for an eighth of
     /// [`handshake_timeout`](Self::handshake_timeout); else clients wait in the listener's queue.
     ///
-    /// At most half of the connections may be in a handshake. Each listener may have one more in its
-    /// hand, which waits. An accept loop of your own is not held up: where nobody is idle, it goes past
-    /// the cap.
+    /// Each listener may have one more in its hand, which waits. An accept loop of your own is not held
+    /// up: where nobody is idle, it goes past the cap.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = Some(max);
         self
