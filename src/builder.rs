@@ -247,9 +247,9 @@ impl Builder {
     /// Default: everybody. Behind a balancer that tells whose it is, it is asked once that has come.
     ///
     /// Whoever is refused has their socket closed at once: no handshake, no alert, and a line in the log
-    /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop, so it
-    /// should look something up, and not wait nor panic. An IPv4 address that is mapped into IPv6 (RFC
-    /// 4291 2.5.5.2) comes as IPv4.
+    /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop (behind
+    /// a [`Preface`](crate::Preface) in the connection's own task), so it should look something up, and
+    /// not wait nor panic. An IPv4 address that is mapped into IPv6 (RFC 4291 2.5.5.2) comes as IPv4.
     ///
     /// ```
     /// # use graceful_tls::{Admission, Builder};
