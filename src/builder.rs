@@ -453,7 +453,7 @@ impl Builder {
     ///
     /// A configuration has to offer `h2`, `http/1.1` or both, as the server's own; or `acme-tls/1`, see below.
     /// One that offers something else, nothing, or has another `max_fragment_size` is not used: the client
-    /// gets an `internal_error`, and the log the reason, at `error`.
+    /// gets an `internal_error`, and the log the reason: the first time at `error`, then at `debug`.
     ///
     /// ```
     /// # use graceful_tls::{Builder, Refusal, rustls::{AlertDescription, ServerConfig}};
