@@ -184,7 +184,7 @@ impl GracefulTls {
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.
     ///
     /// Connections whose tasks nobody polls are given up on a little after the last bound has
-    /// passed, which is logged as an error.
+    /// passed, which is logged as an error, and counted ([`Report::given_up`]).
     ///
     /// It does not begin the shutdown.
     pub fn closed(&self) -> impl Future<Output = Report> + Send + use<> {

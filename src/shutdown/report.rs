@@ -26,6 +26,9 @@ pub struct Report {
     pub truncated: u64,
     /// See [`Outcome::Aborted`].
     pub aborted: u64,
+    /// Connections that had not ended when the shutdown gave up on them: tasks hold them that nobody
+    /// polls, or the runtime has gone. They are in none of the other counts.
+    pub given_up: u64,
     /// The same for each listener that there has been, in the order in which they were opened. It is
     /// told apart by [`Builder::name`](crate::Builder::name) and its address; connections that came from
     /// elsewhere are those of one without.
@@ -89,11 +92,12 @@ impl Report {
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
-    /// completed, but for those whose peer reset the connection or took no more bytes.
+    /// completed, but for those whose peer reset the connection or took no more bytes. Of what was
+    /// [given up on](Self::given_up) nobody knows, so it is `false` then.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.
     pub fn is_clean(&self) -> bool {
-        self.truncated == 0
+        self.truncated == 0 && self.given_up == 0
     }
 
     fn counts(&self) -> Counts {
@@ -109,6 +113,7 @@ impl Report {
     pub(crate) fn new(
         took: Duration,
         deadline_reached: bool,
+        given_up: u64,
         listeners: impl Iterator<Item = ListenerReport>,
     ) -> Self {
         // Connections that are accepted elsewhere have a place only where there are some.
@@ -126,6 +131,7 @@ impl Report {
             drain_cut,
             truncated,
             aborted,
+            given_up,
             listeners,
         }
     }
@@ -152,6 +158,9 @@ impl fmt::Display for Report {
             },
             Ended(&self.counts()),
         )?;
+        if self.given_up > 0 {
+            write!(f, ", {} given up on", self.given_up)?;
+        }
         match &*self.listeners {
             [] | [_] => Ok(()),
             several => several.iter().try_for_each(|of| write!(f, "; {of}")),
@@ -202,7 +211,7 @@ mod tests {
         };
         let first = listener([7, 1, 2, 3, 4], 443);
         let took = Duration::from_millis(1500);
-        let report = Report::new(took, true, [first.clone()].into_iter());
+        let report = Report::new(took, true, 0, [first.clone()].into_iter());
         assert_eq!(report.connections(), 17);
         assert_eq!(
             report.to_string(),
@@ -210,7 +219,7 @@ mod tests {
              1 peer silent, 2 drain cut, 3 truncated, 4 aborted"
         );
         let second = listener([1, 0, 0, 0, 0], 8443);
-        let report = Report::new(took, false, [first, second].into_iter());
+        let report = Report::new(took, false, 0, [first, second].into_iter());
         assert_eq!((report.connections(), report.clean), (18, 8));
         assert_eq!(
             report.to_string(),
@@ -233,5 +242,11 @@ mod tests {
         assert!(!ended(1).is_clean());
         assert_eq!(code(0), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(1), format!("{:?}", ExitCode::FAILURE));
+        let given_up = Report {
+            given_up: 1,
+            ..Report::default()
+        };
+        assert!(!given_up.is_clean());
+        assert!(given_up.to_string().ends_with(" 0 aborted, 1 given up on"));
     }
 }

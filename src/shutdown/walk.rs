@@ -105,7 +105,13 @@ impl ClosesAnyway {
         let since = tallies(&self.shutdown).zip(before);
         let listeners =
             since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
-        Report::new(self.started.elapsed(), deadline_reached, listeners)
+        let given_up = self.shutdown.context.phases.connections.len() as u64;
+        Report::new(
+            self.started.elapsed(),
+            deadline_reached,
+            given_up,
+            listeners,
+        )
     }
 }
 
