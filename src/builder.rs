@@ -531,7 +531,7 @@ impl Builder {
     /// [`shutdown_timeout`](Self::shutdown_timeout), [`idle_grace`](Self::idle_grace),
     /// [`close_spread`](Self::close_spread), [`lame_duck_goaway`](Self::lame_duck_goaway) and
     /// [`patient_goaway`](Self::patient_goaway). So are the caps that are the process's: with
-    /// [`max_connections`](Self::max_connections) and
+    /// [`max_connections`](Self::max_connections), [`max_handshakes`](Self::max_handshakes) and
     /// [`Drain::max_connections`] all servers' connections are counted together, and those of one may make
     /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here.
     ///

@@ -52,10 +52,11 @@ impl Server {
         let context = Context::new(parts.settings.clone(), record(&parts.tls));
         let context = Arc::new(context);
         let shutdown = Shutdown::new(context.clone(), register.clone());
-        Self::of(parts, context, register, shutdown)
+        let handshakes = Arc::new(Handshakes::new(context.settings.max_handshakes()));
+        Self::of(parts, context, register, shutdown, handshakes)
     }
 
-    /// One that shares the shutdown of this one, and the room for connections.
+    /// One that shares the shutdown of this one, and the room for connections and handshakes.
     pub(crate) fn beside(&self, mut parts: Parts) -> Self {
         parts.settings.max_connections = Some(self.context.max_connections);
         self.shutdown.covers(&parts.settings);
@@ -63,7 +64,8 @@ impl Server {
             .context
             .beside(parts.settings.clone(), record(&parts.tls));
         let (register, shutdown) = (self.register.clone(), self.shutdown.clone());
-        Self::of(parts, Arc::new(context), register, shutdown)
+        let handshakes = self.handshakes.clone();
+        Self::of(parts, Arc::new(context), register, shutdown, handshakes)
     }
 
     fn of(
@@ -71,6 +73,7 @@ impl Server {
         context: Arc<Context>,
         register: Arc<Register>,
         shutdown: Shutdown,
+        handshakes: Arc<Handshakes>,
     ) -> Self {
         let settings = &context.settings;
         register.is_observed(&parts.observed);
@@ -79,10 +82,7 @@ impl Server {
             choice: parts.choice,
             http1: parts.http1,
             http2: parts.http2,
-            handshakes: Arc::new(Handshakes::new(
-                settings.max_handshakes(),
-                settings.handshake_timeout / 8,
-            )),
+            handshakes,
             gate: Arc::new(Gate::new(parts.filter, settings.max_connections_per_client)),
             context,
             register,

@@ -361,6 +361,7 @@ pub(crate) fn check_shared(own: &Settings, first: &Settings) -> Result<(), Build
     check!(lame_duck_goaway);
     check!(patient_goaway);
     check!(max_connections);
+    check!(max_handshakes);
     check!(drain.max_connections);
     Ok(())
 }

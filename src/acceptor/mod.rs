@@ -153,7 +153,7 @@ impl Acceptor {
         } = &*self.server.context;
         Arrival {
             occupied: self.server.context.occupy(pass, tally),
-            running: self.server.handshakes.begin(),
+            running: self.server.handshakes.begin(settings.handshake_timeout / 8),
             begun: Instant::now(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,
