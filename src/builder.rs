@@ -533,7 +533,8 @@ impl Builder {
     /// [`patient_goaway`](Self::patient_goaway). So are the caps that are the process's: with
     /// [`max_connections`](Self::max_connections), [`max_handshakes`](Self::max_handshakes) and
     /// [`Drain::max_connections`] all servers' connections are counted together, and those of one may make
-    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here.
+    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here; one that
+    /// is set to its default here is as one that is not set.
     ///
     /// ```no_run
     /// # use graceful_tls::GracefulTls;
@@ -556,11 +557,11 @@ impl Builder {
     /// # Errors
     ///
     /// The first setting that can't work, see [`BuildError`].
-    pub fn build(self) -> Result<GracefulTls, BuildError> {
+    pub fn build(mut self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         choice::check(&self.tls)?;
         if let Some(first) = &self.first {
-            settings::check_shared(&self.settings, &first.server.context.settings)?;
+            settings::share(&mut self.settings, &first.server.context.settings)?;
         }
         Ok(self.assemble())
     }
