@@ -32,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) observed: Observed,
     /// Of its listeners, in the report.
     pub(crate) name: Option<Arc<str>>,
+    /// Where the ends of connections are counted that come from no listener of an address.
+    pub(crate) elsewhere: Arc<Tally>,
 }
 
 /// What a server is made of.
@@ -78,6 +80,7 @@ impl Server {
         let settings = &context.settings;
         register.is_observed(&parts.observed);
         Self {
+            elsewhere: register.tallies.of(parts.name.as_ref(), None),
             tls: parts.tls.into(),
             choice: parts.choice,
             http1: parts.http1,
@@ -92,9 +95,12 @@ impl Server {
         }
     }
 
-    /// Where the ends of a listener's connections are counted; without an address, those of others.
+    /// Where the ends of a listener's connections are counted.
     pub(crate) fn tally(&self, listener: Option<SocketAddr>) -> Arc<Tally> {
-        self.register.tallies.of(self.name.as_ref(), listener)
+        match listener {
+            Some(_) => self.register.tallies.of(self.name.as_ref(), listener),
+            None => self.elsewhere.clone(),
+        }
     }
 }
 

@@ -131,7 +131,7 @@ impl Acceptor {
             addresses,
             io,
             preface: None,
-            arrival: self.arrival(pass, self.server.tally(None), addresses.remote),
+            arrival: self.arrival(pass, self.server.elsewhere.clone(), addresses.remote),
         })
     }
 
