@@ -29,9 +29,10 @@ pub struct Report {
     /// Connections that had not ended when the shutdown gave up on them: tasks hold them that nobody
     /// polls, or the runtime has gone. They are in none of the other counts.
     pub given_up: u64,
-    /// The same for each listener that there has been, in the order in which they were opened. It is
-    /// told apart by [`Builder::name`](crate::Builder::name) and its address; connections that came from
-    /// elsewhere are those of one without.
+    /// The same for each listener with an address that there has been, in the order in which they were
+    /// opened. It is told apart by [`Builder::name`](crate::Builder::name) and its address. Listeners
+    /// without one (Unix sockets, channels, in memory) have one place for each name, which is there only if
+    /// there were connections, and which those share that were accepted elsewhere.
     pub listeners: Vec<ListenerReport>,
 }
 
