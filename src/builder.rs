@@ -370,8 +370,8 @@ impl Builder {
 
     /// Whether requests carry what the handlers of frameworks ask for: `ConnectInfo<SocketAddr>` for
     /// axum's (feature `axum`; in services that answer with axum's body), `TcpConnectInfo` and
-    /// `TlsConnectInfo` for tonic's (feature `tonic`; in gRPC requests, for `request.remote_addr()` and
-    /// `request.peer_certs()`). Default: they do.
+    /// `TlsConnectInfo` for tonic's (feature `tonic`; in gRPC requests over HTTP/2, so not in those that
+    /// tonic-web gets over HTTP/1, for `request.remote_addr()` and `request.peer_certs()`). Default: they do.
     ///
     /// It costs an allocation a request. [`TlsConnection`](crate::TlsConnection), which knows all of it, is
     /// there in any case.
