@@ -222,9 +222,8 @@ impl Builder {
     /// touched. Where none is idle a handshake gives way that has been silent for an eighth of
     /// [`handshake_timeout`](Self::handshake_timeout); else clients wait in the listener's queue.
     ///
-    /// At most half of the connections may be in a handshake. Each listener may have one more in its
-    /// hand, which waits. An accept loop of your own is not held up: where nobody is idle, it goes past
-    /// the cap.
+    /// Each listener may have one more in its hand, which waits. An accept loop of your own is not held
+    /// up: where nobody is idle, it goes past the cap.
     pub fn max_connections(mut self, max: usize) -> Self {
         self.settings.max_connections = Some(max);
         self
@@ -248,9 +247,9 @@ impl Builder {
     /// Default: everybody. Behind a balancer that tells whose it is, it is asked once that has come.
     ///
     /// Whoever is refused has their socket closed at once: no handshake, no alert, and a line in the log
-    /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop, so it
-    /// should look something up, and not wait nor panic. An IPv4 address that is mapped into IPv6 (RFC
-    /// 4291 2.5.5.2) comes as IPv4.
+    /// at `debug` alone. [`GracefulTls::refused`] counts them. The filter runs in the accept loop (behind
+    /// a [`Preface`](crate::Preface) in the connection's own task), so it should look something up, and
+    /// not wait nor panic. An IPv4 address that is mapped into IPv6 (RFC 4291 2.5.5.2) comes as IPv4.
     ///
     /// ```
     /// # use graceful_tls::{Admission, Builder};
@@ -371,8 +370,8 @@ impl Builder {
 
     /// Whether requests carry what the handlers of frameworks ask for: `ConnectInfo<SocketAddr>` for
     /// axum's (feature `axum`; in services that answer with axum's body), `TcpConnectInfo` and
-    /// `TlsConnectInfo` for tonic's (feature `tonic`; in gRPC requests, for `request.remote_addr()` and
-    /// `request.peer_certs()`). Default: they do.
+    /// `TlsConnectInfo` for tonic's (feature `tonic`; in gRPC requests over HTTP/2, so not in those that
+    /// tonic-web gets over HTTP/1, for `request.remote_addr()` and `request.peer_certs()`). Default: they do.
     ///
     /// It costs an allocation a request. [`TlsConnection`](crate::TlsConnection), which knows all of it, is
     /// there in any case.
@@ -467,7 +466,7 @@ impl Builder {
     ///
     /// A configuration has to offer `h2`, `http/1.1` or both, as the server's own; or `acme-tls/1`, see below.
     /// One that offers something else, nothing, or has another `max_fragment_size` is not used: the client
-    /// gets an `internal_error`, and the log the reason, at `error`.
+    /// gets an `internal_error`, and the log the reason: the first time at `error`, then at `debug`.
     ///
     /// ```
     /// # use graceful_tls::{Builder, Refusal, rustls::{AlertDescription, ServerConfig}};
@@ -545,9 +544,10 @@ impl Builder {
     /// [`shutdown_timeout`](Self::shutdown_timeout), [`idle_grace`](Self::idle_grace),
     /// [`close_spread`](Self::close_spread), [`lame_duck_goaway`](Self::lame_duck_goaway) and
     /// [`patient_goaway`](Self::patient_goaway). So are the caps that are the process's: with
-    /// [`max_connections`](Self::max_connections) and
+    /// [`max_connections`](Self::max_connections), [`max_handshakes`](Self::max_handshakes) and
     /// [`Drain::max_connections`] all servers' connections are counted together, and those of one may make
-    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here.
+    /// room for another's. [`build`](Self::build) gives an error where they are set otherwise here; one that
+    /// is set to its default here is as one that is not set.
     ///
     /// ```no_run
     /// # use graceful_tls::GracefulTls;
@@ -570,11 +570,11 @@ impl Builder {
     /// # Errors
     ///
     /// The first setting that can't work, see [`BuildError`].
-    pub fn build(self) -> Result<GracefulTls, BuildError> {
+    pub fn build(mut self) -> Result<GracefulTls, BuildError> {
         settings::check(&self.settings)?;
         choice::check(&self.tls)?;
         if let Some(first) = &self.first {
-            settings::check_shared(&self.settings, &first.server.context.settings)?;
+            settings::share(&mut self.settings, &first.server.context.settings)?;
         }
         Ok(self.assemble())
     }

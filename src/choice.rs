@@ -3,7 +3,13 @@
 //! A closure of the user's picks it by the ClientHello. Here is what it says, and what is asked of every
 //! configuration; `acceptor` does the handshake with it.
 
-use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Once},
+};
 
 use tokio_rustls::rustls::{AlertDescription, ServerConfig, server::ClientHello};
 
@@ -18,18 +24,36 @@ pub(crate) type Answer = Result<Option<Arc<ServerConfig>>, Refusal>;
 type Choosing = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A closure of the user's, as of [`Builder::config_for_client`](crate::Builder::config_for_client).
-pub(crate) struct Choice(Box<dyn Fn(ClientHello<'_>) -> Choosing + Send + Sync>);
+pub(crate) struct Choice {
+    choose: Box<dyn Fn(ClientHello<'_>) -> Choosing + Send + Sync>,
+    /// Whether it has been said that what it has picked can't be used.
+    warned: Once,
+}
 
 impl Choice {
     pub(crate) fn new<F>(choose: impl Fn(ClientHello<'_>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
     {
-        Self(Box::new(move |hello| Box::pin(choose(hello))))
+        Self {
+            choose: Box::new(move |hello| Box::pin(choose(hello))),
+            warned: Once::new(),
+        }
     }
 
     pub(crate) fn ask(&self, hello: ClientHello<'_>) -> Choosing {
-        (self.0)(hello)
+        (self.choose)(hello)
+    }
+
+    /// Says that what it has picked can't be used: at `error` once, for clients bring it about.
+    pub(crate) fn complain(&self, error: &BuildError) {
+        const TEXT: &str = "a chosen configuration can't be used";
+        let mut first = false;
+        self.warned.call_once(|| first = true);
+        match first {
+            true => tracing::error!(%error, "{TEXT}; the next times are at `debug`"),
+            false => tracing::debug!(%error, "{TEXT}"),
+        }
     }
 }
 

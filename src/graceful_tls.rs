@@ -44,11 +44,18 @@ impl GracefulTls {
     /// Any future is a trigger, and fires once. With the `signal` feature,
     /// `signal::terminate()` fires at each SIGTERM and Ctrl-C.
     ///
-    /// Outside a tokio runtime nothing can wait for the trigger, which is logged as an error.
+    /// Outside a tokio runtime the trigger is waited for on that of the connections; where there is none
+    /// yet nothing can wait for it, which is logged as an error.
     pub fn shutdown_on(&self, trigger: impl Trigger) {
         self.server.context.remember_runtime();
+        let Some(runtime) = self.server.context.runtime() else {
+            tracing::error!("shutdown_on was called outside a tokio runtime: not waiting");
+            return;
+        };
         let tls = self.clone();
         let mut fired_for = None;
+        // A trigger may need it to be set up.
+        let _inside = runtime.enter();
         let wait = trigger.run(move || {
             // One that was called off is another.
             let begun = || tls.server.context.departures().map(|of| of.begun);
@@ -59,10 +66,7 @@ impl GracefulTls {
                 fired_for = begun();
             }
         });
-        match self.server.context.runtime() {
-            Some(runtime) => drop(runtime.spawn(wait)),
-            None => tracing::error!("shutdown_on was called outside a tokio runtime: not waiting"),
-        }
+        drop(runtime.spawn(wait));
     }
 
     /// Begins the shutdown. Does nothing if it has begun.
@@ -180,7 +184,7 @@ impl GracefulTls {
     /// Resolves with the report when a shutdown is over and every descriptor closed. Cancel safe.
     ///
     /// Connections whose tasks nobody polls are given up on a little after the last bound has
-    /// passed, which is logged as an error.
+    /// passed, which is logged as an error, and counted ([`Report::given_up`]).
     ///
     /// It does not begin the shutdown.
     pub fn closed(&self) -> impl Future<Output = Report> + Send + use<> {

@@ -24,31 +24,31 @@ use std::{
 use slab::Slab;
 use tokio::{sync::Notify, time::Instant};
 
-/// The handshakes of one server.
+/// The handshakes of one server, or of several that share a shutdown.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     most: usize,
-    patience: Duration,
     /// What [`Handshake::heard`] counts from.
     epoch: Instant,
     running: Mutex<Slab<Arc<Handshake>>>,
 }
 
 impl Handshakes {
-    /// `most` may run at once. Who was answered has to give way when it has been silent for `patience`, who
-    /// was not in an eighth of that.
-    pub(crate) fn new(most: usize, patience: Duration) -> Self {
+    /// `most` may run at once.
+    pub(crate) fn new(most: usize) -> Self {
         Self {
             most,
-            patience,
             epoch: Instant::now(),
             running: Mutex::default(),
         }
     }
 
     /// One more begins. If that is one too many, another gives way, if one has to.
-    pub(crate) fn begin(self: &Arc<Self>) -> Running {
-        let handshake = Arc::new(Handshake::new(self.epoch));
+    ///
+    /// Once it was answered it has to give way when it has been silent for `patience`, before that in an
+    /// eighth of it.
+    pub(crate) fn begin(self: &Arc<Self>, patience: Duration) -> Running {
+        let handshake = Arc::new(Handshake::new(self.epoch, patience));
         Running {
             key: self.enter(handshake.clone()),
             handshakes: self.clone(),
@@ -93,9 +93,10 @@ impl Handshakes {
         drop(running);
         match evicted {
             Ok(evicted) => {
-                evicted?.told.notify_one();
+                let evicted = evicted?;
+                evicted.told.notify_one();
                 // It goes on if it was heard meanwhile.
-                Some(Instant::now() + self.patience)
+                Some(Instant::now() + evicted.patience)
             }
             Err(due) => Some(due),
         }
@@ -121,8 +122,8 @@ impl Handshakes {
     /// From when on, if its client says nothing until then.
     fn has_to_give_way(&self, handshake: &Handshake) -> Instant {
         let patience = match handshake.is_answered() {
-            true => self.patience,
-            false => self.patience / 8,
+            true => handshake.patience,
+            false => handshake.patience / 8,
         };
         self.epoch + Duration::from_nanos(handshake.heard()) + patience
     }
@@ -139,6 +140,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Handshake {
     epoch: Instant,
+    /// How long its client may be silent once it was answered.
+    patience: Duration,
     /// When its client was last heard, in nanoseconds: it has connected, or sent something.
     heard: AtomicU64,
     /// The server has answered its hello.
@@ -150,9 +153,10 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    fn new(epoch: Instant) -> Self {
+    fn new(epoch: Instant, patience: Duration) -> Self {
         let handshake = Self {
             epoch,
+            patience,
             heard: AtomicU64::new(0),
             answered: AtomicBool::new(false),
             expired: AtomicBool::new(false),
@@ -250,16 +254,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_one_that_has_been_silent_longest_gives_way() {
-        let all = Arc::new(Handshakes::new(3, PATIENCE));
+        let all = Arc::new(Handshakes::new(3));
         let mut running = Vec::new();
         for _ in 0..3 {
-            running.push(all.begin());
+            running.push(all.begin(PATIENCE));
             advance(Duration::from_millis(1)).await;
         }
         advance(PATIENCE / 8).await;
         // The first has spoken since: so it is the second.
         running[0].handshake.hear();
-        running.push(all.begin());
+        running.push(all.begin(PATIENCE));
         let evicted: Vec<_> = running.iter().map(|of| of.handshake.is_evicted()).collect();
         assert_eq!(evicted, [false, true, false, false]);
         running[1].evicted().await;
@@ -273,22 +277,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_there_is_room_nobody_gives_way() {
-        let all = Arc::new(Handshakes::new(1, PATIENCE));
-        drop(all.begin());
-        let second = all.begin();
+        let all = Arc::new(Handshakes::new(1));
+        drop(all.begin(PATIENCE));
+        let second = all.begin(PATIENCE);
         assert!(!second.handshake.is_evicted());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_has_to_before_its_time() {
-        let all = Arc::new(Handshakes::new(2, PATIENCE));
-        let [first, second] = [all.begin(), all.begin()];
+        let all = Arc::new(Handshakes::new(2));
+        let [first, second] = [all.begin(PATIENCE), all.begin(PATIENCE)];
         let begun = Instant::now();
         first.handshake.answer();
         assert_eq!(all.next_may_begin(), Err(begun + PATIENCE / 8));
         assert_eq!(all.evict(), Some(begun + PATIENCE / 8));
         // Who does not ask is not refused.
-        let third = all.begin();
+        let third = all.begin(PATIENCE);
         third.handshake.answer();
         let evicted = || [&first, &second, &third].map(|of| of.handshake.is_evicted());
         assert_eq!(evicted(), [false; 3]);
@@ -306,15 +310,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_none_runs_none_gives_way() {
-        assert_eq!(Handshakes::new(0, PATIENCE).evict(), None);
+        assert_eq!(Handshakes::new(0).evict(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_has_been_heard_meanwhile_goes_on_and_another_gives_way() {
-        let all = Arc::new(Handshakes::new(2, PATIENCE));
-        let [mut first, second] = [all.begin(), all.begin()];
+        let all = Arc::new(Handshakes::new(2));
+        let [mut first, second] = [all.begin(PATIENCE), all.begin(PATIENCE)];
         advance(PATIENCE / 8).await;
-        let _third = all.begin();
+        let _third = all.begin(PATIENCE);
         assert!(first.handshake.is_evicted() && !first.goes_on());
         advance(Duration::from_millis(1)).await;
         first.handshake.hear();

@@ -157,8 +157,11 @@ impl Phases {
 
     /// Resolves once all that a shutdown waits for is over. Cancel safe.
     pub(crate) async fn over(&self) {
-        self.connections.wait().await;
-        self.others.wait().await;
+        // While the ones are waited for, more of the others may come.
+        while !self.is_over() {
+            self.connections.wait().await;
+            self.others.wait().await;
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -172,5 +175,35 @@ impl Phases {
         };
         let token = self.tokens()[at].clone();
         token.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    /// One that comes while others are waited for, as from an accept loop of the user's, counts too.
+    #[test]
+    fn is_not_over_while_anything_is_open() {
+        let phases = Phases::default();
+        phases.connections.close();
+        phases.others.close();
+        let other = phases.others.token();
+        let mut over = pin!(phases.over());
+        let mut is_over = || {
+            let mut cx = Context::from_waker(Waker::noop());
+            over.as_mut().poll(&mut cx) == Poll::Ready(())
+        };
+        assert!(!is_over());
+        let connection = phases.connections.token();
+        drop(other);
+        assert!(!is_over());
+        drop(connection);
+        assert!(is_over());
     }
 }

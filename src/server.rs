@@ -32,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) observed: Observed,
     /// Of its listeners, in the report.
     pub(crate) name: Option<Arc<str>>,
+    /// Where the ends of connections are counted that come from no listener of an address.
+    pub(crate) elsewhere: Arc<Tally>,
 }
 
 /// What a server is made of.
@@ -52,10 +54,11 @@ impl Server {
         let context = Context::new(parts.settings.clone(), record(&parts.tls));
         let context = Arc::new(context);
         let shutdown = Shutdown::new(context.clone(), register.clone());
-        Self::of(parts, context, register, shutdown)
+        let handshakes = Arc::new(Handshakes::new(context.settings.max_handshakes()));
+        Self::of(parts, context, register, shutdown, handshakes)
     }
 
-    /// One that shares the shutdown of this one, and the room for connections.
+    /// One that shares the shutdown of this one, and the room for connections and handshakes.
     pub(crate) fn beside(&self, mut parts: Parts) -> Self {
         parts.settings.max_connections = Some(self.context.max_connections);
         self.shutdown.covers(&parts.settings);
@@ -63,7 +66,8 @@ impl Server {
             .context
             .beside(parts.settings.clone(), record(&parts.tls));
         let (register, shutdown) = (self.register.clone(), self.shutdown.clone());
-        Self::of(parts, Arc::new(context), register, shutdown)
+        let handshakes = self.handshakes.clone();
+        Self::of(parts, Arc::new(context), register, shutdown, handshakes)
     }
 
     fn of(
@@ -71,18 +75,17 @@ impl Server {
         context: Arc<Context>,
         register: Arc<Register>,
         shutdown: Shutdown,
+        handshakes: Arc<Handshakes>,
     ) -> Self {
         let settings = &context.settings;
         register.is_observed(&parts.observed);
         Self {
+            elsewhere: register.tallies.of(parts.name.as_ref(), None),
             tls: parts.tls.into(),
             choice: parts.choice,
             http1: parts.http1,
             http2: parts.http2,
-            handshakes: Arc::new(Handshakes::new(
-                settings.max_handshakes(),
-                settings.handshake_timeout / 8,
-            )),
+            handshakes,
             gate: Arc::new(Gate::new(parts.filter, settings.max_connections_per_client)),
             context,
             register,
@@ -92,9 +95,12 @@ impl Server {
         }
     }
 
-    /// Where the ends of a listener's connections are counted; without an address, those of others.
+    /// Where the ends of a listener's connections are counted.
     pub(crate) fn tally(&self, listener: Option<SocketAddr>) -> Arc<Tally> {
-        self.register.tallies.of(self.name.as_ref(), listener)
+        match listener {
+            Some(_) => self.register.tallies.of(self.name.as_ref(), listener),
+            None => self.elsewhere.clone(),
+        }
     }
 }
 

@@ -345,25 +345,28 @@ pub(crate) fn check(settings: &Settings) -> Result<(), BuildError> {
     check_drain_below(settings)
 }
 
-/// What servers that share a shutdown have in common is set at the first; the others leave it alone.
-pub(crate) fn check_shared(own: &Settings, first: &Settings) -> Result<(), BuildError> {
+/// What servers that share a shutdown have in common is set at the first; the others leave it alone, and
+/// get it from there.
+pub(crate) fn share(own: &mut Settings, first: &Settings) -> Result<(), BuildError> {
     let default = Settings::default();
-    macro_rules! check {
+    macro_rules! share {
         ($($setting:ident).+) => {
             if own.$($setting).+ != default.$($setting).+ && own.$($setting).+ != first.$($setting).+ {
                 let setting = stringify!($($setting).+);
                 return Err(BuildError::NotShared { setting });
             }
+            own.$($setting).+ = first.$($setting).+;
         };
     }
-    check!(lame_duck);
-    check!(shutdown_timeout);
-    check!(idle_grace);
-    check!(close_spread);
-    check!(lame_duck_goaway);
-    check!(patient_goaway);
-    check!(max_connections);
-    check!(drain.max_connections);
+    share!(lame_duck);
+    share!(shutdown_timeout);
+    share!(idle_grace);
+    share!(close_spread);
+    share!(lame_duck_goaway);
+    share!(patient_goaway);
+    share!(max_connections);
+    share!(max_handshakes);
+    share!(drain.max_connections);
     Ok(())
 }
 

@@ -257,6 +257,28 @@ fn a_choice_that_never_comes_holds_up_a_shutdown_for_no_longer() {
     }
 }
 
+/// Whoever knows the name of such a tenant must not fill the log.
+#[test]
+fn a_configuration_that_cant_be_used_is_an_error_in_the_log_once() {
+    for server in testbed::servers() {
+        let bed = Testbed::start_talkative(server, &CHOICE);
+        for version in Version::BOTH {
+            for _ in 0..3 {
+                let mut client = open(&bed, version, "unusable.test");
+                client.handshake().unwrap_err();
+                is_refused(&mut client, Then::Closes);
+            }
+        }
+        let exit = bed.stop(PROMPT);
+        let said = |level| {
+            let mut lines: Vec<_> = exit.stderr.lines().collect();
+            lines.retain(|line| line.contains("a chosen configuration can't be used"));
+            lines.iter().filter(|line| line.contains(level)).count()
+        };
+        assert_eq!((said("ERROR"), said("DEBUG")), (1, 5), "{exit:?}");
+    }
+}
+
 /// A server's configuration, and that of a client that trusts it, both offering this.
 fn offering(server: &[&[u8]], client: &[u8]) -> (ServerConfig, TlsConnector) {
     let made = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();

@@ -194,8 +194,7 @@ fn where_all_are_in_use_clients_wait_for_one_to_leave() {
     });
 }
 
-/// Handshakes that never end are neither idle nor in use. Half of the places are theirs, where each
-/// makes room for the next; where less are left, only who has been silent for a while.
+/// Handshakes that never end are neither idle nor in use: who has been silent for a while makes room.
 #[test]
 fn silent_handshakes_make_room_too() {
     with_room_for_four(|bed, version| {

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use graceful_tls::{GracefulTls, PemError, PemFiles};
@@ -266,6 +266,32 @@ async fn a_broken_file_keeps_the_old_certificate() {
     shows(&tls, &second).await;
 }
 
+/// What kept a file from being read, such as rights or a want of descriptors, does not show in it: here
+/// it comes to the same as another content with all that a look sees.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_is_read_again_though_it_looks_the_same() {
+    let folder = Folder::new();
+    let first = folder.renew();
+    let files = folder.load("cert.pem", "key.pem").unwrap();
+    let tls = GracefulTls::builder(files.config().unwrap())
+        .build()
+        .unwrap();
+    let (cert, key, second) = made();
+    folder.write("key.pem", &key);
+    let write = |content: &[u8]| {
+        let path = folder.write("cert.pem", content);
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    };
+    write(&vec![b' '; cert.len()]);
+    advance(LOOK).await;
+    shows(&tls, &first).await;
+    assert!(files.reload().is_err());
+    write(cert.as_bytes());
+    advance(LOOK).await;
+    shows(&tls, &second).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reload_on_demand_is_at_once() {
     let folder = Folder::new();
@@ -351,8 +377,8 @@ fn connections_and_sessions_outlive_a_certificate() {
             is_served(&mut resumed);
 
             folder.write("key.pem", "");
-            thread::sleep(LOOK + LOOK / 10);
             for _ in 0..3 {
+                thread::sleep(LOOK + LOOK / 10);
                 assert_eq!(connect(&bed, &options).server_cert().unwrap(), second);
             }
             let exit = bed.stop(Duration::from_secs(10));

@@ -578,6 +578,9 @@ async fn the_filter_is_asked_of_clients_and_the_balancer_is_trusted() {
         ask(other, &one).await.unwrap_err();
         ask("192.0.2.66:1", &local).await.unwrap_err();
         assert_eq!(tls.refused(), 2);
+        // A listener of both kinds sees IPv4 in IPv6, and says IPv4.
+        ask("[::ffff:198.51.100.66]:1", &one).await.unwrap_err();
+        ask("[::ffff:198.51.100.1]:1", &one).await.unwrap();
         // What the filter refuses may be the balancer of others.
         let told = ask("192.0.2.66:1", &one).await.unwrap();
         assert_eq!(told, "Some(192.0.2.1) by Some(192.0.2.66)");

@@ -231,6 +231,49 @@ fn nor_does_it_need_one() {
     assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
 }
 
+/// Nobody polls the connection any more, and the shutdown may not even be waited for.
+#[test]
+fn what_is_given_up_on_is_told_of() {
+    for runs_on in [true, false] {
+        let paused = Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build();
+        let runtime = paused.unwrap();
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let (own, client) = tokio::io::duplex(64 * 1024);
+        let _held = runtime.block_on(support::connect(&tls, &connector, own, client));
+        runtime.block_on(async { tls.shutdown() });
+        if runs_on {
+            runtime.block_on(tls.closed());
+        }
+        drop(runtime);
+        let report = without_runtime(tls.closed());
+        assert_eq!((report.given_up, report.connections()), (1, 0), "{report}");
+        assert!(report.deadline_reached && !report.is_clean(), "{report}");
+        assert!(report.to_string().contains("1 given up on"), "{report}");
+    }
+}
+
+/// A trigger is waited for where the connections are, whoever sets it up; without any runtime that is
+/// said in the log.
+#[test]
+fn a_signal_may_be_waited_for_from_a_plain_thread() {
+    let nowhere = pair(VERSIONS[1]).0.build().unwrap();
+    nowhere.shutdown_on(graceful_tls::signal::terminate());
+
+    let server = server();
+    let mut idle = kept_alive(&server);
+    server.tls.shutdown_on(graceful_tls::signal::terminate());
+    let own = std::process::id().to_string();
+    let killed = std::process::Command::new("kill").arg(own).status();
+    assert!(killed.unwrap().success());
+    ends_properly(&mut idle, Then::Closes);
+    assert_eq!(server.closed(LONG).clean, 1);
+    assert!(nowhere.is_ready());
+}
+
 /// The runtime of the connections goes: nobody waits for them for ever.
 #[test]
 fn the_end_comes_when_the_runtime_of_the_connections_is_dropped() {

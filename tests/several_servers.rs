@@ -161,6 +161,31 @@ fn they_have_room_in_common() {
     assert!(ending.is_proper(), "{ending:?}");
 }
 
+/// The handshakes as well, or those of one would hold the places that the other waits for.
+#[test]
+fn silent_clients_of_one_lock_nobody_out_of_the_other() {
+    let runtime = Runtime::new().unwrap();
+    let tls = builder(1).max_connections(4).build().unwrap();
+    let admin = builder(1).shutdown_with(&tls).build().unwrap();
+    let (public, internal) = (
+        serve(&runtime, &tls, "127.0.0.1"),
+        serve(&runtime, &admin, "127.0.0.1"),
+    );
+    let flood = || -> Vec<_> {
+        let silent = |_| TcpStream::connect(public).unwrap();
+        (0..4).map(silent).collect()
+    };
+    // Alone, and while others wait behind them.
+    let mut silent = flood();
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(100));
+        let begun = Instant::now();
+        assert_eq!(connect(internal, 1).get("/").unwrap().text(), "hello");
+        assert!(begun.elapsed() < 2 * SECOND, "{:?}", begun.elapsed());
+        silent.extend(flood());
+    }
+}
+
 #[test]
 fn what_is_the_shutdowns_is_set_at_the_first() {
     let first = builder(1).max_connections(1000).build().unwrap();
@@ -170,7 +195,7 @@ fn what_is_the_shutdowns_is_set_at_the_first() {
         drain.max_connections = 10;
         builder.drain(drain)
     };
-    let wrong: [(&str, Set); 8] = [
+    let wrong: [(&str, Set); 9] = [
         ("lame_duck", |b| b.lame_duck(SECOND)),
         ("shutdown_timeout", |b| b.shutdown_timeout(SECOND)),
         ("idle_grace", |b| b.idle_grace(SECOND)),
@@ -178,6 +203,7 @@ fn what_is_the_shutdowns_is_set_at_the_first() {
         ("lame_duck_goaway", |b| b.lame_duck_goaway(true)),
         ("patient_goaway", |b| b.patient_goaway(true)),
         ("max_connections", |b| b.max_connections(2000)),
+        ("max_handshakes", |b| b.max_handshakes(2000)),
         ("drain.max_connections", drain),
     ];
     for (name, set) in wrong {
@@ -191,6 +217,27 @@ fn what_is_the_shutdowns_is_set_at_the_first() {
     // The same may be said again.
     let same = builder(1).max_connections(1000).shutdown_with(&first);
     same.build().unwrap();
+}
+
+/// Whichever is named as the first, it is the same shutdown.
+#[test]
+fn the_settings_of_the_first_are_those_of_all() {
+    let builder = || pair(VERSIONS[1]).0;
+    let mut drain = Drain::default();
+    drain.max_connections = 10;
+    let first = builder().lame_duck(10 * SECOND).max_handshakes(7);
+    let first = first.drain(drain.clone()).build().unwrap();
+    let second = builder().shutdown_with(&first).build().unwrap();
+    let shown = format!("{second:?}");
+    for setting in ["lame_duck: 10s", "max_handshakes: 7", "max_connections: 10"] {
+        assert!(shown.contains(setting), "{setting}: {shown}");
+    }
+    let third = builder().lame_duck(10 * SECOND).max_handshakes(7);
+    let third = third.drain(drain).shutdown_with(&second);
+    third.build().unwrap();
+    let third = builder().lame_duck(SECOND).shutdown_with(&second);
+    let error = third.build().unwrap_err();
+    assert!(error.to_string().starts_with("lame_duck"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,7 +96,8 @@ impl<A: Accept> ProxyProtocol<A> {
         }
     }
 
-    /// Who may send one, by address, where the connection has one. Default: everybody.
+    /// Who may send one, by address, where the connection has one. Default: everybody. An IPv4 address that
+    /// is mapped into IPv6 (RFC 4291 2.5.5.2), as a listener of both kinds sees it, comes as IPv4.
     pub fn trusted(mut self, trusted: impl Fn(SocketAddr) -> bool + Send + Sync + 'static) -> Self {
         self.trusted = Some(Arc::new(trusted));
         self
@@ -148,8 +149,9 @@ impl<IO: AsyncRead + Unpin + Send> Reader<IO> {
         if let Some(before) = &self.before {
             own = before.read(io, own).await?;
         }
-        let told = match (&self.trusted, own) {
-            (Some(trusted), Some(own)) if !trusted(own) => Err(HeaderError::Untrusted(own).into()),
+        let canonical = own.map(|own| SocketAddr::new(own.ip().to_canonical(), own.port()));
+        let told = match (&self.trusted, canonical) {
+            (Some(trusted), Some(by)) if !trusted(by) => Err(HeaderError::Untrusted(by).into()),
             _ => read(io).await,
         };
         Ok(told.inspect_err(|error| self.warn_once(error))?.or(own))

@@ -70,7 +70,7 @@ where
         Ok(Some(config)) => match choice::check_chosen(&config, &own) {
             Ok(()) => Ok(config),
             Err(error) => {
-                tracing::error!(%error, "a chosen configuration can't be used");
+                choice.complain(&error);
                 Err(refuse(transport, AlertDescription::InternalError, error).await)
             }
         },

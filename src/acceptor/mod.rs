@@ -2,11 +2,11 @@
 //!
 //! A handshake is bounded in time, and where too many run one whose client is silent gives
 //! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
-//! without its end. One that fails has sent an alert that says why; closing the socket with the client's bytes unread would destroy it (an RST), so the
-//! socket is flushed, half-closed and drained like any other. A client that speaks plain HTTP is
-//! answered in HTTP: see `plain_http`. Where the configuration depends on the ClientHello, `hello` does the
-//! handshake. One that has agreed on what only ACME servers ask for was all that they wanted.
-//! answered in HTTP: see `plain_http`. What some listeners have a connection say before, as in the PROXY
+//! without its end. One that fails has sent an alert that says why; closing the socket with the client's
+//! bytes unread would destroy it (an RST), so the socket is flushed, half-closed and drained like any
+//! other. A client that speaks plain HTTP is answered in HTTP: see `plain_http`. Where the configuration
+//! depends on the ClientHello, `hello` does the handshake. One that has agreed on what only ACME servers
+//! ask for was all that they wanted. What some listeners have a connection say before, as in the PROXY
 //! protocol, is a part of the handshake here: it counts, takes time and is waited for as one.
 
 mod accept_loop;
@@ -131,7 +131,7 @@ impl Acceptor {
             addresses,
             io,
             preface: None,
-            arrival: self.arrival(pass, self.server.tally(None), addresses.remote),
+            arrival: self.arrival(pass, self.server.elsewhere.clone(), addresses.remote),
         })
     }
 
@@ -153,7 +153,7 @@ impl Acceptor {
         } = &*self.server.context;
         Arrival {
             occupied: self.server.context.occupy(pass, tally),
-            running: self.server.handshakes.begin(),
+            running: self.server.handshakes.begin(settings.handshake_timeout / 8),
             begun: Instant::now(),
             deadline: Instant::now() + settings.handshake_timeout,
             late: phases.now() > Phase::Serving,

@@ -9,7 +9,8 @@
 //! not at all (NFS), depending on which of these it is.
 //!
 //! Two files can't be changed at once. In between they may not fit together, or one may be written in
-//! part; then the old certificate stays, and at the next look there is something new to see.
+//! part; then the old certificate stays, and the files are read again at each look until they can be used:
+//! what stood in the way, such as rights or a want of descriptors, may not show in them.
 //!
 //! `read` reads them, and says what is wrong with them.
 
@@ -76,8 +77,11 @@ struct Shared {
 /// What was seen of the files, and when to look again.
 #[derive(Debug)]
 struct Looks {
+    /// Of those that are in use.
     seen: Seen,
     next: Instant,
+    /// What has kept newer ones from being used.
+    failed: Option<String>,
 }
 
 impl PemFiles {
@@ -89,7 +93,11 @@ impl PemFiles {
     pub fn load(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, PemError> {
         let paths = [cert.into(), key.into()];
         let provider = CryptoProvider::get_default().ok_or(PemError::NoCryptoProvider)?;
-        let looks = Mutex::new(Looks::at(&paths));
+        let looks = Mutex::new(Looks {
+            seen: seen(&paths),
+            next: Instant::now() + LOOKS,
+            failed: None,
+        });
         let current = RwLock::new(Arc::new(read(&paths, provider)?));
         Ok(Self {
             shared: Arc::new(Shared {
@@ -110,10 +118,8 @@ impl PemFiles {
     /// See [`PemError`].
     pub fn reload(&self) -> Result<(), PemError> {
         let shared = &self.shared;
-        // Before they are read: what changes meanwhile is seen at the next look.
         let mut looks = shared.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        *looks = Looks::at(&shared.paths);
-        shared.read_again()
+        shared.read_again(&mut looks, seen(&shared.paths))
     }
 
     /// rustls' configuration around these files: `h2` and `http/1.1`, no client certificates, and rustls'
@@ -151,21 +157,28 @@ impl Shared {
         if Instant::now() < looks.next {
             return;
         }
-        let before = looks.seen;
-        *looks = Looks::at(&self.paths);
-        if looks.seen == before {
+        looks.next = Instant::now() + LOOKS;
+        let said = looks.failed.take();
+        // Before they are read: what changes meanwhile is seen at the next look.
+        let seen = seen(&self.paths);
+        if seen == looks.seen {
             return;
         }
         let [cert, key] = &self.paths;
-        match self.read_again() {
+        match self.read_again(&mut looks, seen) {
             Ok(()) => tracing::info!(?cert, ?key, "the certificate has been read again"),
+            Err(_) if looks.failed == said => {}
             Err(error) => tracing::error!(%error, "the certificate stays the old one"),
         }
     }
 
-    fn read_again(&self) -> Result<(), PemError> {
-        let new = Arc::new(read(&self.paths, &self.provider)?);
+    /// Only what can be used has been seen: the rest is read again at the next look.
+    fn read_again(&self, looks: &mut Looks, seen: Seen) -> Result<(), PemError> {
+        let new = read(&self.paths, &self.provider);
+        looks.failed = new.as_ref().err().map(PemError::to_string);
+        let new = Arc::new(new?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        looks.seen = seen;
         Ok(())
     }
 
@@ -175,16 +188,11 @@ impl Shared {
     }
 }
 
-impl Looks {
-    fn at(paths: &[PathBuf; 2]) -> Self {
-        Self {
-            seen: paths.each_ref().map(|path| Version::of(path)),
-            next: Instant::now() + LOOKS,
-        }
-    }
-}
-
 type Seen = [Option<Version>; 2];
+
+fn seen(paths: &[PathBuf; 2]) -> Seen {
+    paths.each_ref().map(|path| Version::of(path))
+}
 
 /// What tells a file from what it was before. `None` is one that can't be looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -29,9 +29,13 @@ pub struct Report {
     pub truncated: u64,
     /// See [`Outcome::Aborted`].
     pub aborted: u64,
-    /// The same for each listener that there has been, in the order in which they were opened. It is
-    /// told apart by [`Builder::name`](crate::Builder::name) and its address; connections that came from
-    /// elsewhere are those of one without.
+    /// Connections that had not ended when the shutdown gave up on them: tasks hold them that nobody
+    /// polls, or the runtime has gone. They are in none of the other counts.
+    pub given_up: u64,
+    /// The same for each listener with an address that there has been, in the order in which they were
+    /// opened. It is told apart by [`Builder::name`](crate::Builder::name) and its address. Listeners
+    /// without one (Unix sockets, channels, in memory) have one place for each name, which is there only if
+    /// there were connections, and which those share that were accepted elsewhere.
     pub listeners: Vec<ListenerReport>,
     /// Which were cut short: the first 1,000 of those that [`truncated`](Self::truncated) counts.
     pub cut: Vec<Cut>,
@@ -94,11 +98,12 @@ impl Report {
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
-    /// completed, but for those whose peer reset the connection or took no more bytes.
+    /// completed, but for those whose peer reset the connection or took no more bytes. Of what was
+    /// [given up on](Self::given_up) nobody knows, so it is `false` then.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.
     pub fn is_clean(&self) -> bool {
-        self.truncated == 0
+        self.truncated == 0 && self.given_up == 0
     }
 
     fn counts(&self) -> Counts {
@@ -114,6 +119,7 @@ impl Report {
     pub(crate) fn new(
         took: Duration,
         deadline_reached: bool,
+        given_up: u64,
         listeners: impl Iterator<Item = ListenerReport>,
     ) -> Self {
         // Connections that are accepted elsewhere have a place only where there are some.
@@ -131,6 +137,7 @@ impl Report {
             drain_cut,
             truncated,
             aborted,
+            given_up,
             listeners,
             cut: Vec::new(),
         }
@@ -158,6 +165,9 @@ impl fmt::Display for Report {
             },
             Ended(&self.counts()),
         )?;
+        if self.given_up > 0 {
+            write!(f, ", {} given up on", self.given_up)?;
+        }
         match &*self.listeners {
             [] | [_] => Ok(()),
             several => several.iter().try_for_each(|of| write!(f, "; {of}")),
@@ -208,7 +218,7 @@ mod tests {
         };
         let first = listener([7, 1, 2, 3, 4], 443);
         let took = Duration::from_millis(1500);
-        let report = Report::new(took, true, [first.clone()].into_iter());
+        let report = Report::new(took, true, 0, [first.clone()].into_iter());
         assert_eq!(report.connections(), 17);
         assert_eq!(
             report.to_string(),
@@ -216,7 +226,7 @@ mod tests {
              1 peer silent, 2 drain cut, 3 truncated, 4 aborted"
         );
         let second = listener([1, 0, 0, 0, 0], 8443);
-        let report = Report::new(took, false, [first, second].into_iter());
+        let report = Report::new(took, false, 0, [first, second].into_iter());
         assert_eq!((report.connections(), report.clean), (18, 8));
         assert_eq!(
             report.to_string(),
@@ -239,5 +249,11 @@ mod tests {
         assert!(!ended(1).is_clean());
         assert_eq!(code(0), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(1), format!("{:?}", ExitCode::FAILURE));
+        let given_up = Report {
+            given_up: 1,
+            ..Report::default()
+        };
+        assert!(!given_up.is_clean());
+        assert!(given_up.to_string().ends_with(" 0 aborted, 1 given up on"));
     }
 }

@@ -111,10 +111,11 @@ impl ClosesAnyway {
         let since = tallies(&self.shutdown).zip(before);
         let listeners =
             since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
-        let report = Report::new(self.started.elapsed(), deadline_reached, listeners);
+        let given_up = self.shutdown.context.phases.connections.len() as u64;
+        let took = self.started.elapsed();
         Report {
             cut: self.shutdown.register.take_cut(),
-            ..report
+            ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }
 }
