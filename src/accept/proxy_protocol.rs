@@ -16,6 +16,7 @@
 //! follows goes on over the socket itself.
 
 use std::{
+    error::Error,
     fmt, io,
     net::SocketAddr,
     sync::{Arc, Once},
@@ -76,7 +77,7 @@ pub enum HeaderError {
     Missing,
     /// It is not as the specification says.
     #[error("the PROXY protocol header is malformed: {0}")]
-    Malformed(#[source] proxy_header::Error),
+    Malformed(#[source] Box<dyn Error + Send + Sync>),
     /// It is of version 1 and does not end within 107 bytes.
     #[error("the PROXY protocol header has no end within 107 bytes")]
     TooLong,
@@ -185,7 +186,8 @@ async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> io::Result<Option<SocketAdd
         include_tlvs: false,
         ..ParseConfig::default()
     };
-    let (parsed, _) = ProxyHeader::parse(&header, config).map_err(HeaderError::Malformed)?;
+    let (parsed, _) = ProxyHeader::parse(&header, config)
+        .map_err(|error| HeaderError::Malformed(error.into()))?;
     Ok(parsed.proxied_address().map(|told| told.source))
 }
 
