@@ -161,7 +161,7 @@ pub use transport::simulated;
 
 #[cfg(feature = "proxy-protocol")]
 pub use accept::proxy_protocol;
-pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memory};
+pub use accept::{Accept, InMemory, InMemoryConnector, Preface, PrefaceInfo, Reading, in_memory};
 pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use choice::Refusal;

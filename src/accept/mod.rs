@@ -20,7 +20,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use memory::{InMemory, InMemoryConnector, in_memory};
-pub use preface::{Preface, Reading};
+pub use preface::{Preface, PrefaceInfo, Reading};
 
 /// A source of connections.
 ///

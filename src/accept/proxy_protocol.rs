@@ -25,7 +25,7 @@ use std::{
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{Accept, Preface};
+use super::{Accept, Preface, PrefaceInfo};
 
 /// A line of version 1 begins so (2.1).
 const V1: &[u8] = b"PROXY ";
@@ -141,19 +141,16 @@ struct Reader<IO> {
 }
 
 impl<IO: AsyncRead + Unpin + Send> Reader<IO> {
-    async fn client(
-        &self,
-        io: &mut IO,
-        mut own: Option<SocketAddr>,
-    ) -> io::Result<Option<SocketAddr>> {
+    async fn client(&self, io: &mut IO, mut own: Option<SocketAddr>) -> io::Result<PrefaceInfo> {
         if let Some(before) = &self.before {
-            own = before.read(io, own).await?;
+            own = before.read(io, own).await?.client;
         }
         let told = match (&self.trusted, own) {
             (Some(trusted), Some(own)) if !trusted(own) => Err(HeaderError::Untrusted(own).into()),
             _ => read(io).await,
         };
-        Ok(told.inspect_err(|error| self.warn_once(error))?.or(own))
+        let client = told.inspect_err(|error| self.warn_once(error))?.or(own);
+        Ok(client.into())
     }
 
     /// Who hangs up before it has said anything, such as a health check, is nothing to speak of.
