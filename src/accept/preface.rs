@@ -40,6 +40,14 @@ type Read<IO> = dyn Fn(&mut IO, Option<SocketAddr>) -> Reading<'_> + Send + Sync
 ///             })
 ///         }))
 ///     }
+///
+///     fn accept_now(&mut self) -> Option<io::Result<(TcpStream, Option<SocketAddr>)>> {
+///         self.0.accept_now()
+///     }
+///
+///     fn local_addr(&self) -> Option<SocketAddr> {
+///         Accept::local_addr(&self.0)
+///     }
 /// }
 /// ```
 ///
