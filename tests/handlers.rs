@@ -21,7 +21,10 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
-use graceful_tls::{GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection};
+use graceful_tls::{
+    GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
+    serve::axum::MissingConnection,
+};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::{
@@ -558,6 +561,25 @@ async fn a_handler_is_tested_without_a_connection() {
     tls.shutdown();
     timeout(SOON, fake.draining()).await.unwrap();
     assert!(!TlsConnection::fake().build().is_draining());
+}
+
+/// The answer says what is wrong, and a handler may give another one.
+#[tokio::test]
+async fn without_a_connection_the_answer_says_what_is_missing() {
+    let own = |tls: Result<TlsConnection, MissingConnection>| async move {
+        let missing: Box<dyn std::error::Error> = tls.unwrap_err().into();
+        missing.to_string()
+    };
+    let text = "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, \
+                axum_server, or axum::serve(tls.listener(..), tls.service(app))?";
+    for (path, status, told) in [("/", 500, format!("{text}\n")), ("/own", 200, text.into())] {
+        let app = app().route("/own", get(own));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = app.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(answer, told, "{path}");
+    }
 }
 
 /// Nothing of this crate's hides a crate of the same name.
