@@ -166,7 +166,7 @@ pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use choice::Refusal;
 #[cfg(feature = "serde")]
-pub use config::{Config, DrainConfig, Switch, TcpKeepaliveConfig};
+pub use config::{Config, DrainConfig, TcpKeepaliveConfig, TcpKeepaliveSwitch};
 pub use connection::{ConnectionStats, FakeConnection, Protocol, State, TlsConnection, WaitsFor};
 pub use ending::{Cause, Outcome};
 pub use gate::Admission;
