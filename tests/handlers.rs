@@ -25,7 +25,7 @@ use graceful_tls::{
     GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
     serve::axum::MissingConnection,
 };
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
@@ -540,6 +540,8 @@ async fn a_handler_is_tested_without_a_connection() {
         .alpn(b"h2")
         .remote_addr(addr);
     let fake = fake.version(ProtocolVersion::TLSv1_3).local_addr(addr);
+    let balancer: SocketAddr = "192.0.2.2:2".parse().unwrap();
+    let fake = fake.balancer_addr(balancer);
     let fake = fake.peer_certificates(vec![certificate.clone()]).build();
     assert_eq!(fake.server_name(), Some("a.example"));
     assert_eq!(fake.alpn(), Some(&b"h2"[..]));
@@ -548,6 +550,7 @@ async fn a_handler_is_tested_without_a_connection() {
         (fake.remote_addr(), fake.local_addr()),
         (Some(addr), Some(addr))
     );
+    assert_eq!(fake.balancer_addr(), Some(balancer));
     assert_eq!(fake.peer_certificates(), Some(&[certificate][..]));
 
     let mut request = Request::new(Body::empty());
@@ -561,6 +564,38 @@ async fn a_handler_is_tested_without_a_connection() {
     tls.shutdown();
     timeout(SOON, fake.draining()).await.unwrap();
     assert!(!TlsConnection::fake().build().is_draining());
+}
+
+/// Nor does the test of a gRPC service.
+#[tokio::test]
+async fn a_fake_has_an_address_for_tonics_handlers() {
+    let who = service_fn(|request: Request<Body>| async move {
+        let grpc = tonic::Request::from_http(request);
+        assert!(grpc.peer_certs().is_none());
+        let addresses = (grpc.remote_addr(), grpc.local_addr());
+        Ok::<_, Infallible>(Response::new(format!("{addresses:?}")))
+    });
+    let remote: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    let local: SocketAddr = "192.0.2.2:443".parse().unwrap();
+    let fake = || TlsConnection::fake().alpn(b"h2");
+    for (fake, told) in [
+        (fake(), (None, None)),
+        (fake().remote_addr(remote), (Some(remote), None)),
+        (
+            fake().remote_addr(remote).local_addr(local),
+            (Some(remote), Some(local)),
+        ),
+    ] {
+        let mut request = Request::post("/a.Service/Method")
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .body(Body::empty())
+            .unwrap();
+        request.extensions_mut().insert(fake.build());
+        let answer = GracefulTlsLayer.layer(who).oneshot(request).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(answer, format!("{told:?}"));
+    }
 }
 
 /// The answer says what is wrong, and a handler may give another one.
