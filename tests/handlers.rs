@@ -23,7 +23,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use graceful_tls::{
     GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
-    serve::axum::MissingConnection,
+    serve::{axum::MissingConnection, axum_server::TlsAddress},
 };
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
@@ -40,6 +40,7 @@ use support::{VERSIONS, pair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
     time::timeout,
 };
@@ -615,6 +616,43 @@ async fn without_a_connection_the_answer_says_what_is_missing() {
         let answer = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(answer, told, "{path}");
     }
+}
+
+/// Neither of a listener that has none, nor of a client that has gone.
+#[tokio::test]
+async fn axum_server_makes_no_address_up() {
+    let tls = pair(VERSIONS[1]).0.build().unwrap();
+    let (tcp, server) = listen().await;
+    let (listener, accepted) = mpsc::channel(8);
+    let handle = axum_server::Handle::new();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let serving = tls.axum_server(accepted, handle.clone());
+    let serving = serving.serve(service_fn(move |client: TlsAddress| {
+        tell.send(client).unwrap();
+        ready(Ok::<_, Infallible>(app()))
+    }));
+    let serving = tokio::spawn(serving);
+    assert_eq!(handle.listening().await, Some(TlsAddress(None)));
+
+    let balancer: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    for given in [None, Some(balancer)] {
+        for gone in [false, true] {
+            let client = TcpStream::connect(server).await.unwrap();
+            let own = client.local_addr().unwrap();
+            let (mut io, _) = tcp.accept().await.unwrap();
+            if gone {
+                let socket = socket2::SockRef::from(&client);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+                drop(client);
+                io.read(&mut [0]).await.unwrap_err();
+            }
+            listener.send((io, given)).await.unwrap();
+            let wanted = given.or((!gone).then_some(own));
+            let told = timeout(SOON, told.recv()).await.unwrap();
+            assert_eq!(told, Some(TlsAddress(wanted)), "gone: {gone}");
+        }
+    }
+    serving.abort();
 }
 
 /// Nothing of this crate's hides a crate of the same name.
