@@ -655,6 +655,27 @@ async fn axum_server_makes_no_address_up() {
     serving.abort();
 }
 
+/// Whether it is served by then or not: of all that share the shutdown.
+#[tokio::test]
+async fn dropping_an_axum_server_is_a_shutdown() {
+    for is_served in [false, true] {
+        let tls = pair(VERSIONS[1]).0.build().unwrap();
+        let other = pair(VERSIONS[1]).0.shutdown_with(&tls).build().unwrap();
+        let handle = axum_server::Handle::new();
+        let server = tls.axum_server(listen().await.0, handle.clone());
+        assert_eq!(other.phase(), Phase::Serving);
+        match is_served {
+            false => drop(server),
+            true => {
+                let serving = tokio::spawn(server.serve(app().into_make_service()));
+                handle.listening().await.unwrap();
+                serving.abort();
+            }
+        }
+        timeout(SOON, other.closed()).await.unwrap();
+    }
+}
+
 /// Nothing of this crate's hides a crate of the same name.
 #[test]
 fn everything_can_be_imported_at_once() {

@@ -96,6 +96,13 @@ impl GracefulTls {
     /// An axum-server on `listener` whose `handle` and this shutdown follow one another.
     ///
     /// See the [module](mod@crate::serve::axum_server). Call it inside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the server before it is served, or the future of its `serve`, is a
+    /// [`shutdown`](Self::shutdown): of every listener, and of all servers that
+    /// [share it](crate::Builder::shutdown_with). Connections go on until they have ended, or until the
+    /// deadline.
     pub fn axum_server(
         &self,
         listener: impl Accept<Io = TcpStream>,
