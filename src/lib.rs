@@ -19,8 +19,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use graceful_tls::{GracefulTls, GracefulTlsLayer};
-//! use tokio_rustls::rustls::ServerConfig;
+//! use graceful_tls::{GracefulTls, rustls::ServerConfig};
 //!
 //! async fn run(mut config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
 //!     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -29,12 +28,12 @@
 //!
 //!     let app = Router::new().route("/", get(|| async { "hello\n" }));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let report = tls.serve(listener, app.layer(GracefulTlsLayer)).await?;
+//!     let report = tls.serve(listener, app).await?;
 //!     println!("{report}");
 //!     Ok(())
 //! }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use tokio_rustls::rustls;
+//! # use graceful_tls::rustls;
 //! # let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
 //! # let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
 //! # let config = ServerConfig::builder().with_no_client_auth()
