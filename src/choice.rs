@@ -64,19 +64,31 @@ impl Choice {
 /// [`HandshakeError::NoConfig`](crate::HandshakeError::NoConfig) the reason.
 #[derive(Debug)]
 pub struct Refusal {
-    pub(crate) alert: AlertDescription,
+    alert: AlertDescription,
     reason: Box<dyn Error + Send + Sync>,
 }
 
 impl Refusal {
     /// `alert` is an error alert of RFC 9846 6.2, and is sent as a fatal one: `UnrecognisedName` for a
     /// server name that nobody has here (RFC 6066 3), `NoApplicationProtocol` (RFC 7301 3.2),
-    /// `AccessDenied`, or `InternalError` where looking it up has failed.
+    /// `AccessDenied`, or `InternalError` where looking it up has failed. `InternalError` takes the place of
+    /// a closure alert (6.1), which would say that there is no error.
     pub fn new(alert: AlertDescription, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let alert = match alert {
+            AlertDescription::CloseNotify | AlertDescription::UserCanceled => {
+                AlertDescription::InternalError
+            }
+            alert => alert,
+        };
         Self {
             alert,
             reason: reason.into(),
         }
+    }
+
+    /// What the client is told.
+    pub fn alert(&self) -> AlertDescription {
+        self.alert
     }
 }
 

@@ -3,7 +3,7 @@
 //! It knows names and types only. What a setting means and its default are the setter's, and
 //! [`Builder::build`] checks what came from a file as it checks everything. So it stands above the builder.
 
-use std::{fmt, marker::PhantomData, time::Duration};
+use std::{fmt, time::Duration};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -89,7 +89,7 @@ config! {
     /// `"500ms"` or `"1h 30m"`; a setting of an unknown name is refused. Closures, hyper's own settings and
     /// [`shutdown_with`](Builder::shutdown_with) are code's.
     ///
-    /// It is made for being a part of your own, in any format that serde knows:
+    /// It is made for being a part of your own, in any self-describing format, such as TOML, YAML or JSON:
     ///
     /// ```
     /// use graceful_tls::{Config, GracefulTls};
@@ -144,7 +144,7 @@ config! {
             name: String;
         parts:
             drain: DrainConfig,
-            tcp_keepalive: Switch<TcpKeepaliveConfig>;
+            tcp_keepalive: TcpKeepaliveSwitch;
     }
 }
 
@@ -158,7 +158,7 @@ config! {
 }
 
 config! {
-    /// The part `tcp_keepalive` of a [`Config`].
+    /// The settings of [`TcpKeepaliveSwitch::On`].
     TcpKeepaliveConfig sets TcpKeepalive {
         durations: idle interval;
         values: count: u32;
@@ -175,16 +175,17 @@ impl Builder {
     }
 }
 
-/// A part of a [`Config`] that can be `"off"`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Switch<T> {
-    /// Off: nothing of it happens.
+/// The part `tcp_keepalive` of a [`Config`]: settings, or `"off"`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TcpKeepaliveSwitch {
+    /// Off: clients whose machine has vanished are let go by the time-outs alone.
     Off,
     /// On, with these settings.
-    On(T),
+    On(TcpKeepaliveConfig),
 }
 
-impl Switch<TcpKeepaliveConfig> {
+impl TcpKeepaliveSwitch {
     fn apply(self, before: Option<TcpKeepalive>) -> Option<TcpKeepalive> {
         match self {
             Self::Off => None,
@@ -195,7 +196,7 @@ impl Switch<TcpKeepaliveConfig> {
 
 const OFF: &str = "off";
 
-impl<T: Serialize> Serialize for Switch<T> {
+impl Serialize for TcpKeepaliveSwitch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Off => serializer.serialize_str(OFF),
@@ -204,17 +205,17 @@ impl<T: Serialize> Serialize for Switch<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Switch<T> {
+impl<'de> Deserialize<'de> for TcpKeepaliveSwitch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SwitchVisitor(PhantomData))
+        deserializer.deserialize_any(SwitchVisitor)
     }
 }
 
 /// serde's own `untagged` would not say which field is unknown.
-struct SwitchVisitor<T>(PhantomData<T>);
+struct SwitchVisitor;
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for SwitchVisitor<T> {
-    type Value = Switch<T>;
+impl<'de> Visitor<'de> for SwitchVisitor {
+    type Value = TcpKeepaliveSwitch;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "settings, or {OFF:?}")
@@ -222,13 +223,13 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SwitchVisitor<T> {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         match text {
-            OFF => Ok(Switch::Off),
+            OFF => Ok(TcpKeepaliveSwitch::Off),
             _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
         }
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Switch::On)
+        Deserialize::deserialize(MapAccessDeserializer::new(map)).map(TcpKeepaliveSwitch::On)
     }
 }
 

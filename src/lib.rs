@@ -19,8 +19,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use graceful_tls::{GracefulTls, GracefulTlsLayer};
-//! use tokio_rustls::rustls::ServerConfig;
+//! use graceful_tls::{GracefulTls, rustls::ServerConfig};
 //!
 //! async fn run(mut config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
 //!     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -29,12 +28,12 @@
 //!
 //!     let app = Router::new().route("/", get(|| async { "hello\n" }));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let report = tls.serve(listener, app.layer(GracefulTlsLayer)).await?;
+//!     let report = tls.serve(listener, app).await?;
 //!     println!("{report}");
 //!     Ok(())
 //! }
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # use tokio_rustls::rustls;
+//! # use graceful_tls::rustls;
 //! # let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
 //! # let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der())?;
 //! # let config = ServerConfig::builder().with_no_client_auth()
@@ -162,12 +161,12 @@ pub use transport::simulated;
 
 #[cfg(feature = "proxy-protocol")]
 pub use accept::proxy_protocol;
-pub use accept::{Accept, InMemory, InMemoryConnector, Preface, Reading, in_memory};
+pub use accept::{Accept, InMemory, InMemoryConnector, Preface, PrefaceInfo, Reading, in_memory};
 pub use acceptor::Acceptor;
 pub use builder::Builder;
 pub use choice::Refusal;
 #[cfg(feature = "serde")]
-pub use config::{Config, DrainConfig, Switch, TcpKeepaliveConfig};
+pub use config::{Config, DrainConfig, TcpKeepaliveConfig, TcpKeepaliveSwitch};
 pub use connection::{
     ConnectionStats, FakeConnection, Protocol, State, TlsConnection, TrackedRequest, WaitsFor,
 };

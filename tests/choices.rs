@@ -91,8 +91,10 @@ fn is_refused(client: &mut Client, then: Then) -> AlertDescription {
     alert.unwrap_or_else(|| panic!("no alert: {ending:?}"))
 }
 
-const REFUSED: [(&str, AlertDescription); 2] = [
+const REFUSED: [(&str, AlertDescription); 3] = [
     ("refused.test", AlertDescription::UnrecognisedName),
+    // A closure alert would tell of no error.
+    ("closed.test", AlertDescription::InternalError),
     // What can't be served as HTTP is not served as HTTP.
     ("unusable.test", AlertDescription::InternalError),
 ];
@@ -338,8 +340,31 @@ async fn errors_tell_what_became_of_the_choice() {
         ready(Err(Refusal::new(AlertDescription::InternalError, reason)))
     });
     let told = error(&refusing.build().unwrap(), &connector).await;
-    assert!(matches!(told, HandshakeError::NoConfig(_)), "{told}");
+    let HandshakeError::NoConfig(refusal) = &told else {
+        panic!("{told}");
+    };
+    assert_eq!(refusal.alert(), AlertDescription::InternalError);
     assert!(told.to_string().contains("tenants is not there"), "{told}");
+}
+
+#[test]
+fn a_refusal_has_an_error_alert() {
+    for (alert, told) in [
+        (
+            AlertDescription::CloseNotify,
+            AlertDescription::InternalError,
+        ),
+        (
+            AlertDescription::UserCanceled,
+            AlertDescription::InternalError,
+        ),
+        (
+            AlertDescription::AccessDenied,
+            AlertDescription::AccessDenied,
+        ),
+    ] {
+        assert_eq!(Refusal::new(alert, "no").alert(), told);
+    }
 }
 
 #[tokio::test]

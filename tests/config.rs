@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use graceful_tls::{
-    BuildError, Builder, Config, Drain, GracefulTls, PlainHttp, TcpKeepalive, rustls::ServerConfig,
+    BuildError, Builder, Config, Drain, GracefulTls, PlainHttp, TcpKeepalive, TcpKeepaliveSwitch,
+    rustls::ServerConfig,
 };
 use rustls::{crypto::ring, pki_types::PrivateKeyDer};
 
@@ -200,6 +201,7 @@ fn what_is_left_out_stays() {
 #[test]
 fn keepalive_can_be_off() {
     let off = config("tcp_keepalive = 'off'");
+    assert_eq!(off.tcp_keepalive, Some(TcpKeepaliveSwitch::Off));
     let shown = format!("{:?}", builder().config(&off));
     assert!(shown.contains("tcp_keepalive: None"), "{shown}");
     let on = builder().tcp_keepalive(None);

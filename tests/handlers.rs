@@ -21,8 +21,11 @@ use axum::{
     routing::get,
 };
 use futures_util::{StreamExt, stream};
-use graceful_tls::{GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection};
-use http::{Request, Response};
+use graceful_tls::{
+    GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
+    serve::{axum::MissingConnection, axum_server::TlsAddress},
+};
+use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper::{
     body::Incoming,
@@ -37,6 +40,7 @@ use support::{VERSIONS, pair};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::mpsc,
     task::JoinHandle,
     time::timeout,
 };
@@ -537,6 +541,8 @@ async fn a_handler_is_tested_without_a_connection() {
         .alpn(b"h2")
         .remote_addr(addr);
     let fake = fake.version(ProtocolVersion::TLSv1_3).local_addr(addr);
+    let balancer: SocketAddr = "192.0.2.2:2".parse().unwrap();
+    let fake = fake.balancer_addr(balancer);
     let fake = fake.peer_certificates(vec![certificate.clone()]).build();
     assert_eq!(fake.server_name(), Some("a.example"));
     assert_eq!(fake.alpn(), Some(&b"h2"[..]));
@@ -545,6 +551,7 @@ async fn a_handler_is_tested_without_a_connection() {
         (fake.remote_addr(), fake.local_addr()),
         (Some(addr), Some(addr))
     );
+    assert_eq!(fake.balancer_addr(), Some(balancer));
     assert_eq!(fake.peer_certificates(), Some(&[certificate][..]));
 
     let mut request = Request::new(Body::empty());
@@ -558,6 +565,115 @@ async fn a_handler_is_tested_without_a_connection() {
     tls.shutdown();
     timeout(SOON, fake.draining()).await.unwrap();
     assert!(!TlsConnection::fake().build().is_draining());
+}
+
+/// Nor does the test of a gRPC service.
+#[tokio::test]
+async fn a_fake_has_an_address_for_tonics_handlers() {
+    let who = service_fn(|request: Request<Body>| async move {
+        let grpc = tonic::Request::from_http(request);
+        assert!(grpc.peer_certs().is_none());
+        let addresses = (grpc.remote_addr(), grpc.local_addr());
+        Ok::<_, Infallible>(Response::new(format!("{addresses:?}")))
+    });
+    let remote: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    let local: SocketAddr = "192.0.2.2:443".parse().unwrap();
+    let fake = || TlsConnection::fake().alpn(b"h2");
+    for (fake, told) in [
+        (fake(), (None, None)),
+        (fake().remote_addr(remote), (Some(remote), None)),
+        (
+            fake().remote_addr(remote).local_addr(local),
+            (Some(remote), Some(local)),
+        ),
+    ] {
+        let mut request = Request::post("/a.Service/Method")
+            .version(Version::HTTP_2)
+            .header("content-type", "application/grpc")
+            .body(Body::empty())
+            .unwrap();
+        request.extensions_mut().insert(fake.build());
+        let answer = GracefulTlsLayer.layer(who).oneshot(request).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(answer, format!("{told:?}"));
+    }
+}
+
+/// The answer says what is wrong, and a handler may give another one.
+#[tokio::test]
+async fn without_a_connection_the_answer_says_what_is_missing() {
+    let own = |tls: Result<TlsConnection, MissingConnection>| async move {
+        let missing: Box<dyn std::error::Error> = tls.unwrap_err().into();
+        missing.to_string()
+    };
+    let text = "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, \
+                axum_server, or axum::serve(tls.listener(..), tls.service(app))?";
+    for (path, status, told) in [("/", 500, format!("{text}\n")), ("/own", 200, text.into())] {
+        let app = app().route("/own", get(own));
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = app.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(answer, told, "{path}");
+    }
+}
+
+/// Neither of a listener that has none, nor of a client that has gone.
+#[tokio::test]
+async fn axum_server_makes_no_address_up() {
+    let tls = pair(VERSIONS[1]).0.build().unwrap();
+    let (tcp, server) = listen().await;
+    let (listener, accepted) = mpsc::channel(8);
+    let handle = axum_server::Handle::new();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let serving = tls.axum_server(accepted, handle.clone());
+    let serving = serving.serve(service_fn(move |client: TlsAddress| {
+        tell.send(client).unwrap();
+        ready(Ok::<_, Infallible>(app()))
+    }));
+    let serving = tokio::spawn(serving);
+    assert_eq!(handle.listening().await, Some(TlsAddress(None)));
+
+    let balancer: SocketAddr = "192.0.2.1:1".parse().unwrap();
+    for given in [None, Some(balancer)] {
+        for gone in [false, true] {
+            let client = TcpStream::connect(server).await.unwrap();
+            let own = client.local_addr().unwrap();
+            let (mut io, _) = tcp.accept().await.unwrap();
+            if gone {
+                let socket = socket2::SockRef::from(&client);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+                drop(client);
+                io.read(&mut [0]).await.unwrap_err();
+            }
+            listener.send((io, given)).await.unwrap();
+            let wanted = given.or((!gone).then_some(own));
+            let told = timeout(SOON, told.recv()).await.unwrap();
+            assert_eq!(told, Some(TlsAddress(wanted)), "gone: {gone}");
+        }
+    }
+    serving.abort();
+}
+
+/// Whether it is served by then or not: of all that share the shutdown.
+#[tokio::test]
+async fn dropping_an_axum_server_is_a_shutdown() {
+    for is_served in [false, true] {
+        let tls = pair(VERSIONS[1]).0.build().unwrap();
+        let other = pair(VERSIONS[1]).0.shutdown_with(&tls).build().unwrap();
+        let handle = axum_server::Handle::new();
+        let server = tls.axum_server(listen().await.0, handle.clone());
+        assert_eq!(other.phase(), Phase::Serving);
+        match is_served {
+            false => drop(server),
+            true => {
+                let serving = tokio::spawn(server.serve(app().into_make_service()));
+                handle.listening().await.unwrap();
+                serving.abort();
+            }
+        }
+        timeout(SOON, other.closed()).await.unwrap();
+    }
 }
 
 /// Nothing of this crate's hides a crate of the same name.

@@ -35,6 +35,8 @@ pub(crate) fn by_name() -> Result<impl Fn(ClientHello<'_>) -> Choosing + Send + 
                     let alert = AlertDescription::UnrecognisedName;
                     Err(Refusal::new(alert, "nobody of that name"))
                 }
+                // No alert that says that there is no error.
+                "closed.test" => Err(Refusal::new(AlertDescription::CloseNotify, "closed")),
                 "unusable.test" => Ok(Some(unusable)),
                 "acme.test" => Ok(Some(acme)),
                 _ => Ok(None),

@@ -1,22 +1,27 @@
 //! A listener without a network, for tests.
 
-use std::{io, net::SocketAddr};
+use std::{future::Future, io, net::SocketAddr};
 
 use tokio::{
     io::{DuplexStream, duplex},
     sync::mpsc,
 };
 
+use super::Accept;
+
 /// How many may wait to be accepted.
 const BACKLOG: usize = 128;
 
 /// A listener in memory. Made by [`in_memory`].
-pub type InMemory = mpsc::Receiver<(DuplexStream, Option<SocketAddr>)>;
+#[derive(Debug)]
+pub struct InMemory(mpsc::Receiver<Accepted>);
+
+type Accepted = (DuplexStream, Option<SocketAddr>);
 
 /// Connects to an [`InMemory`] listener. Clones connect to the same.
 #[derive(Clone, Debug)]
 pub struct InMemoryConnector {
-    sender: mpsc::Sender<(DuplexStream, Option<SocketAddr>)>,
+    sender: mpsc::Sender<Accepted>,
     buffer: usize,
 }
 
@@ -37,7 +42,20 @@ pub struct InMemoryConnector {
 /// ```
 pub fn in_memory(buffer: usize) -> (InMemoryConnector, InMemory) {
     let (sender, listener) = mpsc::channel(BACKLOG);
-    (InMemoryConnector { sender, buffer }, listener)
+    (InMemoryConnector { sender, buffer }, InMemory(listener))
+}
+
+/// As a channel is one.
+impl Accept for InMemory {
+    type Io = DuplexStream;
+
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted>> + Send {
+        self.0.accept()
+    }
+
+    fn accept_now(&mut self) -> Option<io::Result<Accepted>> {
+        self.0.accept_now()
+    }
 }
 
 impl InMemoryConnector {

@@ -20,7 +20,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use memory::{InMemory, InMemoryConnector, in_memory};
-pub use preface::{Preface, Reading};
+pub use preface::{Preface, PrefaceInfo, Reading};
 
 /// A source of connections.
 ///
@@ -28,12 +28,13 @@ pub use preface::{Preface, Reading};
 /// ([`mpsc::Receiver`](tokio::sync::mpsc::Receiver)) and for [`InMemory`].
 ///
 /// ```
+/// # use graceful_tls::Accept;
 /// # use std::{io, net::SocketAddr};
 /// # use tokio::net::{TcpListener, TcpStream};
 /// /// Two sockets, one listener.
 /// struct Both(TcpListener, TcpListener);
 ///
-/// impl graceful_tls::Accept for Both {
+/// impl Accept for Both {
 ///     type Io = TcpStream;
 ///
 ///     async fn accept(&mut self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
@@ -42,6 +43,16 @@ pub use preface::{Preface, Reading};
 ///             accepted = self.1.accept() => accepted?,
 ///         };
 ///         Ok((io, Some(client)))
+///     }
+///
+///     // The last look before the sockets are closed: without it, who waits in their queues is reset.
+///     fn accept_now(&mut self) -> Option<io::Result<(TcpStream, Option<SocketAddr>)>> {
+///         self.0.accept_now().or_else(|| self.1.accept_now())
+///     }
+///
+///     // One has to do, in the log and in the report.
+///     fn local_addr(&self) -> Option<SocketAddr> {
+///         self.0.local_addr().ok()
 ///     }
 /// }
 /// ```

@@ -2,8 +2,8 @@
 
 use std::{fmt, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc};
 
-/// What a [`Preface`] returns: a boxed future of the client's address.
-pub type Reading<'a> = Pin<Box<dyn Future<Output = io::Result<Option<SocketAddr>>> + Send + 'a>>;
+/// What a [`Preface`] returns: a boxed future of what has been read.
+pub type Reading<'a> = Pin<Box<dyn Future<Output = io::Result<PrefaceInfo>> + Send + 'a>>;
 
 type Read<IO> = dyn Fn(&mut IO, Option<SocketAddr>) -> Reading<'_> + Send + Sync;
 
@@ -36,9 +36,17 @@ type Read<IO> = dyn Fn(&mut IO, Option<SocketAddr>) -> Reading<'_> + Send + Sync
 ///             Box::pin(async move {
 ///                 let mut address = [0; 4];
 ///                 io.read_exact(&mut address).await?;
-///                 Ok(Some(SocketAddr::new(IpAddr::from(address), 0)))
+///                 Ok(SocketAddr::new(IpAddr::from(address), 0).into())
 ///             })
 ///         }))
+///     }
+///
+///     fn accept_now(&mut self) -> Option<io::Result<(TcpStream, Option<SocketAddr>)>> {
+///         self.0.accept_now()
+///     }
+///
+///     fn local_addr(&self) -> Option<SocketAddr> {
+///         Accept::local_addr(&self.0)
 ///     }
 /// }
 /// ```
@@ -46,9 +54,29 @@ type Read<IO> = dyn Fn(&mut IO, Option<SocketAddr>) -> Reading<'_> + Send + Sync
 /// [`Accept::preface`]: crate::Accept::preface
 pub struct Preface<IO>(Arc<Read<IO>>);
 
+/// What a [`Preface`] has told. Made of an address, or of `None`, by `into()`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct PrefaceInfo {
+    /// The client's address; `None` is a client without one.
+    pub client: Option<SocketAddr>,
+}
+
+impl From<Option<SocketAddr>> for PrefaceInfo {
+    fn from(client: Option<SocketAddr>) -> Self {
+        Self { client }
+    }
+}
+
+impl From<SocketAddr> for PrefaceInfo {
+    fn from(client: SocketAddr) -> Self {
+        Some(client).into()
+    }
+}
+
 impl<IO> Preface<IO> {
     /// `read` gets the connection and the address that [`accept`](crate::Accept::accept) has given, else
-    /// that of the socket, and returns the client's; `None` is a client without one.
+    /// that of the socket, and returns what the connection says of its client.
     ///
     /// Its error ends the connection ([`HandshakeError::Preface`](crate::HandshakeError::Preface)).
     pub fn new(
@@ -64,11 +92,7 @@ impl<IO> Preface<IO> {
     /// # Errors
     ///
     /// What the closure gives.
-    pub async fn read(
-        &self,
-        io: &mut IO,
-        own: Option<SocketAddr>,
-    ) -> io::Result<Option<SocketAddr>> {
+    pub async fn read(&self, io: &mut IO, own: Option<SocketAddr>) -> io::Result<PrefaceInfo> {
         (self.0)(io, own).await
     }
 }

@@ -16,6 +16,7 @@
 //! follows goes on over the socket itself.
 
 use std::{
+    error::Error,
     fmt, io,
     net::SocketAddr,
     sync::{Arc, Once},
@@ -24,7 +25,7 @@ use std::{
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{Accept, Preface};
+use super::{Accept, Preface, PrefaceInfo};
 
 /// A line of version 1 begins so (2.1).
 const V1: &[u8] = b"PROXY ";
@@ -76,7 +77,7 @@ pub enum HeaderError {
     Missing,
     /// It is not as the specification says.
     #[error("the PROXY protocol header is malformed: {0}")]
-    Malformed(#[source] proxy_header::Error),
+    Malformed(#[source] Box<dyn Error + Send + Sync>),
     /// It is of version 1 and does not end within 107 bytes.
     #[error("the PROXY protocol header has no end within 107 bytes")]
     TooLong,
@@ -141,20 +142,17 @@ struct Reader<IO> {
 }
 
 impl<IO: AsyncRead + Unpin + Send> Reader<IO> {
-    async fn client(
-        &self,
-        io: &mut IO,
-        mut own: Option<SocketAddr>,
-    ) -> io::Result<Option<SocketAddr>> {
+    async fn client(&self, io: &mut IO, mut own: Option<SocketAddr>) -> io::Result<PrefaceInfo> {
         if let Some(before) = &self.before {
-            own = before.read(io, own).await?;
+            own = before.read(io, own).await?.client;
         }
         let canonical = own.map(|own| SocketAddr::new(own.ip().to_canonical(), own.port()));
         let told = match (&self.trusted, canonical) {
             (Some(trusted), Some(by)) if !trusted(by) => Err(HeaderError::Untrusted(by).into()),
             _ => read(io).await,
         };
-        Ok(told.inspect_err(|error| self.warn_once(error))?.or(own))
+        let client = told.inspect_err(|error| self.warn_once(error))?.or(own);
+        Ok(client.into())
     }
 
     /// Who hangs up before it has said anything, such as a health check, is nothing to speak of.
@@ -187,7 +185,8 @@ async fn read<IO: AsyncRead + Unpin>(io: &mut IO) -> io::Result<Option<SocketAdd
         include_tlvs: false,
         ..ParseConfig::default()
     };
-    let (parsed, _) = ProxyHeader::parse(&header, config).map_err(HeaderError::Malformed)?;
+    let (parsed, _) = ProxyHeader::parse(&header, config)
+        .map_err(|error| HeaderError::Malformed(error.into()))?;
     Ok(parsed.proxied_address().map(|told| told.source))
 }
 

@@ -74,7 +74,7 @@ where
                 Err(refuse(transport, AlertDescription::InternalError, error).await)
             }
         },
-        Err(refusal) => Err(refuse(transport, refusal.alert, refusal).await),
+        Err(refusal) => Err(refuse(transport, refusal.alert(), refusal).await),
     }
 }
 

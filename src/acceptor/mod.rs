@@ -242,7 +242,7 @@ impl Acceptor {
             () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
         };
         match heard {
-            Ok(client) => addresses.is_told(client),
+            Ok(told) => addresses.is_told(told.client),
             Err(error) => {
                 let handshake = arrival.running.handshake.clone();
                 let transport = Transport::new(accepted.io, handshake);

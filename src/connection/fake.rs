@@ -10,7 +10,10 @@ use crate::{context::Context, settings::Settings, transport::Addresses};
 /// Sets up a [`TlsConnection`] for a test of a handler. Made by [`TlsConnection::fake`] or
 /// [`GracefulTls::fake_connection`](crate::GracefulTls::fake_connection).
 ///
-/// What is not set is not known, as on a connection without SNI, ALPN or an address.
+/// What is not set is not known, as on a connection without SNI, ALPN or an address. With
+/// [`GracefulTlsLayer`](crate::GracefulTlsLayer) around the app, handlers find the addresses where they look
+/// for those of a connection (`ConnectInfo<SocketAddr>`; tonic's `request.remote_addr()`, but not its
+/// `peer_certs()`, whose type only a connection makes).
 ///
 /// ```
 /// use axum::{Extension, Router, body::Body, http::Request, routing::get};
@@ -82,6 +85,12 @@ impl FakeConnection {
     /// See [`TlsConnection::remote_addr`].
     pub fn remote_addr(mut self, addr: SocketAddr) -> Self {
         self.facts.addresses.remote = Some(addr);
+        self
+    }
+
+    /// See [`TlsConnection::balancer_addr`].
+    pub fn balancer_addr(mut self, addr: SocketAddr) -> Self {
+        self.facts.addresses.balancer = Some(addr);
         self
     }
 

@@ -59,8 +59,13 @@ fn axum(extensions: &mut Extensions, connection: &TlsConnection) {
 
 #[cfg(feature = "tonic")]
 fn tonic(extensions: &mut Extensions, connection: &TlsConnection) {
+    use ::tonic::transport::server::TcpConnectInfo;
+
+    extensions.get_or_insert_with(|| TcpConnectInfo {
+        local_addr: connection.local_addr(),
+        remote_addr: connection.remote_addr(),
+    });
     if let Some(info) = connection.tonic() {
-        extensions.get_or_insert_with(|| info.get_ref().clone());
         extensions.get_or_insert_with(|| info.clone());
     }
 }

@@ -32,6 +32,7 @@ use std::{
 use ::axum::{
     body::Body,
     extract::{ConnectInfo, FromRequestParts, OptionalFromRequestParts, connect_info::Connected},
+    response::IntoResponse,
     serve::{IncomingStream, Listener},
 };
 use http::{Request, Response, StatusCode, request::Parts};
@@ -168,16 +169,26 @@ impl<A: Accept> Connected<IncomingStream<'_, TlsListener<A>>> for TlsConnection 
     }
 }
 
-/// Answers `500 Internal Server Error` where the server puts no [`TlsConnection`] into requests.
-impl<S: Sync> FromRequestParts<S> for TlsConnection {
-    type Rejection = (StatusCode, &'static str);
+/// Why a handler gets no [`TlsConnection`]: its request has none. Answers `500 Internal Server Error`.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, axum_server, or \
+     axum::serve(tls.listener(..), tls.service(app))?"
+)]
+#[non_exhaustive]
+pub struct MissingConnection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        find(parts).ok_or((
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, or \
-             axum::serve(tls.listener(..), tls.service(app))?\n",
-        ))
+impl IntoResponse for MissingConnection {
+    fn into_response(self) -> Response<Body> {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for TlsConnection {
+    type Rejection = MissingConnection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingConnection> {
+        find(parts).ok_or(MissingConnection)
     }
 }
 

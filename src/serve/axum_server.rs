@@ -42,9 +42,14 @@ use crate::{
     stream::GracefulStream,
 };
 
-/// The address type of the server, which names its listener.
+/// An address, `None` where there is none: of a listener without one, or of a client that has gone.
+///
+/// `Handle::listening` tells [`Accept::local_addr`]. A make-service and the handler of accept errors get
+/// the address of whoever has connected: behind a balancer that tells its clients' ([`Accept::preface`])
+/// that is the balancer's, for its header has not been read yet. The client's is
+/// [`TlsConnection::remote_addr`](crate::TlsConnection::remote_addr).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct TlsAddress(pub SocketAddr);
+pub struct TlsAddress(pub Option<SocketAddr>);
 
 /// A TCP connection on its way to the handshake.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ pub struct Arrival(Accepted<TcpStream>);
 #[derive(Debug)]
 pub struct TlsListener {
     incoming: Mutex<Box<dyn Next>>,
-    local: SocketAddr,
+    local: Option<SocketAddr>,
     tls: GracefulTls,
 }
 
@@ -91,15 +96,21 @@ impl GracefulTls {
     /// An axum-server on `listener` whose `handle` and this shutdown follow one another.
     ///
     /// See the [module](mod@crate::serve::axum_server). Call it inside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the server before it is served, or the future of its `serve`, is a
+    /// [`shutdown`](Self::shutdown): of every listener, and of all servers that
+    /// [share it](crate::Builder::shutdown_with). Connections go on until they have ended, or until the
+    /// deadline.
     pub fn axum_server(
         &self,
         listener: impl Accept<Io = TcpStream>,
         handle: Handle<TlsAddress>,
     ) -> Server<TlsAddress, TlsAcceptor> {
-        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let acceptor = self.acceptor();
         let listener = TlsListener {
-            local: listener.local_addr().unwrap_or(unspecified),
+            local: listener.local_addr(),
             incoming: Mutex::new(Box::new(AcceptLoop::new(listener, acceptor.clone()))),
             tls: self.clone(),
         };
@@ -140,8 +151,8 @@ impl AddrListener<Arrival, TlsAddress> for TlsListener {
     async fn accept_stream(&self) -> io::Result<(Arrival, TlsAddress)> {
         match self.incoming.lock().await.next().await {
             Ok(Some(accepted)) => {
-                let remote = accepted.addresses.remote.unwrap_or(self.local);
-                Ok((Arrival(accepted), TlsAddress(remote)))
+                let remote = TlsAddress(accepted.addresses.remote);
+                Ok((Arrival(accepted), remote))
             }
             // The queue is empty, or the listener broken, which has been logged. What is left to
             // do is to wait for the shutdown.
