@@ -89,7 +89,7 @@ impl Report {
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
-    /// completed, but for those whose peer reset the connection or took no more bytes.
+    /// completed, but for those whose peer went away or took no more bytes.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.
     pub fn is_clean(&self) -> bool {
