@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use axum::{Router, routing::get};
-//! use graceful_tls::{GracefulTls, GracefulTlsLayer};
+//! use graceful_tls::GracefulTls;
 //! use tokio_rustls::rustls::ServerConfig;
 //!
 //! async fn run(mut config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
@@ -29,7 +29,7 @@
 //!
 //!     let app = Router::new().route("/", get(|| async { "hello\n" }));
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-//!     let report = tls.serve(listener, app.layer(GracefulTlsLayer)).await?;
+//!     let report = tls.serve(listener, app).await?;
 //!     println!("{report}");
 //!     Ok(())
 //! }

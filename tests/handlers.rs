@@ -67,7 +67,7 @@ fn app() -> Router {
 
 type Serve = fn(GracefulTls, TcpListener) -> JoinHandle<()>;
 
-const SERVERS: [(&str, Serve); 7] = [
+const SERVERS: [(&str, Serve); 8] = [
     ("serve", |tls, tcp| {
         tokio::spawn(async move { tls.serve(tcp, app()).await.map(|_| ()).unwrap() })
     }),
@@ -98,6 +98,11 @@ const SERVERS: [(&str, Serve); 7] = [
     ("axum-server", |tls, tcp| {
         let server = tls.axum_server(tcp, axum_server::Handle::new());
         let server = server.serve(app().into_make_service());
+        tokio::spawn(async move { server.await.unwrap() })
+    }),
+    ("axum-server, as it was", |tls, tcp| {
+        let server = tls.axum_server(tcp, axum_server::Handle::new());
+        let server = server.serve(app().into_make_service_with_connect_info::<SocketAddr>());
         tokio::spawn(async move { server.await.unwrap() })
     }),
     ("a loop of one's own", |tls, tcp| {

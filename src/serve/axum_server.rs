@@ -129,6 +129,14 @@ impl Address for TlsAddress {
     type Listener = TlsListener;
 }
 
+/// So an app's `into_make_service_with_connect_info::<SocketAddr>()` can stay as it is.
+#[cfg(feature = "axum")]
+impl ::axum::extract::connect_info::Connected<TlsAddress> for SocketAddr {
+    fn connect_info(client: TlsAddress) -> Self {
+        client.0
+    }
+}
+
 impl AddrListener<Arrival, TlsAddress> for TlsListener {
     async fn bind_to(address: TlsAddress) -> io::Result<Self> {
         Err(io::Error::new(
