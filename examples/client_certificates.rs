@@ -24,7 +24,7 @@ use rcgen::{
 use rustls::{
     RootCertStore, ServerConfig, pki_types::PrivatePkcs8KeyDer, server::WebPkiClientVerifier,
 };
-use webpki::EndEntityCert;
+use webpki::EndEntityCert; // of the package rustls-webpki
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 

@@ -341,8 +341,8 @@ impl Builder {
     /// Whether an HTTP/2 connection at work gets its GOAWAY only when its last stream has ended, for
     /// at most half of the time to the deadline. Default: no, at once.
     ///
-    /// RFC 9113 6.8 lets the streams that are open go on after a GOAWAY, but the JDK's client fails
-    /// them all. It costs time: the clients do not know yet that they should go elsewhere, and a
+    /// RFC 9113 6.8 lets the streams that are open go on after a GOAWAY, but some clients fail
+    /// them all: the JDK's before 24, Python's httpx. It costs time: the clients do not know yet that they should go elsewhere, and a
     /// connection that is never idle is told at half-time all the same.
     ///
     /// In a [handover](GracefulTls::handover) it is on.

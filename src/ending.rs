@@ -74,7 +74,8 @@ pub enum Outcome {
     DrainCut,
     /// An answer, or a request being received, was cut short.
     Truncated,
-    /// The peer reset the connection or took no more bytes, so not everything could be sent.
+    /// The peer reset the connection, closed it while something was in flight, or took no more bytes, so
+    /// not everything could be sent.
     Aborted,
 }
 

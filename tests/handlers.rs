@@ -71,7 +71,7 @@ fn app() -> Router {
 
 type Serve = fn(GracefulTls, TcpListener) -> JoinHandle<()>;
 
-const SERVERS: [(&str, Serve); 7] = [
+const SERVERS: [(&str, Serve); 8] = [
     ("serve", |tls, tcp| {
         tokio::spawn(async move { tls.serve(tcp, app()).await.map(|_| ()).unwrap() })
     }),
@@ -102,6 +102,11 @@ const SERVERS: [(&str, Serve); 7] = [
     ("axum-server", |tls, tcp| {
         let server = tls.axum_server(tcp, axum_server::Handle::new());
         let server = server.serve(app().into_make_service());
+        tokio::spawn(async move { server.await.unwrap() })
+    }),
+    ("axum-server, as it was", |tls, tcp| {
+        let server = tls.axum_server(tcp, axum_server::Handle::new());
+        let server = server.serve(app().into_make_service_with_connect_info::<SocketAddr>());
         tokio::spawn(async move { server.await.unwrap() })
     }),
     ("a loop of one's own", |tls, tcp| {
@@ -483,9 +488,13 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    fn warnings(&self) -> usize {
+    fn says(&self, what: &str) -> usize {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.matches("has not passed GracefulTlsLayer").count()
+        text.matches(what).count()
+    }
+
+    fn warnings(&self) -> usize {
+        self.says("has not passed GracefulTlsLayer")
     }
 }
 
@@ -684,4 +693,54 @@ fn everything_can_be_imported_at_once() {
     let _: axum::Router = axum::Router::new();
     let _ = axum_server::Handle::<SocketAddr>::new();
     let _ = tonic::Code::Ok;
+}
+
+/// A client that goes away amid its answer is nothing that the server has cut.
+#[tokio::test]
+async fn a_client_that_leaves_during_a_shutdown_cuts_nothing() {
+    for version in VERSIONS {
+        let (builder, connector) = pair(version);
+        let tls = builder.build().unwrap();
+        let (tcp, server) = listen().await;
+        let served = tokio::spawn({
+            let tls = tls.clone();
+            async move { tls.serve(tcp, endless()).await }
+        });
+        let (mut client, _) = client(&connector, server).await;
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        client.read_exact(&mut [0; 12]).await.unwrap();
+        tls.shutdown();
+        // The FIN that a killed process leaves; nothing is unread, so that there is no RST.
+        client.get_mut().0.shutdown().await.unwrap();
+        let _ = client.read_to_end(&mut Vec::new()).await;
+        let report = served.await.unwrap().unwrap();
+        assert_eq!((report.aborted, report.connections()), (1, 1), "{report}");
+        assert!(report.is_clean(), "{report}");
+    }
+}
+
+/// axum goes on for good where nobody tells it to stop, so the log has to say why.
+#[tokio::test]
+async fn an_axum_that_is_never_told_to_stop_is_logged() {
+    for told in [true, false] {
+        let (log, _guard) = Log::start();
+        let (builder, _) = pair(VERSIONS[1]);
+        let tls = builder.lame_duck(Duration::ZERO).build().unwrap();
+        let (tcp, _) = listen().await;
+        let server = axum::serve(tls.listener(tcp), tls.service(endless()));
+        let server = match told {
+            true => tokio::spawn(server.with_graceful_shutdown(tls.drained()).into_future()),
+            false => tokio::spawn(server.into_future()),
+        };
+        tls.shutdown();
+        tls.closed().await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        assert_eq!(server.is_finished(), told);
+        let warned = log.says("with_graceful_shutdown(tls.drained())");
+        assert_eq!(warned, usize::from(!told));
+        server.abort();
+    }
 }

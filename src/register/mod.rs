@@ -215,6 +215,7 @@ impl Registration {
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
         let outcome = match (self.truncated, outcome) {
             (true, Outcome::Aborted) | (false, _) => outcome,
+            (true, _) if cause == Cause::Abandoned => Outcome::Aborted,
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;

@@ -14,7 +14,8 @@
 //! Handlers take the connection as an argument of type [`TlsConnection`], or `Option` of it, and the
 //! client's address as `ConnectInfo<SocketAddr>`.
 //!
-//! axum has no deadline of its own: the stream enforces ours. Without
+//! axum has no deadline of its own: the stream enforces ours. Without `with_graceful_shutdown` it does not
+//! return when the shutdown is over, and the log says so. Without
 //! [`service`](GracefulTls::service), `app.layer(GracefulTlsLayer)` and
 //! `into_make_service_with_connect_info::<TlsConnection>()` do the same in two steps; what the layer
 //! does not see is not told of the shutdown by `Connection: close`.
@@ -27,6 +28,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{self, Poll},
+    time::Duration,
 };
 
 use ::axum::{
@@ -51,7 +53,11 @@ use crate::{
 /// as running out of descriptors, which it logs.
 pub struct TlsListener<A: Accept> {
     incoming: Incoming<A>,
+    tls: GracefulTls,
 }
+
+/// How long axum may take to hear that it should stop.
+const TO_STOP: Duration = Duration::from_secs(1);
 
 /// The address of one end of a connection; `None` where the transport has none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,6 +68,7 @@ impl GracefulTls {
     pub fn listener<A: Accept>(&self, listener: A) -> TlsListener<A> {
         TlsListener {
             incoming: self.incoming(listener),
+            tls: self.clone(),
         }
     }
 
@@ -142,6 +149,17 @@ where
     }
 }
 
+/// axum drops its listener when it is told to stop; one that has not been told goes on for good.
+async fn until_dropped(tls: &GracefulTls) -> ! {
+    tls.drained().await;
+    tokio::time::sleep(TO_STOP).await;
+    tracing::warn!(
+        "the shutdown is over, but axum::serve was not told to stop and never returns: give it \
+         .with_graceful_shutdown(tls.drained())"
+    );
+    std::future::pending().await
+}
+
 impl<A: Accept> Listener for TlsListener<A> {
     type Io = GracefulStream<A::Io>;
     type Addr = Address;
@@ -154,7 +172,7 @@ impl<A: Accept> Listener for TlsListener<A> {
             }
             // The error has been logged. There is no way to tell axum, nor anything left to do
             // but wait for the shutdown.
-            Err(_) | Ok(None) => std::future::pending().await,
+            Err(_) | Ok(None) => until_dropped(&self.tls).await,
         }
     }
 
@@ -173,7 +191,8 @@ impl<A: Accept> Connected<IncomingStream<'_, TlsListener<A>>> for TlsConnection 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error(
     "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, axum_server, or \
-     axum::serve(tls.listener(..), tls.service(app))?"
+     axum::serve(tls.listener(..), tls.service(app))? In a test, put TlsConnection::fake().build() into the \
+     request's extensions"
 )]
 #[non_exhaustive]
 pub struct MissingConnection;

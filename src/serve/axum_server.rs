@@ -140,6 +140,16 @@ impl Address for TlsAddress {
     type Listener = TlsListener;
 }
 
+/// So an app's `into_make_service_with_connect_info::<SocketAddr>()` can stay as it is. A client without an
+/// address has the unspecified one, `0.0.0.0:0`.
+#[cfg(feature = "axum")]
+impl ::axum::extract::connect_info::Connected<TlsAddress> for SocketAddr {
+    fn connect_info(client: TlsAddress) -> Self {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        client.0.unwrap_or(unspecified)
+    }
+}
+
 impl AddrListener<Arrival, TlsAddress> for TlsListener {
     async fn bind_to(address: TlsAddress) -> io::Result<Self> {
         Err(io::Error::new(

@@ -98,7 +98,7 @@ impl Report {
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
-    /// completed, but for those whose peer reset the connection or took no more bytes. Of what was
+    /// completed, but for those whose peer went away or took no more bytes. Of what was
     /// [given up on](Self::given_up) nobody knows, so it is `false` then.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.

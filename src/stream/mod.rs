@@ -293,8 +293,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                     id = self.connection.id(),
                     "an answer has not passed GracefulTlsLayer: HTTP/1 clients will not be told by \
                      Connection: close when this server shuts down, nor gRPC clients by a status. \
-                     Serve with GracefulTls::serve, serve_connection, or put GracefulTlsLayer and the \
-                     TlsConnection around the whole service"
+                     Serve with GracefulTls::serve, serve_connection, or for axum::serve give it \
+                     tls.service(app); around any other service put GracefulTlsLayer, and \
+                     stream.connection() into its requests"
                 );
             });
         }
@@ -344,8 +345,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             None if self.half_close.is_closed() && idle => Cause::PeerClosed,
             None if orderly => self.connection.why_retired().unwrap_or(Cause::Orderly),
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
-            None if self.half_close.is_closed() => Cause::Abandoned,
             None if std::thread::panicking() => Cause::Panicked,
+            // One that waits for its answer behind its close_notify has abandoned nothing.
+            None if self.half_close.is_closed() && !self.half_close.is_waiting() => {
+                Cause::Abandoned
+            }
             None => Cause::Dropped,
         }
     }
