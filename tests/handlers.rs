@@ -42,7 +42,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinHandle,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -425,6 +425,75 @@ async fn a_service_that_is_never_ready_ends_at_the_deadline() {
         "{report}"
     );
     serving.await.unwrap().unwrap();
+}
+
+/// Nobody can end the connection of a handler that blocks its thread, and the process goes without its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_blocked_handler_owes_is_not_reported_clean() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let moment = Duration::from_millis(100);
+    let drain = Drain::default().total_timeout(moment).flush_timeout(moment);
+    let tls = builder
+        .lame_duck(Duration::ZERO)
+        .shutdown_timeout(moment)
+        .write_timeout(moment)
+        .drain(drain)
+        .build()
+        .unwrap();
+    let (begun, mut begins) = mpsc::channel(1);
+    let (ends, end) = std::sync::mpsc::channel::<()>();
+    let end = Arc::new(Mutex::new(end));
+    let blocks = service_fn(move |_: Request<Incoming>| {
+        begun.try_send(()).unwrap();
+        let _ = end.lock().unwrap().recv();
+        ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    });
+    let (server_io, client_io) = tokio::io::duplex(64 << 10);
+    tokio::spawn(tls.serve_connection(server_io, None, blocks));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = connector.connect(name, client_io).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    begins.recv().await.unwrap();
+    tls.shutdown();
+    let report = tls.closed().await;
+    drop(ends);
+    assert_eq!((report.given_up, report.is_clean()), (1, false), "{report}");
+}
+
+/// A client that goes on taking its answer, though slowly, is cut by the deadline and by nobody else.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_deadline_cuts_is_truncated_however_slow_its_reader() {
+    let (builder, connector) = pair(VERSIONS[1]);
+    let tls = builder
+        .lame_duck(Duration::ZERO)
+        .shutdown_timeout(Duration::from_secs(1))
+        .write_timeout(Duration::from_secs(6))
+        .build()
+        .unwrap();
+    let long = service_fn(async |_: Request<Incoming>| {
+        Ok::<_, Infallible>(Response::new(Body::from(vec![b'x'; 4 << 20])))
+    });
+    let (server_io, client_io) = tokio::io::duplex(16 << 10);
+    tokio::spawn(tls.serve_connection(server_io, None, long));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = connector.connect(name, client_io).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    tokio::spawn(async move {
+        let mut record = vec![0; 16 << 10];
+        while client.read(&mut record).await.is_ok_and(|read| read > 0) {
+            sleep(Duration::from_secs(4)).await;
+        }
+    });
+    sleep(Duration::from_millis(100)).await;
+    tls.shutdown();
+    let report = tls.closed().await;
+    assert_eq!(
+        (report.truncated, report.is_clean()),
+        (1, false),
+        "{report}"
+    );
 }
 
 /// An answer of which the first line comes, and no more.

@@ -214,7 +214,9 @@ impl Registration {
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
         let outcome = match (self.truncated, outcome) {
-            (true, Outcome::Aborted) | (false, _) => outcome,
+            (false, _) => outcome,
+            // Of what the deadline cut nobody knows whether the peer would have taken the rest.
+            (true, Outcome::Aborted) if cause != Cause::Deadline => outcome,
             (true, _) if cause == Cause::Abandoned => Outcome::Aborted,
             (true, _) => Outcome::Truncated,
         };

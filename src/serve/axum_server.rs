@@ -145,7 +145,7 @@ impl Address for TlsAddress {
 #[cfg(feature = "axum")]
 impl ::axum::extract::connect_info::Connected<TlsAddress> for SocketAddr {
     fn connect_info(client: TlsAddress) -> Self {
-        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        let unspecified = Self::from(([0, 0, 0, 0], 0));
         client.0.unwrap_or(unspecified)
     }
 }
