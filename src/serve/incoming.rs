@@ -13,7 +13,7 @@
 //!
 //! The accept loop runs as a task, and every handshake as another, so that neither waits for the
 //! server to ask for the next stream, nor the server for a slow client. Streams the server has not
-//! taken when it stops are dropped, and end properly: nothing has been asked on them.
+//! taken when it drops this are dropped, and end properly: nobody has read what was asked on them.
 
 #[cfg(feature = "tonic")]
 use std::pin::Pin;

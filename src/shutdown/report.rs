@@ -99,7 +99,8 @@ impl Report {
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
     /// completed, but for those whose peer went away or took no more bytes. Of what was
-    /// [given up on](Self::given_up) nobody knows, so it is `false` then.
+    /// [given up on](Self::given_up) nobody knows, so it is `false` then. It is about TLS connections: of what
+    /// was cut [alongside](crate::GracefulTls::alongside) them that says so itself.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.
     pub fn is_clean(&self) -> bool {
