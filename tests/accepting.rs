@@ -198,6 +198,13 @@ async fn a_channel_is_a_listener() {
     }
 }
 
+#[tokio::test]
+async fn a_listener_in_memory_without_a_buffer_does_not_panic() {
+    let (connector, mut listener) = graceful_tls::in_memory(0);
+    let _near = connector.connect(None).await.unwrap();
+    assert!(listener.accept_now().is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_in_memory_needs_no_port() {
     let (builder, client) = pair(VERSIONS[1]);

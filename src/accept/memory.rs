@@ -26,7 +26,7 @@ pub struct InMemoryConnector {
 }
 
 /// A listener in memory, and who connects to it. A write waits once `buffer` bytes of its direction have
-/// not been read.
+/// not been read. Give it what a socket has, such as 64 KiB: with a few bytes TLS clients wait for themselves.
 ///
 /// For tests: a whole server and its client in one process, with no port, and under a paused clock.
 ///
@@ -42,6 +42,7 @@ pub struct InMemoryConnector {
 /// ```
 pub fn in_memory(buffer: usize) -> (InMemoryConnector, InMemory) {
     let (sender, listener) = mpsc::channel(BACKLOG);
+    let buffer = buffer.max(1); // tokio panics at none
     (InMemoryConnector { sender, buffer }, InMemory(listener))
 }
 
