@@ -68,8 +68,8 @@ function element(tag, kind, text = "") {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
-// The next of 1, 2, 5, 10, 20, 50 and so on.
+// The next of 1, 2, 4, 6, 8, 10, 20, 40 and so on.
 function round(highest) {
   const ten = 10 ** Math.floor(Math.log10(highest));
-  return [1, 2, 5, 10].map((step) => step * ten).find((step) => step >= highest);
+  return [1, 2, 4, 6, 8, 10].map((step) => step * ten).find((step) => step >= highest);
 }

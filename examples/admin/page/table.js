@@ -28,7 +28,7 @@ const COLUMNS = [
   ["Protocol", (row) => (row.protocol ?? "not yet").replace("http", "HTTP")],
   ["State", (row) => words(row.state), "state"],
   ["Waits for", (row) => words(row.waits_for)],
-  ["Idle or draining", (row) => (row.since ? time(row.since) : ""), "right"],
+  ["Idle, draining", (row) => (row.since ? time(row.since) : ""), "right"],
   ["Age", (row) => time(row.age), "right"],
   ["Requests", (row) => requests(row), "right"],
   ["Received", (row) => bytes(row.received), "right"],
@@ -36,7 +36,7 @@ const COLUMNS = [
 ];
 
 function requests({ requests, requests_in_flight: now }) {
-  return now > 0 ? `${requests}, ${now} now` : String(requests);
+  return now > 0 ? `${requests} (${now} now)` : String(requests);
 }
 
 function cell(tag, text, role, kind = "") {
