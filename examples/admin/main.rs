@@ -35,6 +35,8 @@ use web::Admin;
 
 /// How long "undo" is possible.
 const LAME_DUCK: Duration = Duration::from_secs(15);
+/// How long what is in flight may take after that.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -43,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
     let token = Token::from_environment()?;
     let tls = GracefulTls::builder(common::config(&common::self_made()?)?)
         .lame_duck(LAME_DUCK)
-        .shutdown_timeout(Duration::from_secs(60))
+        .shutdown_timeout(SHUTDOWN_TIMEOUT)
         .build()?;
     tls.shutdown_on(graceful_tls::signal::terminate());
     let listener = common::listen().await?;

@@ -1,11 +1,14 @@
 //! What the page shows of one moment, and which of the connections.
 
-use std::{cmp::Reverse, collections::VecDeque, fmt::Display};
+use std::{cmp::Reverse, collections::VecDeque, fmt::Display, time::Duration};
 
-use graceful_tls::{ConnectionStats, GracefulTls, Outcome, State, Stats, TlsConnection};
+use graceful_tls::{ConnectionStats, GracefulTls, Outcome, Phase, State, Stats, TlsConnection};
 use serde::{Deserialize, Serialize};
 
-use crate::timeline::{Sample, Timeline};
+use crate::{
+    LAME_DUCK, SHUTDOWN_TIMEOUT,
+    timeline::{Sample, Timeline},
+};
 
 /// More rows than this are no help to anybody.
 const MAX_ROWS: usize = 1000;
@@ -13,7 +16,9 @@ const MAX_ROWS: usize = 1000;
 #[derive(Serialize)]
 pub(crate) struct Snapshot<'a> {
     stats: Stats,
+    /// How long it has been in its phase, and how long it may be.
     phase_seconds: u64,
+    phase_limit: Option<u64>,
     /// What the shutdown came to.
     report: Option<&'a str>,
     outcomes: &'static [Outcome],
@@ -66,8 +71,10 @@ impl Default for Wanted {
 
 impl<'a> Snapshot<'a> {
     pub(crate) fn of(tls: &GracefulTls, timeline: &'a Timeline, wanted: &Wanted) -> Self {
+        let stats = tls.stats();
         Self {
-            stats: tls.stats(),
+            phase_limit: limit(stats.phase).as_ref().map(Duration::as_secs),
+            stats,
             phase_seconds: timeline.phase_since.elapsed().as_secs(),
             report: timeline.report.as_deref(),
             outcomes: Outcome::ALL,
@@ -75,6 +82,14 @@ impl<'a> Snapshot<'a> {
             samples: &timeline.samples,
             connections: Connections::of(tls, wanted),
         }
+    }
+}
+
+fn limit(phase: Phase) -> Option<Duration> {
+    match phase {
+        Phase::LameDuck => Some(LAME_DUCK),
+        Phase::Draining => Some(SHUTDOWN_TIMEOUT),
+        _ => None,
     }
 }
 

@@ -14,17 +14,17 @@ const USEFUL = {
 
 let shown;
 
-export function showPhase(phase, seconds, report) {
+export function showPhase(phase, { phase_seconds: seconds = 0, phase_limit: limit, report }) {
   const at = phases.findIndex((item) => item.dataset.phase === phase);
   phases.forEach((item, index) => {
     item.classList.toggle("past", index < at);
     if (index === at) item.setAttribute("aria-current", "step");
     else item.removeAttribute("aria-current");
-    item.dataset.time = index === at && phase !== "closed" ? ` ${seconds} s` : "";
+    item.dataset.time = index === at && phase !== "closed" ? ` ${seconds}${limit ? ` of ${limit}` : ""} s` : "";
   });
   for (const button of buttons) button.disabled = !USEFUL[button.dataset.press].includes(phase);
-  if (report !== null) say(`The shutdown is over. It took ${report.replace(/^shutdown took /, "")}`);
-  else if (shown !== undefined && shown !== phase) say(`Now ${phases[at].textContent.toLowerCase()}.`);
+  if (report) say(`The shutdown is over. It took ${report.replace(/^shutdown took /, "")}`);
+  else if (shown !== undefined && shown !== phase) say(`Now: ${phases[at].textContent.toLowerCase()}.`);
   shown = phase;
 }
 
@@ -43,7 +43,7 @@ async function press(name) {
     });
     if (answer.status === 409) say("It is too late for that.", true);
     else if (!answer.ok) say(`Refused: ${await answer.text()}`, true);
-    else showPhase((await answer.json()).phase, 0, null);
+    else showPhase((await answer.json()).phase, {});
     if (answer.status === 401) find("#token").focus();
   } catch (error) {
     say(`Not sent: ${error.message}`, true);

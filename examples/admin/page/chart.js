@@ -21,10 +21,14 @@ export class Chart {
 
   show(names, samples, taken) {
     const boxes = this.boxes(samples, taken, names.length);
-    const highest = Math.max(1, ...boxes.map(({ values }) => sum(values)));
-    const top = round(highest);
-    this.top.textContent = this.seconds === 1 ? top : `${top} in ${this.seconds} s`;
+    const top = round(Math.max(1, ...boxes.map(({ values }) => sum(values))));
+    const most = top.toLocaleString("en");
+    this.top.textContent = this.seconds === 1 ? most : `${most} in ${this.seconds} s`;
     this.picture.replaceChildren(...names.map((name, layer) => this.layer(name, layer, boxes, top)));
+    this.says(names, samples);
+  }
+
+  says(names, samples) {
     const now = this.seconds === 1 ? samples.at(-1) ?? [] : names.map((_, at) => sum(samples.map((of) => of[at])));
     const texts = names.map((name, at) => `${name.replaceAll("_", " ")} ${(now[at] ?? 0).toLocaleString("en")}`);
     this.legend.replaceChildren(...texts.map((text, at) => element("li", names[at], text)));

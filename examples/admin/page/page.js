@@ -25,6 +25,8 @@ const NUMBERS = [
 ].map(([key, label, format]) => ({ key, format: format ?? ((n) => n.toLocaleString("en")), value: number(key, label) }));
 
 const STATES = ["handshaking", "idle", "in_use", "half_closed", "draining"];
+const wanted = find("#wanted");
+const pause = find("#pause");
 const openChart = new Chart(find("#open-chart"), 1);
 const endedChart = new Chart(find("#ended-chart"), 5);
 
@@ -42,17 +44,16 @@ function number(key, label) {
 function show(snapshot) {
   const { stats, samples, samples_taken: taken, outcomes, connections } = snapshot;
   for (const { key, format, value } of NUMBERS) value.textContent = format(stats[key]);
-  showPhase(stats.phase, snapshot.phase_seconds, snapshot.report);
+  showPhase(stats.phase, snapshot);
   openChart.show(STATES, samples.map((sample) => sample.open), taken);
   endedChart.show(outcomes, samples.map((sample) => sample.ended), taken);
-  showRows(connections, stats.open - stats.handshaking);
+  const { state, find: part } = wanted.elements;
+  showRows(connections, stats.open - stats.handshaking, state.value === "" && part.value === "");
   showCauses(outcomes, stats.ended);
 }
 
 // ---- what is listened to ----
 
-const wanted = find("#wanted");
-const pause = find("#pause");
 let events;
 let fresh;
 

@@ -54,7 +54,7 @@ const body = find("#rows tbody");
 find("#rows thead tr").append(...COLUMNS.map(([name, , kind]) => cell("th", name, "columnheader", kind)));
 let kept = new Map();
 
-export function showRows({ matching, rows }, open) {
+export function showRows({ matching, rows }, open, all) {
   const news = new Map(rows.map((row) => [row.id, kept.get(row.id) ?? emptyRow()]));
   rows.forEach((row) => fill(news.get(row.id), row));
   for (const [id, line] of kept) if (!news.has(id)) line.remove();
@@ -64,14 +64,15 @@ export function showRows({ matching, rows }, open) {
     else body.insertBefore(line, place);
   }
   kept = news;
-  find("#count").textContent = count(rows.length, matching, open);
+  find("#count").textContent = count(rows.length, matching, open, all);
 }
 
-function count(shown, matching, open) {
-  const [some, all, total] = [shown, matching, open].map((n) => n.toLocaleString("en"));
-  if (open === 0) return "No connection is open.";
-  if (shown === open) return `All ${total}.`;
-  return `${some} of ${all} that match, ${total} in all.`;
+// What is open may have changed between two looks: where all are asked for, those that were found are all.
+function count(shown, matching, open, all) {
+  const [some, found, total] = [shown, matching, open].map((n) => n.toLocaleString("en"));
+  if (all && matching === 0) return "No connection is open.";
+  if (all) return shown === matching ? `All ${found}.` : `${some} of ${found}.`;
+  return `${some} of ${found} that match, ${total} in all.`;
 }
 
 function emptyRow() {
