@@ -40,8 +40,6 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Its `config` asks for one, and the token for its random numbers.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let token = Token::from_environment()?;
     let tls = GracefulTls::builder(common::config(&common::self_made()?)?)
         .lame_duck(LAME_DUCK)
