@@ -86,8 +86,8 @@ config! {
     /// The settings of a [`Builder`], to be read from a file: a field for each setter, by its name.
     ///
     /// What is left out stays as the builder has it. Durations are texts with a unit, such as `"75s"`,
-    /// `"500ms"` or `"1h 30m"`; a setting of an unknown name is refused. Closures, hyper's own settings and
-    /// [`shutdown_with`](Builder::shutdown_with) are code's.
+    /// `"500ms"` or `"1h 30m"`; a setting of an unknown name is refused. Closures, hyper's own settings, the
+    /// [`observer`](Builder::observer) and [`shutdown_with`](Builder::shutdown_with) are code's.
     ///
     /// It is made for being a part of your own, in any self-describing format, such as TOML, YAML or JSON:
     ///

@@ -9,11 +9,12 @@ use graceful_tls::{
 use rustls::{crypto::ring, pki_types::PrivateKeyDer};
 
 /// Setters that no file can call, with the reason.
-const OF_CODE: [(&str, &str); 5] = [
+const OF_CODE: [(&str, &str); 6] = [
     ("connection_filter", "a closure"),
     ("config_for_client", "a closure"),
     ("http1", "a closure"),
     ("http2", "a closure"),
+    ("observer", "code"),
     ("shutdown_with", "another server"),
 ];
 
@@ -41,6 +42,7 @@ const ALL: &str = r#"
     patient_goaway = true
     plain_http = "redirect"
     connect_info = false
+    track_requests = true
     max_requests = 13
     name = "public"
     [drain]
@@ -107,6 +109,7 @@ fn by_setters(builder: Builder) -> Builder {
         .patient_goaway(true)
         .plain_http(PlainHttp::Redirect)
         .connect_info(false)
+        .track_requests(true)
         .max_requests(13)
         .name("public")
         .drain(drain)
@@ -120,7 +123,7 @@ fn setters() -> BTreeSet<String> {
     let mut setters = BTreeSet::new();
     for function in joined.split("pub fn ").skip(1) {
         let (name, arguments) = function.split_once('(').unwrap();
-        if arguments.trim_start().starts_with("mut self") {
+        if arguments.trim_start().starts_with("mut self,") {
             setters.insert(name.split('<').next().unwrap().to_owned());
         }
     }

@@ -22,7 +22,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use graceful_tls::{
-    GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
+    Drain, GracefulTls, GracefulTlsLayer, HandshakeError, Phase, TlsConnection,
     serve::{axum::MissingConnection, axum_server::TlsAddress},
 };
 use http::{Request, Response, Version};

@@ -25,6 +25,7 @@ const FLOORS: &[&[&str]] = &[
         "pace",
         "pem",
         "room",
+        "sparing",
     ],
 ];
 
