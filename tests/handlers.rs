@@ -685,7 +685,8 @@ async fn without_a_connection_the_answer_says_what_is_missing() {
         missing.to_string()
     };
     let text = "no TlsConnection: is the app served with GracefulTls::serve, serve_connection, \
-                axum_server, or axum::serve(tls.listener(..), tls.service(app))?";
+                axum_server, or axum::serve(tls.listener(..), tls.service(app))? In a \
+                test, put TlsConnection::fake().build() into the request's extensions";
     for (path, status, told) in [("/", 500, format!("{text}\n")), ("/own", 200, text.into())] {
         let app = app().route("/own", get(own));
         let request = Request::get(path).body(Body::empty()).unwrap();

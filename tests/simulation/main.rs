@@ -10,7 +10,7 @@
 //!
 //! `oracle` says what must hold, and is the place to begin reading. `run` is one run, `settings` its
 //! server's; `servers` drives hyper in each way that users do, `handlers` and `tunnels` answer, and
-//! `world` notes what they do; `logged` is what the crate's log says of it. `net` is the network,
+//! `world` notes what they do; `observed` is what the crate's observer is told. `net` is the network,
 //! `tls` a TLS that is the same each time, `client` the clients, `trace` the order of events.
 //!
 //! What the crate asks of a kernel it asks of the links here, which the feature `_simulation` lets
@@ -22,8 +22,8 @@
 mod client;
 mod endpoints;
 mod handlers;
-mod logged;
 mod net;
+mod observed;
 mod oracle;
 mod run;
 mod servers;

@@ -103,6 +103,8 @@ const OF_SERVER: &[(&str, OfServer)] = &[
     ("report is honest", report::is_honest),
     ("report knows the deadline", report::knows_the_deadline),
     ("identity", server::identity),
+    ("observer", server::observer),
+    ("stats", server::stats),
     ("nothing left", server::nothing_left),
     ("no panic", server::no_panic),
 ];

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
-use graceful_tls::{GracefulTls, Phase, Report};
+use graceful_tls::{GracefulTls, Phase, Report, Stats};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::{Client, plan::Plan, roles, seen::Seen},
     handlers::{Handlers, PANIC},
-    logged::{self, Logged},
     net::{Link, Log, Nature, ServerEnd},
+    observed::{self, Told},
     servers::{Driver, Kind, Listener},
     settings::Settings,
     tls,
@@ -47,7 +47,10 @@ pub struct Facts {
     pub tasks_left: usize,
     /// Panics that nobody asked for.
     pub panics: Vec<String>,
-    pub logged: Vec<Logged>,
+    /// What the observer was told.
+    pub told: Told,
+    /// What the server counted in the end.
+    pub stats: Stats,
     pub hash: u64,
 }
 
@@ -79,8 +82,7 @@ pub fn watch_panics() {
 pub fn run(seed: u64, printed: bool) -> Facts {
     tls::seed(seed);
     PANICS.with(|panics| panics.borrow_mut().clear());
-    logged::take();
-    let keeping = tracing::subscriber::set_default(logged::Keeper);
+    observed::take();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -91,8 +93,7 @@ pub fn run(seed: u64, printed: bool) -> Facts {
         scene(Rng::with_seed(seed)).await
     });
     drop(runtime);
-    drop(keeping);
-    facts.logged = logged::take();
+    facts.told = observed::take();
     facts.hash = trace::hash();
     trace::end();
     facts.panics = PANICS.with(RefCell::take);
@@ -104,7 +105,8 @@ async fn scene(mut rng: Rng) -> Facts {
     let settings = Settings::random(&mut rng);
     let kind = Kind::random(&mut rng, &settings);
     let builder = GracefulTls::builder(tls::server());
-    let tls = settings.apply(builder).build().unwrap();
+    let builder = settings.apply(builder).observer(observed::Keeper);
+    let tls = builder.build().unwrap();
     let world = World::default();
     let (listener, queue) = mpsc::unbounded_channel();
     let handlers = Handlers {
@@ -168,6 +170,7 @@ async fn scene(mut rng: Rng) -> Facts {
             seen,
         });
     }
+    let stats = tls.stats();
     drop(tls);
     sleep(Duration::from_secs(60)).await;
     Facts {
@@ -182,7 +185,8 @@ async fn scene(mut rng: Rng) -> Facts {
             .metrics()
             .num_alive_tasks(),
         panics: Vec::new(),
-        logged: Vec::new(),
+        told: Told::default(),
+        stats,
         hash: 0,
     }
 }

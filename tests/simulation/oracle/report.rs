@@ -2,13 +2,13 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use graceful_tls::{Outcome, Phase};
+use graceful_tls::{Cause, Outcome, Phase};
 
 use super::{excuses, server::views, view::View};
 use crate::{
     client::seen::Ask,
     endpoints::Endpoint,
-    logged::Logged,
+    observed::Observed,
     run::Facts,
     trace::Stamp,
     world::{Served, Work},
@@ -39,7 +39,7 @@ pub fn counts(facts: &Facts) -> Option<String> {
     (!(least..=most).contains(&counted)).then(|| format!("{counted} counted, {most} ended"))
 }
 
-/// The report is the sum of what was logged since the shutdown began.
+/// The report is the sum of what was observed since the shutdown began.
 pub fn agrees(facts: &Facts) -> Option<String> {
     let report = facts.report.as_ref()?;
     let (begun, closed) = (
@@ -56,15 +56,21 @@ pub fn agrees(facts: &Facts) -> Option<String> {
     let moment = Duration::from_nanos(1);
     said.into_iter().find_map(|(outcome, said)| {
         let surely = begun.at + moment..=closed.at.saturating_sub(moment);
-        let least = logged(facts, outcome, surely);
-        let most = logged(facts, outcome, begun.at..=Duration::MAX);
-        (!(least..=most).contains(&said)).then(|| format!("{said} {outcome:?}, {most} logged"))
+        let least = observed(facts, outcome, surely);
+        let most = observed(facts, outcome, begun.at..=Duration::MAX);
+        (!(least..=most).contains(&said)).then(|| format!("{said} {outcome:?}, {most} observed"))
     })
 }
 
-fn logged(facts: &Facts, outcome: Outcome, when: RangeInclusive<Duration>) -> u64 {
-    let logged = facts.logged.iter().filter(|logged| logged.is(outcome));
-    logged.filter(|logged| when.contains(&logged.at.at)).count() as u64
+fn observed(facts: &Facts, outcome: Outcome, when: RangeInclusive<Duration>) -> u64 {
+    let observed = facts
+        .told
+        .ended
+        .iter()
+        .filter(|observed| observed.outcome == outcome);
+    observed
+        .filter(|observed| when.contains(&observed.at.at))
+        .count() as u64
 }
 
 fn ended_in_shutdown(facts: &Facts) -> impl Iterator<Item = View<'_>> {
@@ -93,20 +99,20 @@ fn is_unseen(view: &View<'_>, number: usize, ask: &Ask) -> bool {
     !held && excuses::is_unseen(view, number, ask, view.ended().unwrap_or_default())
 }
 
-/// What a client did not get whole is never logged as sent.
+/// What a client did not get whole is never observed as sent.
 pub fn honest(view: &View<'_>) -> Option<String> {
-    let logged = view.logged().filter(|logged| logged.claims_all())?;
-    let cut = cut(view).or_else(|| cut_upload(view, logged))?;
+    let observed = view.observed().filter(|observed| observed.claims_all())?;
+    let cut = cut(view).or_else(|| cut_upload(view, observed))?;
     Some(format!(
-        "request {cut} was cut short, logged {} for {}",
-        logged.outcome, logged.cause
+        "request {cut} was cut short, observed {} for {}",
+        observed.outcome, observed.cause
     ))
 }
 
 /// An upload that went on behind its answer when the deadline struck.
-fn cut_upload(view: &View<'_>, logged: &Logged) -> Option<usize> {
+fn cut_upload(view: &View<'_>, observed: &Observed) -> Option<usize> {
     let ended = view.ended()?;
-    let forced = ["Deadline", "MaxAgeGrace"].contains(&logged.cause.as_str())
+    let forced = [Cause::Deadline, Cause::MaxAgeGrace].contains(&observed.cause)
         && view.conn.seen.own_notify.is_none();
     let mut asks = view.asks();
     let cut = asks.find(|(n, ask)| {
@@ -159,38 +165,38 @@ pub fn knows_the_deadline(facts: &Facts) -> Option<String> {
 
 /// Why a connection ended is what the log says.
 pub fn cause(view: &View<'_>) -> Option<String> {
-    let logged = view.logged()?;
+    let observed = view.observed()?;
     let ended = view.ended()?;
-    let impossible = !view.conn.plan.babbles() && !is_possible(view, logged, ended);
-    impossible.then(|| format!("logged as {}, ended {ended}", logged.cause))
+    let impossible = !view.conn.plan.babbles() && !is_possible(view, observed, ended);
+    impossible.then(|| format!("observed as {}, ended {ended}", observed.cause))
 }
 
-fn is_possible(view: &View<'_>, logged: &Logged, ended: Stamp) -> bool {
+fn is_possible(view: &View<'_>, observed: &Observed, ended: Stamp) -> bool {
     let (log, plan) = (&view.conn.log, &view.conn.plan);
     let gone = log.fin_arrived.is_some() || log.rst_arrived.is_some();
     let closed = view.notified().is_some() || gone;
     let unanswered = |ask: &Ask| ask.head.is_some() && ask.answer.whole.is_none();
-    match logged.cause.as_str() {
-        "PeerClosed" => closed,
-        "Abandoned" => closed && view.asks().any(|(_, ask)| unanswered(ask)),
-        "Idle" => !is_at_work(view, ended) || !plan.reads_eagerly() || view.left(),
-        "Draining" => {
+    match observed.cause {
+        Cause::PeerClosed => closed,
+        Cause::Abandoned => closed && view.asks().any(|(_, ask)| unanswered(ask)),
+        Cause::Idle => !is_at_work(view, ended) || !plan.reads_eagerly() || view.left(),
+        Cause::Draining => {
             let leaves = view.leaves().is_some_and(|leaves| leaves.at <= ended.at);
             leaves || view.ended_before(ended)
         }
-        "Deadline" => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
-        "MaxAge" => view
+        Cause::Deadline => view.is_past(Phase::Deadline, ended) || view.has_tunnel(),
+        Cause::MaxAge => view
             .aged()
             .is_some_and(|(earliest, _)| earliest <= ended.at),
         // Of a tunnel the server may have closed its own direction before.
-        "MaxAgeGrace" => view.has_tunnel() || view.overstayed(ended),
-        "MaxRequests" => view.spent().is_some_and(|spent| spent <= ended.at),
+        Cause::MaxAgeGrace => view.has_tunnel() || view.overstayed(ended),
+        Cause::MaxRequests => view.spent().is_some_and(|spent| spent <= ended.at),
         // Behind an RST that nobody reads nothing is taken either.
-        "Stalled" => {
+        Cause::Stalled => {
             let reset = view.conn.log.rst_arrived.is_some();
             view.asks().any(|(_, ask)| ask.head.is_some()) && (reset || may_stall(view))
         }
-        "Panicked" => view.asks().any(|(_, ask)| ask.endpoint.fails()),
+        Cause::Panicked => view.asks().any(|(_, ask)| ask.endpoint.fails()),
         _ => true,
     }
 }

@@ -23,19 +23,55 @@ pub fn views(facts: &Facts) -> impl Iterator<Item = View<'_>> {
     })
 }
 
-/// Each connection is logged once, and has a number of its own.
+/// Each connection is observed once, and has a number of its own.
 pub fn identity(facts: &Facts) -> Option<String> {
-    let mut ids: Vec<u64> = facts.logged.iter().map(|logged| logged.id).collect();
+    let mut ids: Vec<u64> = facts
+        .told
+        .ended
+        .iter()
+        .map(|observed| observed.id)
+        .collect();
     ids.sort_unstable();
     ids.dedup();
-    let (logged, ids) = (facts.logged.len(), ids.len());
+    let (observed, ids) = (facts.told.ended.len(), ids.len());
     let known = facts
         .conns
         .iter()
         .filter(|conn| conn.log.accepted.is_some());
     let conns = known.filter(|conn| conn.log.dropped.is_some()).count();
-    (logged != ids || logged != conns)
-        .then(|| format!("{conns} connections ended, {logged} were logged, with {ids} numbers"))
+    (observed != ids || observed != conns)
+        .then(|| format!("{conns} connections ended, {observed} were observed, with {ids} numbers"))
+}
+
+/// The observer is told of everything once, and in order.
+pub fn observer(facts: &Facts) -> Option<String> {
+    let told = &facts.told;
+    let over = told.failed + told.established;
+    // The future that does a handshake may be dropped.
+    let wrong = told.accepted < over || told.ended.len() as u64 != over;
+    let counts = || format!("{} accepted, {over} over", told.accepted);
+    let phases = facts.phases.len() > told.phases.len() || !told.phases.contains(&Phase::Closed);
+    let wrong_phases = || format!("told of {:?}, saw {:?}", told.phases, facts.phases);
+    told.wrong
+        .clone()
+        .or_else(|| wrong.then(counts))
+        .or_else(|| phases.then(wrong_phases))
+}
+
+/// In the end nothing is open, and every end is counted where the observer was told of it.
+pub fn stats(facts: &Facts) -> Option<String> {
+    let (stats, told) = (&facts.stats, &facts.told);
+    let ended: u64 = stats.ended.iter().map(|of| of.connections).sum();
+    let agrees = stats.ended.iter().all(|of| {
+        let ends = told.ended.iter();
+        let same = ends.filter(|end| (end.cause, end.outcome) == (of.cause, of.outcome));
+        same.count() as u64 == of.connections
+    });
+    let right = stats.open == 0
+        && stats.accepted == told.accepted
+        && ended == told.ended.len() as u64
+        && agrees;
+    (!right).then(|| format!("{stats:?}"))
 }
 
 /// When a shutdown is over, every descriptor is closed, and soon after every task has ended.

@@ -10,7 +10,7 @@ use crate::{
         plan::{Reading, Step},
         seen::{Ask, Framing, Own},
     },
-    logged::Logged,
+    observed::Observed,
     run::{Conn, Facts},
     trace::Stamp,
     world::Served,
@@ -124,9 +124,9 @@ impl<'a> View<'a> {
     }
 
     /// What the log says of it.
-    pub fn logged(&self) -> Option<&'a Logged> {
-        let mut logged = self.facts.logged.iter();
-        logged.find(|logged| logged.conn == Some(self.number))
+    pub fn observed(&self) -> Option<&'a Observed> {
+        let mut observed = self.facts.told.ended.iter();
+        observed.find(|observed| observed.conn == Some(self.number))
     }
 
     /// There and back, twice, until the runtimes hear of it.
