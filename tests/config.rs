@@ -8,11 +8,12 @@ use graceful_tls::{
 use rustls::{crypto::ring, pki_types::PrivateKeyDer};
 
 /// Setters that no file can call, with the reason.
-const OF_CODE: [(&str, &str); 5] = [
+const OF_CODE: [(&str, &str); 6] = [
     ("connection_filter", "a closure"),
     ("config_for_client", "a closure"),
     ("http1", "a closure"),
     ("http2", "a closure"),
+    ("observer", "an object"),
     ("shutdown_with", "another server"),
 ];
 
