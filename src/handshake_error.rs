@@ -56,6 +56,21 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// All reasons that there are: see [`reason`](Self::reason).
+    pub const REASONS: &'static [&'static str] = &[
+        "tls",
+        "io",
+        "preface",
+        "timed_out",
+        "evicted",
+        "plain_http",
+        "refused",
+        "no_config",
+        "unusable_config",
+        "acme_challenge",
+        "shutting_down",
+    ];
+
     /// The reason in one word, for metrics and logs: `tls`, `io`, `preface`, `timed_out`, `evicted`,
     /// `plain_http`, `refused`, `no_config`, `unusable_config`, `acme_challenge` or `shutting_down`.
     pub fn reason(&self) -> &'static str {
@@ -72,5 +87,32 @@ impl HandshakeError {
             Self::AcmeChallenge => "acme_challenge",
             Self::ShuttingDown => "shutting_down",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_listed() {
+        let broken = || io::Error::other("broken");
+        let errors = [
+            HandshakeError::Tls(rustls::Error::HandshakeNotComplete),
+            HandshakeError::Io(broken()),
+            HandshakeError::Preface(broken()),
+            HandshakeError::TimedOut,
+            HandshakeError::Evicted,
+            HandshakeError::PlainHttp,
+            HandshakeError::Refused,
+            HandshakeError::NoConfig(Refusal::new(rustls::AlertDescription::AccessDenied, "no")),
+            HandshakeError::UnusableConfig(BuildError::ZeroDuration { setting: "" }),
+            HandshakeError::AcmeChallenge,
+            HandshakeError::ShuttingDown,
+        ];
+        assert_eq!(
+            errors.each_ref().map(HandshakeError::reason),
+            HandshakeError::REASONS
+        );
     }
 }

@@ -86,6 +86,7 @@
 //! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
 //!   clients' addresses.
 //! * `serde`: `Config` and `Builder::config`, settings from a config file.
+//! * `metrics`: the `metrics` module, counters, histograms and gauges on the facade `metrics`.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -133,6 +134,8 @@ mod keepalive;
 pub mod layer;
 mod ledger;
 mod lifetime;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod named;
 mod observe;
 mod pace;

@@ -27,6 +27,8 @@ use crate::{
 /// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
 /// established or as failed, but for one whose handshake is dropped with the future that does it; each
 /// of these begins to close once, and ends once.
+///
+/// A pair of observers is one too.
 pub trait Observer: Send + Sync + 'static {
     /// A connection has been accepted, and its handshake begins. One that was refused before that, as by
     /// [`connection_filter`](crate::Builder::connection_filter), is not told of:
@@ -63,6 +65,44 @@ pub trait Observer: Send + Sync + 'static {
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]).
     fn phase(&self, phase: Phase) {
         let _ = phase;
+    }
+}
+
+/// Two that are both told, the first one first. Where that panics the second is not told of it.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn accepted(&self, peer: Option<SocketAddr>) {
+        self.0.accepted(peer);
+        self.1.accepted(peer);
+    }
+
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        self.0.handshake_failed(failed);
+        self.1.handshake_failed(failed);
+    }
+
+    fn established(&self, connection: &TlsConnection) {
+        self.0.established(connection);
+        self.1.established(connection);
+    }
+
+    fn request(&self, connection: &TlsConnection) {
+        self.0.request(connection);
+        self.1.request(connection);
+    }
+
+    fn closing(&self, connection: &TlsConnection, cause: Cause) {
+        self.0.closing(connection, cause);
+        self.1.closing(connection, cause);
+    }
+
+    fn ended(&self, connection: &TlsConnection, ended: &Ended) {
+        self.0.ended(connection, ended);
+        self.1.ended(connection, ended);
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.0.phase(phase);
+        self.1.phase(phase);
     }
 }
 
