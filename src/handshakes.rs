@@ -24,6 +24,8 @@ use std::{
 use slab::Slab;
 use tokio::{sync::Notify, time::Instant};
 
+use crate::traffic::Traffic;
+
 /// The handshakes of one server, or of several that share a shutdown.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
@@ -150,10 +152,12 @@ pub(crate) struct Handshake {
     /// What `heard` was when it had to give way; [`NEVER`] if it has not.
     evicted: AtomicU64,
     told: Notify,
+    /// Of its connection, for as long as that lives: so that it needs no allocation of its own.
+    pub(crate) traffic: Traffic,
 }
 
 impl Handshake {
-    fn new(epoch: Instant, patience: Duration) -> Self {
+    pub(crate) fn new(epoch: Instant, patience: Duration) -> Self {
         let handshake = Self {
             epoch,
             patience,
@@ -162,6 +166,7 @@ impl Handshake {
             expired: AtomicBool::new(false),
             evicted: AtomicU64::new(NEVER),
             told: Notify::new(),
+            traffic: Traffic::default(),
         };
         handshake.hear();
         handshake

@@ -153,6 +153,7 @@ mod stats;
 mod stream;
 mod tally;
 mod teardown;
+mod traffic;
 mod transport;
 
 #[cfg(feature = "signal")]

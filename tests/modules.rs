@@ -17,16 +17,8 @@ const FLOORS: &[&[&str]] = &[
     &["context", "handshake_error"],
     &["departures", "choice", "tally"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &[
-        "gate",
-        "handshakes",
-        "keepalive",
-        "named",
-        "pace",
-        "pem",
-        "room",
-        "sparing",
-    ],
+    &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
+    &["named", "sparing", "traffic"],
 ];
 
 fn floor(module: &str) -> usize {

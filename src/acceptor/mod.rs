@@ -356,7 +356,7 @@ impl Acceptor {
         let head = transport.established();
         let took = arrival.begun.elapsed();
         let registration = self.enter(
-            Facts::failed(addresses, transport.traffic(), took),
+            Facts::failed(addresses, transport.shared(), took),
             None,
             arrival.occupied,
         );

@@ -9,14 +9,17 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::transport::{Addresses, Traffic, Transport};
+use crate::{
+    handshakes::Handshake,
+    transport::{Addresses, Transport},
+};
 
 /// What TLS agreed on.
 pub(crate) struct Facts {
     pub(crate) addresses: Addresses,
-    pub(crate) traffic: Arc<Traffic>,
-    /// How long the handshake took.
-    pub(crate) handshake: Duration,
+    /// Has how much has gone either way.
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) handshake_time: Duration,
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) alpn: Option<Box<[u8]>>,
     pub(crate) version: Option<ProtocolVersion>,
@@ -31,15 +34,15 @@ impl Facts {
     pub(crate) fn new<IO>(
         tls: &TlsStream<Transport<IO>>,
         addresses: Addresses,
-        handshake: Duration,
+        handshake_time: Duration,
     ) -> Self {
         let (transport, session) = tls.get_ref();
         Self {
             #[cfg(feature = "tonic")]
             tonic: (session.alpn_protocol() == Some(b"h2")).then(|| tonic(tls, addresses)),
             addresses,
-            traffic: transport.traffic(),
-            handshake,
+            handshake: transport.shared(),
+            handshake_time,
             server_name: session.server_name().map(Box::from),
             alpn: session.alpn_protocol().map(Box::from),
             version: session.protocol_version(),
@@ -49,11 +52,15 @@ impl Facts {
     }
 
     /// Of a connection that never got as far.
-    pub(crate) fn failed(addresses: Addresses, traffic: Arc<Traffic>, handshake: Duration) -> Self {
+    pub(crate) fn failed(
+        addresses: Addresses,
+        handshake: Arc<Handshake>,
+        handshake_time: Duration,
+    ) -> Self {
         Self {
             addresses,
-            traffic,
             handshake,
+            handshake_time,
             server_name: None,
             alpn: None,
             version: None,

@@ -2,10 +2,11 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_rustls::rustls::{ProtocolVersion, SupportedCipherSuite, pki_types::CertificateDer};
 
 use super::{Facts, TlsConnection};
-use crate::{context::Context, settings::Settings, transport::Addresses};
+use crate::{context::Context, handshakes::Handshake, settings::Settings, transport::Addresses};
 
 /// Sets up a [`TlsConnection`] for a test of a handler. Made by [`TlsConnection::fake`] or
 /// [`GracefulTls::fake_connection`](crate::GracefulTls::fake_connection).
@@ -46,8 +47,9 @@ impl TlsConnection {
 
 impl FakeConnection {
     pub(crate) fn new(context: Arc<Context>) -> Self {
+        let handshake = Arc::new(Handshake::new(Instant::now(), Duration::ZERO));
         Self {
-            facts: Facts::failed(Addresses::default(), Arc::default(), Duration::ZERO),
+            facts: Facts::failed(Addresses::default(), handshake, Duration::ZERO),
             context,
         }
     }

@@ -165,17 +165,17 @@ impl TlsConnection {
 
     /// Bytes that have come from the client, as TLS records, the handshake's among them.
     pub fn bytes_received(&self) -> u64 {
-        self.shared.facts.traffic.read()
+        self.shared.facts.handshake.traffic.read()
     }
 
     /// Bytes that the kernel has taken for the client, as TLS records, the handshake's among them.
     pub fn bytes_sent(&self) -> u64 {
-        self.shared.facts.traffic.written()
+        self.shared.facts.handshake.traffic.written()
     }
 
     /// How long its handshake took, from the moment it was accepted.
     pub fn handshake_time(&self) -> Duration {
-        self.shared.facts.handshake
+        self.shared.facts.handshake_time
     }
 
     /// All of this, as it is now.

@@ -1,6 +1,6 @@
 //! The byte stream under TLS, watched where it costs nothing.
 //!
-//! [`Transport`] counts the bytes that the socket takes and gives (`traffic`), and asks the kernel how many of
+//! [`Transport`] counts the bytes that the socket takes and gives (for `traffic`), and asks the kernel how many of
 //! them the peer has acknowledged (`kernel`): rustls accepts plaintext into a buffer of its own, and
 //! the kernel into another, so that a write that succeeds says nothing of the peer. While the
 //! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
@@ -14,7 +14,6 @@ mod options;
 pub mod simulated;
 #[cfg(feature = "tonic")]
 mod tonic;
-mod traffic;
 
 use std::{
     any::Any,
@@ -33,13 +32,13 @@ use tokio::{
 
 use crate::handshakes;
 pub(crate) use options::{prepare, prepare_listener};
-pub(crate) use traffic::Traffic;
 
 /// The transport under one TLS connection.
 #[derive(Debug)]
 pub(crate) struct Transport<IO> {
     io: IO,
-    traffic: Arc<Traffic>,
+    /// What others know of it: how much has gone either way, and while it runs, the handshake.
+    shared: Arc<handshakes::Handshake>,
     /// An operation has failed; the system has given the peer up.
     failed: bool,
     vanished: bool,
@@ -73,7 +72,7 @@ impl<IO> Transport<IO> {
     pub(crate) fn new(io: IO, handshake: Arc<handshakes::Handshake>) -> Self {
         Self {
             io,
-            traffic: Arc::default(),
+            shared: handshake.clone(),
             failed: false,
             vanished: false,
             watch: Watch::Handshake(Handshake {
@@ -112,17 +111,17 @@ impl<IO> Transport<IO> {
 
     /// Bytes taken by the socket so far.
     pub(crate) fn written(&self) -> u64 {
-        self.traffic.written()
+        self.shared.traffic.written()
     }
 
     /// Bytes given by the socket so far.
     pub(crate) fn read(&self) -> u64 {
-        self.traffic.read()
+        self.shared.traffic.read()
     }
 
-    /// The same, for whoever else wants to know.
-    pub(crate) fn traffic(&self) -> Arc<Traffic> {
-        self.traffic.clone()
+    /// Where others see how much has gone either way.
+    pub(crate) fn shared(&self) -> Arc<handshakes::Handshake> {
+        self.shared.clone()
     }
 
     /// Whether the system has given the peer up: it acknowledges nothing, or can't be reached.
@@ -214,7 +213,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
     fn poll_count(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf)).map_err(|error| self.note(error))?;
-        self.traffic.reads(buf.filled().len() - before);
+        self.shared.traffic.reads(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 
@@ -250,7 +249,7 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
         let n = part.filled().len();
         read.map_err(|error| self.note(error))?;
         buf.advance(n);
-        self.traffic.reads(n);
+        self.shared.traffic.reads(n);
         Poll::Ready(Ok(()))
     }
 }
@@ -265,7 +264,7 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
             handshake.shared.answer();
         }
         let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
-        self.traffic.writes(n);
+        self.shared.traffic.writes(n);
         Poll::Ready(Ok(n))
     }
 }

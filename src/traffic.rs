@@ -23,12 +23,12 @@ impl Traffic {
     }
 
     #[inline]
-    pub(super) fn reads(&self, n: usize) {
+    pub(crate) fn reads(&self, n: usize) {
         self.read.store(self.read() + n as u64, Ordering::Relaxed);
     }
 
     #[inline]
-    pub(super) fn writes(&self, n: usize) {
+    pub(crate) fn writes(&self, n: usize) {
         self.written
             .store(self.written() + n as u64, Ordering::Relaxed);
     }
