@@ -72,7 +72,8 @@ pub enum Outcome {
     /// Everything was sent; the peer went on sending past the drain's bound of time or bytes, or
     /// the connection gave its place to a newer one.
     DrainCut,
-    /// An answer, or a request being received, was cut short.
+    /// An answer, or a request being received, was cut short. By the deadline also where the peer was
+    /// slow to take it: nobody knows whether it would have taken the rest.
     Truncated,
     /// The peer reset the connection, closed it while something was in flight, or took no more bytes, so
     /// not everything could be sent.

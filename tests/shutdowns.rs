@@ -521,7 +521,8 @@ fn a_blocked_writer_ends_after_the_deadline() {
         assert!(client.pump_until(LONG, |c| !c.unread().is_empty()));
         let stopping = terminate(bed);
         let exit = stopping.exits_within(LAME_DUCK + TIMEOUT, LAME_DUCK + TIMEOUT + FLUSH + PROMPT);
-        assert_eq!(counts(&exit), [0, 0, 0, 0, 1], "{exit:?}");
+        // Whether it would have read on nobody knows: it was the deadline that cut its answer.
+        assert_eq!(counts(&exit), [0, 0, 0, 1, 0], "{exit:?}");
         let ending = client.finish();
         assert!(
             ending.is_clean_fin() && ending.close_notify.is_none(),
