@@ -97,6 +97,7 @@ fn root(
         .tempdir()?;
     let (cert, key) = identity(settings, root.path())?;
     let values = [
+        ("${KEEPALIVE_MIN_TIMEOUT}", keepalive_min_timeout(proxy)),
         ("${ROOT}", root.path().display().to_string()),
         ("${PORT}", addr.port().to_string()),
         ("${UPSTREAM}", upstream.to_string()),
@@ -111,6 +112,28 @@ fn root(
     fs::write(root.path().join("server.conf"), config)?;
     static_files(&root.path().join("static"))?;
     Ok(root)
+}
+
+/// From 1.27.4 on nginx can keep idle connections for some time when it quits, so that requests which cross
+/// the end are answered.
+fn keepalive_min_timeout(proxy: &Proxy) -> String {
+    const SINCE: [u32; 3] = [1, 27, 4];
+    let outputs = proxy.executables.iter();
+    let output = outputs.filter_map(|of| std::process::Command::new(of).arg("-v").output().ok());
+    let said = output.map(|of| String::from_utf8_lossy(&of.stderr).into_owned());
+    let version = said.filter_map(|said| {
+        let (_, version) = said.trim().rsplit_once('/')?;
+        let parts = version.split('.').map_while(|part| part.parse().ok());
+        Some(parts.collect::<Vec<u32>>())
+    });
+    match version
+        .into_iter()
+        .next()
+        .is_some_and(|of| of.as_slice() >= SINCE.as_slice())
+    {
+        true => "keepalive_min_timeout 5s;".into(),
+        false => String::new(),
+    }
 }
 
 /// The paths of certificate and key, made here unless given.
