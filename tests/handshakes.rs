@@ -359,7 +359,7 @@ fn the_log_says_who_gave_way() {
         let said = exit
             .stderr
             .lines()
-            .find(|line| line.contains("HandshakeEvicted"));
+            .find(|line| line.contains("handshake_evicted"));
         assert!(said.is_some_and(|line| line.contains("DEBUG")), "{exit:?}");
         assert!(exit.stderr.contains("gave way to a newer one"), "{exit:?}");
     }
