@@ -25,7 +25,8 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let any = std::env::args().nth(1).is_some_and(|port| port == "0");
+    let [any] = common::start(["0 for any ports"])?;
+    let any = any.is_some_and(|port| port == "0");
     let port = |port: u16| if any { 0 } else { port };
     let v4 = bind((Ipv4Addr::LOCALHOST, port(8443))).await?;
     let v6 = bind((Ipv6Addr::LOCALHOST, port(8443))).await?;
