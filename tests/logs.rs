@@ -2,14 +2,27 @@
 
 #[path = "testbed/judge.rs"]
 mod judge;
+#[path = "../examples/common/log.rs"]
+mod log;
+mod support;
 mod testbed;
 
-use std::{net::SocketAddr, process::Command};
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
-use graceful_tls::{Cause, HandshakeError, Outcome, Phase, Protocol};
+use axum::{Router, routing::get};
+use graceful_tls::{Cause, HandshakeError, Outcome, Phase, Protocol, in_memory};
 use judge::{PROMPT, Then, connect, ends_properly, is_hello, start_h2};
+use log::Log;
+use rustls::version::TLS13;
 use serde_json::{Map, Value};
 use testbed::Testbed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::{Client, Options, RawTcp, Version};
 
 type Line = Map<String, Value>;
@@ -41,7 +54,7 @@ const NAMES: [&str; 24] = [
     // Of the log alone.
     "cut",
     "error",
-    "lame_duck_ms",
+    "lame_duck_s",
     "level",
     "message",
     "others",
@@ -152,6 +165,7 @@ fn says_it_in_json(server: &str, version: Version) {
     cut.close().unwrap();
     let exit = bed.wait(10 * PROMPT);
 
+    lnav_reads(&exit.stderr);
     let lines = lines(&exit.stderr);
     let ended = of(&lines, "connection ended", hello.local_addr());
     assert_eq!(text(ended, "protocol"), "http/1");
@@ -185,6 +199,35 @@ fn says_it_in_json(server: &str, version: Version) {
     assert_eq!(phases, ["lame_duck", "draining", "deadline", "closed"]);
 }
 
+/// Where it is installed: `examples/logs/lnav.json` makes a table of the log.
+fn lnav_reads(log: &str) {
+    if Command::new("lnav").arg("-V").output().is_err() {
+        return println!("lnav is not installed: its format is left out");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("log.json");
+    fs::write(&file, log).unwrap();
+    let said = |arguments: &[&str]| {
+        let mut lnav = Command::new("lnav");
+        lnav.env("HOME", home.path()).env_remove("XDG_CONFIG_HOME");
+        let output = lnav.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    said(&["-i", "examples/logs/lnav.json"]);
+    let sql = ";SELECT log_level, protocol, outcome, requests_in_flight FROM graceful_tls_log \
+               WHERE cause = 'deadline'";
+    let table = said(&[
+        "-n",
+        "-c",
+        sql,
+        "-c",
+        ":write-csv-to -",
+        file.to_str().unwrap(),
+    ]);
+    assert!(table.contains("warning,http/1,truncated,1\n"), "{table}");
+}
+
 /// Names in a ClientHello that are none, as long as the one in their place.
 fn names_are_none(bed: &Testbed, version: Version) {
     for name in [
@@ -214,6 +257,63 @@ fn speaks_plain_http(bed: &Testbed) -> SocketAddr {
     let address = client.local_addr();
     client.close().unwrap();
     address
+}
+
+/// The log of a server in this process.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_handler_says_is_said_of_its_connection() {
+    let written = Written::default();
+    let writer = written.clone();
+    Log::Json.start_on(move || writer.clone(), false, "info".into());
+
+    let (builder, client) = support::pair(&TLS13);
+    let tls = builder.build().unwrap();
+    let (connector, listener) = in_memory(64 * 1024);
+    let app = Router::new().route("/", get(async || tracing::info!(name = "a\"\nb", "greets")));
+    let server = tls.clone();
+    let served = tokio::spawn(async move { server.serve(listener, app).await });
+    let peer = "192.0.2.1:7".parse().unwrap();
+    let io = connector.connect(Some(peer)).await.unwrap();
+    let mut stream = client
+        .connect("localhost".try_into().unwrap(), io)
+        .await
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    drop(stream);
+    tls.shutdown();
+    assert!(served.await.unwrap().unwrap().is_clean());
+
+    let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let lines = lines(&written);
+    let said = lines
+        .iter()
+        .find(|line| text(line, "message") == "greets")
+        .unwrap();
+    assert_eq!(said["name"], "a\"\nb");
+    let span = said["span"].as_object().unwrap();
+    assert_eq!(
+        (&span["id"], &span["name"]),
+        (&0.into(), &"connection".into())
+    );
+    assert_eq!(text(span, "peer"), "192.0.2.1:7");
+    assert_eq!(text(span, "server_name"), "localhost");
+    assert_eq!(text(span, "protocol"), "http/1");
 }
 
 #[test]

@@ -371,7 +371,8 @@ impl Acceptor {
             false => error,
         };
         let peer = addresses.remote.map(display);
-        tracing::debug!(peer, reason = error.reason(), %error, "handshake failed");
+        let id = registration.connection().id();
+        tracing::debug!(id, peer, reason = %error.reason(), %error, "handshake failed");
         self.tell_failed(addresses, &error, took);
         match error {
             HandshakeError::PlainHttp => {

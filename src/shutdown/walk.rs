@@ -33,7 +33,7 @@ pub(super) async fn run(
     let settings = &shutdown.context.settings;
     tracing::info!(
         phase = %Phase::LameDuck,
-        lame_duck_ms = settings.lame_duck.as_millis(),
+        lame_duck_s = settings.lame_duck.as_secs_f64(),
         timeout_s = settings.shutdown_timeout.as_secs_f64(),
         "{}",
         match occasion {
