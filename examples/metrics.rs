@@ -33,7 +33,9 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let listener = common::listen().await?;
+    let [port] = common::start(["a port"])?;
+    let any = port.as_deref() == Some("0");
+    let listener = common::listen_on(port).await?;
     // Before there are metrics.
     let prometheus = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)?
@@ -45,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     tls.shutdown_on(graceful_tls::signal::terminate());
     tokio::spawn(upkeep(prometheus.clone()));
     let (told, scraped) = watch::channel(None);
-    let admin = axum::serve(admin_listener().await?, admin(&tls, prometheus, told))
+    let admin = axum::serve(admin_listener(any).await?, admin(&tls, prometheus, told))
         .with_graceful_shutdown(last_scrape(tls.clone(), scraped));
     let admin = tokio::spawn(admin.into_future());
 
@@ -87,8 +89,7 @@ async fn last_scrape(tls: GracefulTls, mut scraped: watch::Receiver<Option<Phase
 }
 
 /// The port that OpenTelemetry names for this; any that is free where the server's is any.
-async fn admin_listener() -> anyhow::Result<TcpListener> {
-    let any = std::env::args().nth(1).is_some_and(|port| port == "0");
+async fn admin_listener(any: bool) -> anyhow::Result<TcpListener> {
     let port = if any { 0 } else { 9464 };
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
     let listener = bound.context("port 9464 is in use: let `-- 0` take free ones")?;

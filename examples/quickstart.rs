@@ -8,6 +8,9 @@
 //! It makes its own certificate, and serves `/` and `/slow`. Ask for `/slow`, press Ctrl-C, and
 //! see that the answer still arrives whole. A second Ctrl-C does not wait for it.
 
+#[path = "common/log.rs"]
+mod log;
+
 use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, routing::get};
@@ -15,12 +18,9 @@ use futures_util::stream;
 use graceful_tls::GracefulTls;
 use tokio::{net::TcpListener, time::sleep};
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| "graceful_tls=info".into());
-    tracing_subscriber::fmt().with_env_filter(log).init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -31,7 +31,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let port = std::env::args().nth(1).unwrap_or("8443".into());
+    let [port] = log::start(["a port"])?;
+    let port = port.unwrap_or("8443".into());
     let port: u16 = port.parse().map_err(|_| {
         format!("{port:?} is not a port: give a number up to 65535, or nothing for 8443")
     })?;

@@ -25,7 +25,12 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let any = std::env::args().nth(1).is_some_and(|port| port == "0");
+    let [port] = common::start(["0 for any ports"])?;
+    let any = port.is_some();
+    anyhow::ensure!(
+        port.is_none_or(|port| port == "0"),
+        "give 0 for any ports, or nothing"
+    );
     let port = |port: u16| if any { 0 } else { port };
     let v4 = bind((Ipv4Addr::LOCALHOST, port(8443))).await?;
     let v6 = bind((Ipv6Addr::LOCALHOST, port(8443))).await?;

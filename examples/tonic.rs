@@ -23,14 +23,18 @@ use tonic_health::{
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["client", address, certificate] => client(address, certificate.as_ref()).await,
-        _ => serve().await,
+    let known = ["a port or client", "its server", "the certificate"];
+    let [port, server, certificate] = common::start(known)?;
+    match (port.as_deref(), server, certificate) {
+        (Some("client"), Some(server), Some(certificate)) => {
+            client(&server, certificate.as_ref()).await
+        }
+        (_, None, None) => serve(port).await,
+        _ => anyhow::bail!("give a port, or client, its server and the certificate"),
     }
 }
 
-async fn serve() -> anyhow::Result<()> {
+async fn serve(port: Option<String>) -> anyhow::Result<()> {
     let identity = common::self_made()?;
     let directory = tempfile::tempdir()?;
     let certificate = directory.path().join("cert.pem");
@@ -38,7 +42,7 @@ async fn serve() -> anyhow::Result<()> {
 
     let tls = GracefulTls::new(common::config(&identity)?)?;
     tls.shutdown_on(graceful_tls::signal::terminate());
-    let listener = common::listen().await?;
+    let listener = common::listen_on(port).await?;
     println!(
         "Try:  cargo run --example tonic -- client {} {}",
         listener.local_addr()?,

@@ -57,7 +57,7 @@ impl Gate {
         };
         if pass.is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(?client, "refused");
+            tracing::debug!(peer = client.map(display), "refused");
         }
         pass
     }

@@ -3,7 +3,7 @@
 //! | to | read |
 //! |---|---|
 //! | change over | [from axum-server](from_axum_server), [from tokio-rustls by hand](from_tokio_rustls), [from tonic's own TLS](from_tonic) |
-//! | run it | [shutdowns and restarts](shutdowns), [certificates and ACME](certificates), [limits] |
+//! | run it | [shutdowns and restarts](shutdowns), [what is going on](what_is_going_on), [certificates and ACME](certificates), [limits] |
 //! | write handlers, and test them | [long-lived handlers](long_lived_handlers), [testing] |
 //! | understand it | [what a client sees](what_a_client_sees), [how it works](how_it_works) |
 //!
@@ -23,6 +23,9 @@ pub mod from_tonic {}
 
 #[doc = include_str!("guide/shutdowns.md")]
 pub mod shutdowns {}
+
+#[doc = include_str!("guide/what_is_going_on.md")]
+pub mod what_is_going_on {}
 
 #[doc = include_str!("guide/certificates.md")]
 pub mod certificates {}

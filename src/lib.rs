@@ -70,6 +70,8 @@
 //! Handlers find [`TlsConnection`] in the extensions of their requests. [`Phase`] says how far a
 //! shutdown has come, and [`Report`] how it went. [`shutdown`](GracefulTls::shutdown) is for a server
 //! that stops, [`handover`](GracefulTls::handover) for one that another process replaces.
+//! [`GracefulTls::stats`] and [`connections`](GracefulTls::connections) say what every connection is doing, and an
+//! [`Observer`] is told what happens to each.
 //!
 //! # What it can't do
 //!

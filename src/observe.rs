@@ -258,11 +258,14 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     } = *ended;
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
+    let server_name = connection.server_name();
+    let protocol = connection.protocol().map(display);
     let lost = outcome == Outcome::Truncated && !peers_doing(cause);
     let admitted = || connection.context().losses.admit();
     let Some(unlogged) = lost.then(admitted).flatten() else {
         tracing::debug!(
-            id, peer, %cause, %outcome, requests, requests_in_flight, received, sent,
+            id, peer, server_name, protocol,
+            %cause, %outcome, requests, requests_in_flight, received, sent,
             "connection ended"
         );
         return;
@@ -270,7 +273,8 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let names = Names(&connection.tracked_requests()).to_string();
     let names = (!names.is_empty()).then_some(names);
     tracing::warn!(
-        id, peer, %cause, %outcome, requests, requests_in_flight, received, sent, unlogged,
+        id, peer, server_name, protocol,
+        %cause, %outcome, requests, requests_in_flight, received, sent, unlogged,
         cut = names,
         "connection ended with an exchange cut short"
     );

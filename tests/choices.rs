@@ -255,7 +255,7 @@ fn a_choice_that_never_comes_holds_up_a_shutdown_for_no_longer() {
         never.close().unwrap();
         let exit = bed.stop(Duration::from_secs(10));
         assert!(exit.status.success() && exit.took < 2 * PROMPT, "{exit:?}");
-        assert!(exit.stderr.contains("acme_challenge"), "{exit:?}");
+        assert!(exit.stderr.contains("cause=acme_challenge"), "{exit:?}");
     }
 }
 

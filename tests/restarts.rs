@@ -258,12 +258,14 @@ fn a_client_that_holds_a_stream_past_the_deadline() {
 
 #[test]
 fn a_log_on_a_full_disk() {
-    let site = Site::start(&["--log", "/dev/full"]);
+    let site = Site::start(&["--log-file", "/dev/full"]);
     let load = Load::start(site.addr, &LIGHT);
     site.restart();
     let said = site.said();
     assert!(
-        said.contains("error: --log /dev/full: No space left on device (os error 28): logging to"),
+        said.contains(
+            "error: --log-file /dev/full: No space left on device (os error 28): logging to"
+        ),
         "{said}"
     );
     let totals = load.finish();

@@ -40,14 +40,16 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let [port, page] = common::start(["a port", "the page's address"])?;
+    let page = address_of(page, port.as_deref() == Some("0"))?;
     let token = Token::from_environment()?;
     let tls = GracefulTls::builder(common::config(&common::self_made()?)?)
         .lame_duck(LAME_DUCK)
         .shutdown_timeout(SHUTDOWN_TIMEOUT)
         .build()?;
     tls.shutdown_on(graceful_tls::signal::terminate());
-    let listener = common::listen().await?;
-    let page = listen().await?;
+    let listener = common::listen_on(port).await?;
+    let page = listen(page).await?;
     println!("admin page on http://{}/#{token}", page.local_addr()?);
     println!("Try:  curl -kN https://{}/slow", listener.local_addr()?);
 
@@ -64,16 +66,17 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens for the page: where the second argument says, or next to the first.
-async fn listen() -> anyhow::Result<TcpListener> {
-    let any = std::env::args().nth(1).is_some_and(|port| port == "0");
-    let default = SocketAddr::from(([127, 0, 0, 1], if any { 0 } else { 9901 }));
-    let address = match std::env::args().nth(2) {
+/// Where the page is to be: where the second argument says, or on this machine.
+fn address_of(page: Option<String>, any: bool) -> anyhow::Result<SocketAddr> {
+    match page {
         Some(address) => address
             .parse()
-            .with_context(|| format!("{address:?} is no address: give one as 127.0.0.1:9902"))?,
-        None => default,
-    };
+            .with_context(|| format!("{address:?} is no address: give one as 127.0.0.1:9902")),
+        None => Ok(([127, 0, 0, 1], if any { 0 } else { 9901 }).into()),
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     bound.with_context(|| {
         format!("the admin page on {address}: give another address behind the port")

@@ -2,19 +2,22 @@
 
 #![allow(dead_code, reason = "not every example needs all of it")]
 
+mod log;
+
 use anyhow::Context;
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 /// Starts the log, and listens on the port that the first argument says, or on 8443.
 pub(crate) async fn listen() -> anyhow::Result<TcpListener> {
-    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| "graceful_tls=info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(log);
-    log.with_writer(std::io::stderr).init();
+    let [port] = start(["a port"])?;
+    listen_on(port).await
+}
 
-    let port = std::env::args().nth(1).unwrap_or("8443".into());
+/// Listens on this port, or on 8443.
+pub(crate) async fn listen_on(port: Option<String>) -> anyhow::Result<TcpListener> {
+    let port = port.unwrap_or("8443".into());
     let number = port
         .parse::<u16>()
         .with_context(|| format!("{port:?} is not a port: give a number up to 65535"))?;
@@ -23,6 +26,11 @@ pub(crate) async fn listen() -> anyhow::Result<TcpListener> {
         .with_context(|| format!("port {port}: give another one, or 0 for any that is free"))?;
     println!("listening on {}", listener.local_addr()?);
     Ok(listener)
+}
+
+/// Starts the log, and gives the other arguments.
+pub(crate) fn start<const N: usize>(known: [&str; N]) -> anyhow::Result<[Option<String>; N]> {
+    log::start(known).map_err(anyhow::Error::msg)
 }
 
 /// A certificate for this machine that nobody has signed, and its key.

@@ -13,11 +13,13 @@
 //! served, the certificate, and how a command line is read.
 
 mod choice;
+#[path = "../common/log.rs"]
+mod log;
 mod settings;
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -46,7 +48,10 @@ async fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(status) => return status,
     };
-    log();
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env_lossy();
+    settings.log.start(filter);
     match run(&settings).await {
         Ok(report) => {
             say(report);
@@ -57,19 +62,6 @@ async fn main() -> ExitCode {
             command_line::UNUSABLE.into()
         }
     }
-}
-
-fn log() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        // It would panic, in the task that logs, once nobody reads standard error any more.
-        .log_internal_errors(false)
-        .init();
 }
 
 async fn run(settings: &Settings) -> Result<Report, String> {
@@ -157,6 +149,7 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
         .handshake_timeout(settings.handshake_timeout)
         .shutdown_timeout(settings.shutdown_timeout)
         .plain_http(settings.plain_http.into())
+        .track_requests(settings.track_requests)
         .http2(|h2| {
             h2.keep_alive_interval(ping(settings))
                 .keep_alive_timeout(PING)

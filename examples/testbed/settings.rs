@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Parser, ValueEnum};
 use graceful_tls::PlainHttp;
 
+use crate::log::Log;
+
 /// A server that any outside client can judge.
 #[derive(Debug, Parser)]
 #[command(name = "testbed")]
@@ -105,6 +107,14 @@ pub(crate) struct Settings {
     /// The first SIGTERM begins a handover: another process listens already
     #[arg(long)]
     pub(crate) handover: bool,
+
+    /// The log names the requests that are waited for, and those that were cut
+    #[arg(long)]
+    pub(crate) track_requests: bool,
+
+    /// How the log looks: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log: Log,
 
     /// How many TLS handshakes may run at once [default: 4096]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]

@@ -261,8 +261,8 @@ impl<A: Accept> AcceptLoop<A> {
         if is_out_of_descriptors(&error) {
             self.room.for_descriptor(&error, self.pause).await;
         } else {
-            let pause_ms = self.pause.as_millis();
-            tracing::error!(%error, pause_ms, "no connection could be accepted, trying again");
+            let pause_s = self.pause.as_secs_f64();
+            tracing::error!(%error, pause_s, "no connection could be accepted, trying again");
             sleep(self.pause).await;
         }
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_rustls::{rustls, server::TlsStream};
 use tokio_util::either::Either;
+use tracing::field::display;
 
 use crate::{
     accept::Preface,
@@ -329,7 +330,12 @@ impl Acceptor {
         let facts = Facts::new(&tls, addresses, took);
         let (mut transport, session) = tls.into_inner();
         transport.established();
-        tracing::debug!(peer = ?addresses.remote, name = ?facts.server_name, "ACME challenge");
+        let peer = addresses.remote.map(display);
+        tracing::debug!(
+            peer,
+            server_name = facts.server_name.as_deref(),
+            "ACME challenge"
+        );
         let registration = self.enter(facts, None, arrival.occupied);
         let error = HandshakeError::AcmeChallenge;
         self.tell_failed(addresses, &error, took);
@@ -364,7 +370,9 @@ impl Acceptor {
             true => HandshakeError::Evicted,
             false => error,
         };
-        tracing::debug!(peer = ?addresses.remote, %error, "handshake failed");
+        let peer = addresses.remote.map(display);
+        let id = registration.connection().id();
+        tracing::debug!(id, peer, reason = %error.reason(), %error, "handshake failed");
         self.tell_failed(addresses, &error, took);
         match error {
             HandshakeError::PlainHttp => {

@@ -32,7 +32,8 @@ pub(super) async fn run(
     let phases = &shutdown.context.phases;
     let settings = &shutdown.context.settings;
     tracing::info!(
-        lame_duck_ms = settings.lame_duck.as_millis(),
+        phase = %Phase::LameDuck,
+        lame_duck_s = settings.lame_duck.as_secs_f64(),
         timeout_s = settings.shutdown_timeout.as_secs_f64(),
         "{}",
         match occasion {
@@ -52,7 +53,7 @@ pub(super) async fn run(
     let lame_duck = timeout(settings.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
     if !shutdown.commit(&called_off) {
-        tracing::info!("the shutdown was called off, serving again");
+        tracing::info!(phase = %Phase::Serving, "the shutdown was called off, serving again");
         closes.called_off = true;
         return;
     }
@@ -78,7 +79,7 @@ pub(super) async fn run(
         force(shutdown).await;
     }
     let report = closes.report(!in_time);
-    tracing::info!("{report}");
+    tracing::info!(phase = %Phase::Closed, "{report}");
     shutdown.close(report);
 }
 
@@ -159,8 +160,9 @@ async fn force(shutdown: &Shutdown) {
     let phases = &shutdown.context.phases;
     let left = shutdown.register.left();
     tracing::warn!(
+        phase = %Phase::Deadline,
         connections = left.connections,
-        requests = left.requests,
+        requests_in_flight = left.requests,
         others = phases.others.len(),
         "the deadline has passed, ending what is left{}",
         Longest(shutdown.register.longest(NAMED)),
@@ -169,6 +171,7 @@ async fn force(shutdown: &Shutdown) {
     let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {
         tracing::error!(
+            phase = %Phase::Deadline,
             connections = shutdown.register.left().connections,
             "connections are held by tasks that do not poll them, giving up on those"
         );
@@ -209,6 +212,9 @@ async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
         let left = shutdown.register.left();
         let seconds = deadline.saturating_duration_since(Instant::now());
         tracing::info!(
+            phase = %Phase::Draining,
+            connections = left.connections,
+            requests_in_flight = left.requests,
             "draining: {} connections, {} requests in flight, {:.0} s left{}",
             left.connections,
             left.requests,

@@ -328,6 +328,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             End::Unknown => {
                 self.connection.context().warned.call_once(|| {
                     tracing::warn!(
+                        id = self.connection.id(),
                         "a connection ended early and close_notify is withheld: what it carried \
                          could not be followed as HTTP, so its answer may have been cut"
                     );

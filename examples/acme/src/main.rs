@@ -14,6 +14,8 @@
 //! For Let's Encrypt leave `pebble` out: `AcmeConfig::new([your name])` of rustls-acme, with its feature
 //! `webpki-roots`, `directory_lets_encrypt(true)`, a `DirCache`, and port 443.
 
+#[path = "../../common/log.rs"]
+mod log;
 mod pebble;
 
 use std::{future::ready, sync::Arc};
@@ -26,7 +28,6 @@ use pebble::Pebble;
 use rustls::crypto::ring;
 use rustls_acme::{AcmeConfig, is_tls_alpn_challenge};
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 /// Whatever ends in `.test` belongs to nobody (RFC 6761 6.2).
 const NAME: &str = "example.test";
@@ -35,10 +36,8 @@ const NAME: &str = "example.test";
 async fn main() -> anyhow::Result<()> {
     // An error says that there is one already.
     let _ = ring::default_provider().install_default();
-    let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| "graceful_tls=info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(log);
-    log.with_writer(std::io::stderr).init();
-    let port = std::env::args().nth(1).unwrap_or("8443".into());
+    let [port] = log::start(["a port"]).map_err(anyhow::Error::msg)?;
+    let port = port.unwrap_or("8443".into());
     let number = port.parse::<u16>().context("give a port, up to 65535")?;
     let listener = TcpListener::bind(("127.0.0.1", number)).await?;
     let address = listener.local_addr()?;

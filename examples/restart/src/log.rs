@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,25 +16,21 @@ use crate::settings::Settings;
 /// Starts the log, where the settings say.
 pub(crate) fn start(settings: &Settings) -> Result<(), String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ecdysis=error".into());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(settings.log.is_none() && io::stderr().is_terminal())
-        .log_internal_errors(false);
-    let Some(path) = &settings.log else {
-        log.with_writer(io::stderr).init();
+    let Some(path) = &settings.log_file else {
+        settings.log.start(filter);
         return Ok(());
     };
     let file = OpenOptions::new().append(true).create(true).open(path);
     let file = file.map_err(|error| {
         format!(
-            "--log {}: {error}: give a file that can be written",
+            "--log-file {}: {error}: give a file that can be written",
             path.display()
         )
     })?;
     let name = path.display().to_string();
     let failed = AtomicBool::new(false);
-    log.with_writer(LogFile(Arc::new(Inner { file, name, failed })))
-        .init();
+    let file = LogFile(Arc::new(Inner { file, name, failed }));
+    settings.log.start_on(file, false, filter);
     Ok(())
 }
 
@@ -55,7 +51,7 @@ impl Write for LogFile {
             let mut stderr = io::stderr();
             if !failed.swap(true, Ordering::Relaxed) {
                 let goes_on = "logging to standard error until it works";
-                let _ = writeln!(stderr, "error: --log {name}: {error}: {goes_on}");
+                let _ = writeln!(stderr, "error: --log-file {name}: {error}: {goes_on}");
             }
             return stderr.write_all(line).map(|()| line.len());
         }

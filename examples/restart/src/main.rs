@@ -18,10 +18,13 @@
 //! life of one process: it serves until a signal (`signals`) stops or replaces it; `replacement`
 //! starts the new one, with Cloudflare's `ecdysis`, and the listener is `shared` with it. `server`
 //! runs the testbed's endpoints behind this crate; `bare` behind hyper-util alone and `axum_server`
-//! behind that crate, to compare with. `systemd`, `pid_file` and `log` tell others how it goes.
+//! behind that crate, to compare with. `systemd`, `pid_file` and `log`, in the `format` of all
+//! examples, tell others how it goes.
 
 mod axum_server;
 mod bare;
+#[path = "../../common/log.rs"]
+mod format;
 mod log;
 mod pid_file;
 mod process;

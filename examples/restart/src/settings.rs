@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
+use crate::format::Log;
+
 /// A server that replaces itself on SIGUSR2 or SIGHUP, and stops on SIGTERM or Ctrl-C.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "restart", args_override_self = true)]
@@ -54,9 +56,13 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE")]
     pub(crate) pid_file: Option<PathBuf>,
 
+    /// How the log looks: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log: Log,
+
     /// Appends the log to this file [default: standard error]
     #[arg(long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
+    pub(crate) log_file: Option<PathBuf>,
 
     /// Only checks the settings; a restart does so first
     #[arg(long)]

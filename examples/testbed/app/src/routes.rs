@@ -1,6 +1,6 @@
 //! The endpoints.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, future::pending, time::Duration};
 
 use axum::{
     Json, Router,
@@ -56,6 +56,7 @@ pub fn router(tls: GracefulTls) -> Router {
         .route("/echo", post(echo))
         .route("/sleep/{ms}", get(sleeps).post(reads_and_sleeps))
         .route("/close", get((CLOSE, "bye\n")))
+        .route("/never/{*path}", get(pending::<()>))
         .route("/sse", get(sse))
         .route("/sse-polite", get(sse_polite))
         // Over HTTP/2 it is a CONNECT (RFC 8441).
