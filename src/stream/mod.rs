@@ -339,6 +339,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     fn why(&self, orderly: bool) -> Cause {
         let idle = self.ledger.requests().in_flight == 0;
+        // One that waits for its answer behind its close_notify has abandoned nothing.
+        let gone = self.half_close.is_closed() && !self.half_close.is_waiting();
+        // hyper shuts an HTTP/2 connection down in order whose peer has gone, whatever is in flight.
+        let orderly = orderly && !(gone && self.ledger.end() == End::Shown);
         match self.lifetime.over() {
             Some(cause) => cause,
             None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
@@ -346,10 +350,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             None if orderly => self.connection.why_retired().unwrap_or(Cause::Orderly),
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             None if std::thread::panicking() => Cause::Panicked,
-            // One that waits for its answer behind its close_notify has abandoned nothing.
-            None if self.half_close.is_closed() && !self.half_close.is_waiting() => {
-                Cause::Abandoned
-            }
+            None if gone => Cause::Abandoned,
             None => Cause::Dropped,
         }
     }
