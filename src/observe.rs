@@ -26,13 +26,15 @@ use crate::{
 ///
 /// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
 /// established or as failed, but for one whose handshake is dropped with the future that does it; each
-/// of these begins to close once, and ends once.
+/// of these begins to close once, and ends once, but for one that is
+/// [refused](HandshakeError::Refused) behind a balancer: that is closed at once.
 ///
 /// A pair of observers is one too.
 pub trait Observer: Send + Sync + 'static {
     /// A connection has been accepted, and its handshake begins. One that was refused before that, as by
     /// [`connection_filter`](crate::Builder::connection_filter), is not told of:
-    /// [`GracefulTls::refused`](crate::GracefulTls::refused) counts them.
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused) counts them. Behind a balancer that has yet to
+    /// tell who the client is, `peer` is the balancer.
     fn accepted(&self, peer: Option<SocketAddr>) {
         let _ = peer;
     }
