@@ -248,7 +248,8 @@ fn peers_doing(cause: Cause) -> bool {
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
 /// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
 /// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
+/// `failed` says that the server has broken an answer off itself, before the end.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
     let Ended {
         cause,
         outcome,
@@ -260,7 +261,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     } = *ended;
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
-    let lost = outcome == Outcome::Truncated && !peers_doing(cause);
+    let lost = outcome == Outcome::Truncated && (failed || !peers_doing(cause));
     let admitted = || connection.context().losses.admit();
     let Some(unlogged) = lost.then(admitted).flatten() else {
         tracing::debug!(

@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{copy, split},
     net::TcpListener,
+    runtime::Runtime,
     time::sleep,
 };
 use wire::{Client, H2, H2Options, Options, Version};
@@ -124,6 +125,16 @@ pub struct Served {
 
 impl Served {
     pub fn start(
+        server: (&'static str, Serve),
+        version: Version,
+        app: Router,
+        change: impl FnOnce(Builder) -> Builder,
+    ) -> Self {
+        Self::on(Runtime::new().unwrap(), server, version, app, change)
+    }
+
+    pub fn on(
+        runtime: Runtime,
         (name, serve): (&'static str, Serve),
         version: Version,
         app: Router,
@@ -131,7 +142,7 @@ impl Served {
     ) -> Self {
         let builder = support::pair(support::VERSIONS[version as usize]).0;
         let builder = change(builder.lame_duck(Duration::ZERO));
-        let within = Within::start(builder, |tls, tcp| serve(tls, tcp, app));
+        let within = Within::on(runtime, None, builder, |tls, tcp| serve(tls, tcp, app));
         Self {
             within,
             version,
