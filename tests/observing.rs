@@ -267,7 +267,8 @@ fn an_idle_time_out_is_told() {
         client.get("/").unwrap();
         assert!(h2.h2_get("/").unwrap().is_complete());
         assert!(client.finish().is_proper() && h2.finish().is_proper());
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.close().unwrap();
+        h2.conn.close().unwrap();
         notes.are(&["established, request, closing idle, ended idle clean 1 0"; 2]);
     });
 }
@@ -316,7 +317,8 @@ fn a_client_that_resets_is_told_of_as_one_that_abandons() {
         ask(&mut client, "/never");
         h2.get("/never").unwrap();
         until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
-        (client.reset().unwrap(), h2.conn.reset().unwrap());
+        client.reset().unwrap();
+        h2.conn.reset().unwrap();
         notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"; 2]);
     });
 }
@@ -330,8 +332,10 @@ fn a_deadline_is_told_with_all_phases() {
         h2.get("/never").unwrap();
         until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
         served.tls().shutdown();
-        (client.finish(), h2.finish());
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
         let report = served.within.closed(PATIENCE);
         assert_eq!(report.truncated, 2, "{report}");
         notes.are(&["established, request, closing deadline, ended deadline truncated 1 1"; 2]);
@@ -493,7 +497,8 @@ fn servers_that_share_a_shutdown_have_each_their_own() {
         assert_eq!((one.tls.stats().open, other.tls.stats().requests), (2, 3));
         other.tls.shutdown();
         assert!(a.finish().is_proper() && b.finish().is_proper());
-        (a.close().unwrap(), b.close().unwrap());
+        a.close().unwrap();
+        b.close().unwrap();
         one.closed(PATIENCE);
         first.are(&["established, request, closing draining, ended draining clean 1 0"]);
         second.are(&["established, request, request, closing draining, ended draining clean 2 0"]);
@@ -565,7 +570,8 @@ fn an_observer_that_panics_harms_no_connection() {
         served.tls().shutdown();
         assert!(client.finish().is_proper(), "{client:?}");
         assert!(h2.finish().is_proper(), "{h2:?}");
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.close().unwrap();
+        h2.conn.close().unwrap();
         let report = served.within.closed(PATIENCE);
         assert_eq!(
             (report.clean, report.truncated, report.given_up),

@@ -93,7 +93,8 @@ fn so_does_one_over_http2() {
         let seen = is(&served, State::Idle, WaitsFor::Request);
         assert_eq!(seen.protocol, Some(Protocol::Http2));
         assert!(seen.since.unwrap() <= seen.age, "{seen:?}");
-        (h2.get("/silent").unwrap(), h2.get("/silent").unwrap());
+        h2.get("/silent").unwrap();
+        h2.get("/silent").unwrap();
         let two = |of: &Stats| (of.in_use, of.requests_in_flight, of.http2) == (1, 2, 1);
         until(|| served.tls().stats(), two);
         let seen = is(&served, State::InUse, WaitsFor::Handler);
@@ -281,7 +282,8 @@ fn what_ends_is_counted_with_what_lives() {
         assert_eq!((stats.http1, stats.http2, stats.accepted), (1, 1, 3));
         assert_eq!(stats.ended_with(Outcome::Clean), 1, "{stats:?}");
         assert!(stats.received > 1000 && stats.sent > 1000, "{stats:?}");
-        (stays.close().unwrap(), h2.conn.reset().unwrap());
+        stays.close().unwrap();
+        h2.conn.reset().unwrap();
         let stats = until(|| served.tls().stats(), |of| of.open == 0);
         let ended: u64 = stats.ended.iter().map(|of| of.connections).sum();
         let seen = (ended, stats.requests, stats.received, stats.sent);

@@ -397,14 +397,15 @@ fn what_a_client_does_is_no_warning() {
             (client, h2)
         };
         let (mut client, mut h2) = asking();
-        (client.reset().unwrap(), h2.conn.reset().unwrap());
+        client.reset().unwrap();
+        h2.conn.reset().unwrap();
         log.saying("connection ended", 2);
         let (mut client, mut h2) = asking();
-        (
-            client.send_close_notify().unwrap(),
-            h2.conn.send_close_notify().unwrap(),
-        );
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.send_close_notify().unwrap();
+        h2.conn.send_close_notify().unwrap();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        log.saying("connection ended", 4);
         wire::RawTcp::stalled_handshake(served.within.addr)
             .unwrap()
             .finish();
@@ -429,11 +430,10 @@ fn what_a_client_does_is_no_warning() {
 fn more_than_ten_warnings_a_second_are_counted() {
     everywhere(|server, version| {
         let (served, log) = logged(server, version, served::app(), ALL, tracks);
-        let cut = || {
-            let mut client = served.client();
-            ask(&mut client, "/cut");
-            client.finish();
-            client.close().unwrap();
+        let cut = |many| {
+            let mut clients: Vec<_> = (0..many).map(|_| served.client()).collect();
+            clients.iter_mut().for_each(|client| ask(client, "/cut"));
+            clients.iter_mut().for_each(|client| drop(client.finish()));
         };
         let ended = |so_many| {
             let all = |of: &graceful_tls::Stats| {
@@ -441,12 +441,12 @@ fn more_than_ten_warnings_a_second_are_counted() {
             };
             until(|| served.tls().stats(), all);
         };
-        (0..25).for_each(|_| cut());
+        cut(25);
         ended(25);
         let lines = log.saying(CUT, 10).len();
         assert!((10..=20).contains(&lines), "{lines}");
         thread::sleep(1100 * MS);
-        cut();
+        cut(1);
         ended(26);
         let lines = log.saying(CUT, lines + 1);
         let unlogged = |line: &Line| line.has("unlogged").parse::<usize>().unwrap();
@@ -481,8 +481,10 @@ fn a_shutdown_names_what_it_waits_for() {
         assert!(first.ends_with(&format!(" s from {}", peers[0])), "{said}");
         assert!(second.starts_with("GET /never, 1."), "{said}");
         assert!(second.ends_with(&format!(" s from {}", peers[1])), "{said}");
-        (client.finish(), h2.finish());
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
 
         let report = served.within.closed(PATIENCE);
         let forced = log.saying(
@@ -547,8 +549,10 @@ fn an_answer_that_waits_for_its_client_is_named() {
             "the deadline has passed, ending what is left, for longest of GET /large, ",
             1,
         );
-        (client.finish(), h2.finish());
-        (client.close().unwrap(), h2.conn.close().unwrap());
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
         let large = |of: SocketAddr| (of, "GET /large".to_owned(), true);
         let report = served.within.closed(PATIENCE);
         assert_eq!(
