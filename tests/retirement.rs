@@ -353,14 +353,15 @@ fn each_has_a_reason_of_its_own() {
         sleep(ms(100));
         let log = bed.stop(LONG).stderr;
         for (client, why) in [
-            (idle, "cause=MaxAge outcome=Clean"),
-            (told, "cause=MaxAge outcome=Clean"),
-            (spent, "cause=MaxRequests outcome=Clean"),
-            (spent_h2.conn, "cause=MaxRequests outcome=Clean"),
-            (busy, "cause=MaxAgeGrace outcome=Truncated"),
+            (idle, "cause=max_age outcome=clean"),
+            (told, "cause=max_age outcome=clean"),
+            (spent, "cause=max_requests outcome=clean"),
+            (spent_h2.conn, "cause=max_requests outcome=clean"),
+            (busy, "cause=max_age_grace outcome=truncated"),
         ] {
-            let peer = format!("peer=Some({})", client.local_addr());
-            let line = log.lines().find(|line| line.contains(&peer)).unwrap();
+            let peer = format!("peer={} ", client.local_addr());
+            let ended = |line: &&str| line.contains(&peer) && line.contains("connection ended");
+            let line = log.lines().find(ended).unwrap();
             assert!(line.contains(why), "{server}: {why}: {line}");
         }
     }

@@ -45,8 +45,8 @@ class Wires:
         connection that a client opened in advance, and reset.
         """
         return [line.strip() for line in open(self.server_log, errors="replace")
-                if re.search(r" outcome=(Truncated|Aborted)", line)
-                and " requests=0 cause=PeerClosed " not in line]
+                if re.search(r" outcome=(truncated|aborted)", line)
+                and not (" cause=peer_closed " in line and " requests=0 " in line)]
 
     def mark_crossed(self, seen):
         """Which failures are of requests that had not arrived when the server ended the connection."""
