@@ -26,13 +26,15 @@ use crate::{
 ///
 /// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
 /// established or as failed, but for one whose handshake is dropped with the future that does it; each
-/// of these begins to close once, and ends once.
+/// of these begins to close once, and ends once, but for one that is
+/// [refused](HandshakeError::Refused) behind a balancer: that is closed at once.
 ///
 /// A pair of observers is one too.
 pub trait Observer: Send + Sync + 'static {
     /// A connection has been accepted, and its handshake begins. One that was refused before that, as by
     /// [`connection_filter`](crate::Builder::connection_filter), is not told of:
-    /// [`GracefulTls::refused`](crate::GracefulTls::refused) counts them.
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused) counts them. Behind a balancer that has yet to
+    /// tell who the client is, `peer` is the balancer.
     fn accepted(&self, peer: Option<SocketAddr>) {
         let _ = peer;
     }
@@ -246,7 +248,8 @@ fn peers_doing(cause: Cause) -> bool {
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
 /// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
 /// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
+/// `failed` says that the server has broken an answer off itself, before the end.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
     let Ended {
         cause,
         outcome,
@@ -260,7 +263,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
-    let lost = outcome == Outcome::Truncated && !peers_doing(cause);
+    let lost = outcome == Outcome::Truncated && (failed || !peers_doing(cause));
     let admitted = || connection.context().losses.admit();
     let Some(unlogged) = lost.then(admitted).flatten() else {
         tracing::debug!(

@@ -359,8 +359,9 @@ fn each_has_a_reason_of_its_own() {
             (spent_h2.conn, "cause=max_requests outcome=clean"),
             (busy, "cause=max_age_grace outcome=truncated"),
         ] {
-            let peer = format!(" peer={} ", client.local_addr());
-            let line = log.lines().find(|line| line.contains(&peer)).unwrap();
+            let peer = format!("peer={} ", client.local_addr());
+            let ended = |line: &&str| line.contains(&peer) && line.contains("connection ended");
+            let line = log.lines().find(ended).unwrap();
             assert!(line.contains(why), "{server}: {why}: {line}");
         }
     }

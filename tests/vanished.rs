@@ -185,8 +185,9 @@ fn are_released(server: &str, options: &[&str], (least, most): (Duration, Durati
     wait_released(&mut all, most);
     let exit = bed.stop(Duration::from_secs(60));
     for gone in &all {
-        let peer = format!(" peer={} ", gone.client.address());
-        let line = exit.stderr.lines().find(|line| line.contains(&peer));
+        let peer = format!("peer={} ", gone.client.address());
+        let ended = |line: &&str| line.contains(&peer) && line.contains("connection ended");
+        let line = exit.stderr.lines().find(ended);
         let line = line.unwrap_or_else(|| panic!("{}: not in the log", gone.name));
         println!("{server}, {}: {:?}", gone.name, gone.released);
         let released = gone.released;

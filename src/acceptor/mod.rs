@@ -251,8 +251,12 @@ impl Acceptor {
             }
         }
         arrival.running.handshake.hear();
-        let pass = self.server.gate.admit(addresses.remote);
-        arrival.occupied.admit(pass.ok_or(HandshakeError::Refused)?);
+        let Some(pass) = self.server.gate.admit(addresses.remote) else {
+            let refused = HandshakeError::Refused;
+            self.tell_failed(*addresses, &refused, arrival.begun.elapsed());
+            return Err(refused);
+        };
+        arrival.occupied.admit(pass);
         Ok(accepted)
     }
 

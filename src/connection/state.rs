@@ -15,10 +15,11 @@ use crate::{context::Context, named::named};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum State {
-    /// No request is in flight, and nothing else is in use. The kernel may hold a part of the last answer
-    /// still.
+    /// No request is in flight or begins to come in, and nothing else is in use. The kernel may hold a part
+    /// of the last answer still.
     Idle,
-    /// A request is in flight, an upload goes on, it is a tunnel, or its first request is yet to come.
+    /// A request is in flight, an upload goes on, it is a tunnel, or the server has yet to ask for the first
+    /// request.
     InUse,
     /// The client has said close_notify (RFC 9846 6.1), and its answers are still due.
     HalfClosed,
@@ -33,7 +34,7 @@ pub enum State {
 pub enum WaitsFor {
     /// The client's first request, or its next.
     Request,
-    /// The rest of a request that has begun to come in.
+    /// The rest of a request that has begun to come in. Over HTTP/2 others may be in flight.
     RestOfRequest,
     /// The handler.
     Handler,
@@ -129,7 +130,7 @@ impl TlsConnection {
         match () {
             () if self.has(CLOSING) => State::Draining,
             () if self.has(HALF_CLOSED) => State::HalfClosed,
-            () if self.idle_moment().is_some() => State::Idle,
+            () if self.idles().is_some() => State::Idle,
             () => State::InUse,
         }
     }
@@ -201,7 +202,7 @@ impl TlsConnection {
     fn since(&self) -> Option<Duration> {
         let moment = match self.has(CLOSING) {
             true => Some(self.shared.closing_since.load(Ordering::Relaxed)),
-            false => self.idle_moment(),
+            false => self.idles(),
         };
         Some(passed_since(self.context(), moment?))
     }
@@ -210,6 +211,11 @@ impl TlsConnection {
     pub(super) fn idle_moment(&self) -> Option<u64> {
         let since = self.shared.since.load(Ordering::Relaxed);
         (since >= FIRST_MOMENT && self.requests().in_flight == 0).then_some(since)
+    }
+
+    /// The same, but for one whose next request has begun to come in.
+    fn idles(&self) -> Option<u64> {
+        self.idle_moment().filter(|_| !self.has(COMING))
     }
 
     /// How long ago it began to end.

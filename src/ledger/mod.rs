@@ -349,6 +349,11 @@ impl Ledger {
         }
     }
 
+    /// Whether the server has broken an answer off and gone on, as it can over HTTP/2.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.has_failed())
+    }
+
     /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say
     /// something new.
     ///

@@ -97,6 +97,7 @@ impl Register {
             connection,
             key,
             truncated: false,
+            failed: false,
             occupied,
             observed,
         }
@@ -172,6 +173,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
+    failed: bool,
     occupied: Occupied,
     observed: Observed,
 }
@@ -184,6 +186,11 @@ impl Registration {
     /// However well the teardown goes, an exchange was cut short.
     pub(crate) fn set_truncated(&mut self) {
         self.truncated = true;
+    }
+
+    /// Whatever it ends for, the server has broken an answer off before.
+    pub(crate) fn set_failed(&mut self) {
+        self.failed = true;
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -231,7 +238,7 @@ impl Registration {
         if outcome == Outcome::Truncated {
             self.register.note_cut(connection, cause);
         }
-        observe::log(connection, &ended);
+        observe::log(connection, &ended, self.failed);
         self.observed.tell(|of| of.ended(connection, &ended));
     }
 }

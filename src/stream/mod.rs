@@ -340,6 +340,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     fn why(&self, orderly: bool) -> Cause {
         let idle = self.ledger.requests().in_flight == 0;
+        // One that waits for its answer behind its close_notify has abandoned nothing.
+        let gone = self.half_close.is_closed() && !self.half_close.is_waiting();
+        // hyper shuts an HTTP/2 connection down in order whose peer has gone, whatever is in flight.
+        let orderly = orderly && !(gone && self.ledger.end() == End::Shown);
         match self.lifetime.over() {
             Some(cause) => cause,
             None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
@@ -347,10 +351,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             None if orderly => self.connection.why_retired().unwrap_or(Cause::Orderly),
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             None if std::thread::panicking() => Cause::Panicked,
-            // One that waits for its answer behind its close_notify has abandoned nothing.
-            None if self.half_close.is_closed() && !self.half_close.is_waiting() => {
-                Cause::Abandoned
-            }
+            None if gone => Cause::Abandoned,
             None => Cause::Dropped,
         }
     }
@@ -382,6 +383,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         tls.get_mut().0.read_until(None);
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
+        }
+        if self.ledger.has_failed() {
+            registration.set_failed();
         }
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))

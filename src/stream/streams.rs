@@ -122,6 +122,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let now = Instant::now();
         let uploads = self.look_at_uploads(now);
         let windows = self.look_at_windows(now).next();
+        self.tell_waits();
         if let Some(next) = uploads.into_iter().chain(windows).min() {
             self.timer.fires_by(next, &self.connection);
         }

@@ -118,7 +118,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let windows = self.look_at_windows(now);
         let leaving = self.connection.leaving();
         let next = self.decide(now, leaving.as_ref(), owed, windows);
-        self.connection.set_blocked(self.lifetime.is_owed());
+        self.tell_waits();
         let limits = self.limits();
         let half_close = self.look_at_half_close(now);
         // No poll tells that a peer has stopped to acknowledge what it was sent.
@@ -327,7 +327,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.connection.wake();
         }
         let held = !self.watches_windows && self.ledger.has_held();
-        if held || !self.watches_uploads && self.ledger.has_uploads() {
+        if held || self.watches_uploads != self.ledger.has_uploads() {
             self.watch_streams();
         }
         if self.round_trip.is_none() && self.ledger.settings_heard() {
@@ -364,7 +364,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     #[cold]
     fn awaits_no_more(&mut self) {
         self.awaits = false;
-        self.connection.set_coming(false);
+        self.tell_waits();
+    }
+
+    /// Tells whoever asks whether the client is waited for, and what for.
+    pub(super) fn tell_waits(&self) {
+        let held = self.watches_windows && self.ledger.has_held();
+        self.connection.set_blocked(self.lifetime.is_owed() || held);
+        self.connection
+            .set_coming(self.awaits || self.watches_uploads);
     }
 
     /// Requests have begun, or ended, and somebody has to know: of the first what is spoken, of each who

@@ -36,7 +36,19 @@ impl Within {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = Runtime::new().unwrap();
+        Self::on(Runtime::new().unwrap(), buffer, builder, serve)
+    }
+
+    /// The same on this runtime.
+    pub fn on<F>(
+        runtime: Runtime,
+        buffer: Option<u32>,
+        builder: Builder,
+        serve: impl FnOnce(GracefulTls, TcpListener) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let tls = builder.build().unwrap();
         let inside = runtime.enter();
         let socket = TcpSocket::new_v4().unwrap();

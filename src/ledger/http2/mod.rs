@@ -74,6 +74,7 @@ pub(crate) struct Http2 {
     outbound: Reader,
     followed: bool,
     cut: bool,
+    failed: bool,
     goaway: Option<u32>,
     begun: u32,
     last_stream: u32,
@@ -133,6 +134,7 @@ impl Http2 {
             outbound: Reader::new(Side::Server),
             followed: true,
             cut: false,
+            failed: false,
             goaway: None,
             begun: 0,
             last_stream: 0,
@@ -287,6 +289,11 @@ impl Http2 {
         self.cut
     }
 
+    /// Whether it was the server who did that.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
     #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
@@ -331,7 +338,7 @@ impl Http2 {
     /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
     fn reset(&mut self, id: u32) {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
-            self.cut = true;
+            (self.cut, self.failed) = (true, true);
             self.is_noise();
         }
         self.close(id);

@@ -1,0 +1,595 @@
+//! What an observer is told, in what order, and how often: of connections that end in every way, over both
+//! versions of TLS and of HTTP, under three servers.
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+#[path = "support/within.rs"]
+mod within;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use graceful_tls::{
+    Admission, Cause, Drain, Ended, HandshakeFailed, Observer, Outcome, Phase, TlsConnection,
+    proxy_protocol,
+};
+use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
+use wire::{Client, RawTcp, Version};
+use within::Within;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Writes down what it is told.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Written>>);
+
+#[derive(Default)]
+struct Written {
+    /// Of all that have no connection: accepted, failed, phases.
+    server: Vec<String>,
+    connections: BTreeMap<u64, Vec<String>>,
+    ended: Vec<Ended>,
+}
+
+impl Notes {
+    fn of<T>(&self, look: impl FnOnce(&Written) -> T) -> T {
+        look(&self.0.lock().unwrap())
+    }
+
+    fn write(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().server.push(line.into());
+    }
+
+    fn write_of(&self, connection: &TlsConnection, line: impl Into<String>) {
+        let mut written = self.0.lock().unwrap();
+        let lines = written.connections.entry(connection.id()).or_default();
+        lines.push(line.into());
+    }
+
+    fn server(&self) -> Vec<String> {
+        self.of(|written| written.server.clone())
+    }
+
+    fn phases(&self) -> Vec<String> {
+        let mut lines = self.server();
+        lines.retain(|line| line.starts_with("phase"));
+        lines
+    }
+
+    /// Of each connection one line, in the order in which they were accepted.
+    fn connections(&self) -> Vec<String> {
+        self.of(|written| {
+            written
+                .connections
+                .values()
+                .map(|of| of.join(", "))
+                .collect()
+        })
+    }
+
+    /// Waits until just this has been told of connections.
+    fn are(&self, expected: &[&str]) {
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|of| of.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        let ends = |lines: &Vec<String>| {
+            let ended = |line: &&String| line.contains("ended");
+            lines.iter().filter(ended).count() == expected.len()
+        };
+        until(|| self.connections(), ends);
+        assert_eq!(self.connections(), expected);
+    }
+
+    /// How the only one ended.
+    fn ended(&self) -> Ended {
+        until(
+            || self.of(|written| written.ended.clone()),
+            |of| !of.is_empty(),
+        )[0]
+    }
+}
+
+impl Observer for Notes {
+    fn accepted(&self, peer: Option<SocketAddr>) {
+        assert!(peer.is_some());
+        self.write("accepted");
+    }
+
+    fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
+        assert!(
+            failed.peer.is_some() && failed.took < PATIENCE,
+            "{failed:?}"
+        );
+        self.write(format!("failed {}", failed.error.reason()));
+    }
+
+    fn established(&self, connection: &TlsConnection) {
+        assert!(connection.handshake_time() > Duration::ZERO);
+        self.write_of(connection, "established");
+    }
+
+    fn request(&self, connection: &TlsConnection) {
+        self.write_of(connection, "request");
+    }
+
+    fn closing(&self, connection: &TlsConnection, cause: Cause) {
+        self.write_of(connection, format!("closing {cause}"));
+    }
+
+    fn ended(&self, connection: &TlsConnection, ended: &Ended) {
+        let Ended {
+            cause,
+            outcome,
+            requests,
+            requests_in_flight,
+            ..
+        } = ended;
+        let line = format!("ended {cause} {outcome} {requests} {requests_in_flight}");
+        self.write_of(connection, line);
+        self.0.lock().unwrap().ended.push(*ended);
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.write(format!("phase {phase:?}"));
+    }
+}
+
+/// A server that is observed, with a keep-alive time-out and a deadline that come soon.
+fn observed(server: (&'static str, Serve), version: Version) -> (Served, Notes) {
+    let notes = Notes::default();
+    let observer = notes.clone();
+    let served = Served::start(server, version, app(), |of| {
+        of.observer(observer).shutdown_timeout(500 * MS)
+    });
+    (served, notes)
+}
+
+#[test]
+fn an_http2_client_that_leaves_its_answer_behind_has_abandoned_it() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut h2 = served.h2();
+        h2.get("/silent").unwrap();
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 1);
+        h2.conn.send_close_notify().unwrap();
+        h2.conn.close().unwrap();
+        notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"]);
+    });
+}
+
+#[test]
+fn a_kept_alive_connection_is_told_of_once_and_in_order() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut client = served.client();
+        for _ in 0..3 {
+            assert_eq!(client.get("/").unwrap().text(), "hello\n");
+        }
+        client.close().unwrap();
+        notes.are(&["established, request, request, request, \
+                     closing peer_closed, ended peer_closed clean 3 0"]);
+        assert_eq!(notes.server(), ["accepted"]);
+    });
+}
+
+#[test]
+fn so_is_each_stream_of_http2() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut h2 = served.h2();
+        let streams = [0; 3].map(|_| h2.get("/").unwrap());
+        for stream in streams {
+            assert!(h2.wait_stream(stream, PATIENCE).is_complete(), "{h2:?}");
+        }
+        h2.conn.send_close_notify().unwrap();
+        assert!(h2.finish().is_proper(), "{h2:?}");
+        h2.conn.close().unwrap();
+        notes.are(&["established, request, request, request, \
+                     closing peer_closed, ended peer_closed clean 3 0"]);
+        assert_eq!(notes.server(), ["accepted"]);
+    });
+}
+
+#[test]
+fn what_an_end_says_is_what_has_been() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut client = served.client();
+        let body = "u".repeat(100_000);
+        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n";
+        client.send(format!("{head}{body}")).unwrap();
+        assert_eq!(client.read_response().unwrap().text(), "100000");
+        thread::sleep(100 * MS);
+        let before = served.tls().connections()[0].stats();
+        served.tls().shutdown();
+        assert!(client.finish().is_proper());
+        thread::sleep(100 * MS);
+        client.close().unwrap();
+
+        let ended = notes.ended();
+        assert_eq!(
+            (ended.cause, ended.outcome),
+            (Cause::Draining, Outcome::Clean)
+        );
+        assert_eq!((ended.requests, ended.requests_in_flight), (1, 0));
+        assert!((100_000..110_000).contains(&ended.received), "{ended:?}");
+        assert!((500..10_000).contains(&ended.sent), "{ended:?}");
+        assert!(
+            ended.received >= before.received && ended.sent > before.sent,
+            "{ended:?}"
+        );
+        assert!((90 * MS..5000 * MS).contains(&ended.drain), "{ended:?}");
+        assert!(
+            ended.age >= before.age + ended.drain,
+            "{ended:?} {before:?}"
+        );
+    });
+}
+
+/// A client that neither closes nor sends has the time that a drain has.
+#[test]
+fn how_long_a_drain_took_is_told() {
+    everywhere(|server, version| {
+        let notes = Notes::default();
+        let observer = notes.clone();
+        let drain = Drain::default().idle_timeout(300 * MS);
+        let served = Served::start(server, version, app(), |of| {
+            of.observer(observer)
+                .drain(drain)
+                .keep_alive_timeout(100 * MS)
+        });
+        let mut silent = served.client();
+        silent.get("/").unwrap();
+        let silent = notes.ended();
+        let how = (silent.cause, silent.outcome);
+        assert_eq!(how, (Cause::Idle, Outcome::PeerSilent));
+        assert!((300 * MS..3000 * MS).contains(&silent.drain), "{silent:?}");
+        assert!(silent.age >= silent.drain + 100 * MS, "{silent:?}");
+    });
+}
+
+#[test]
+fn an_idle_time_out_is_told() {
+    everywhere(|server, version| {
+        let notes = Notes::default();
+        let observer = notes.clone();
+        let served = Served::start(server, version, app(), |of| {
+            of.observer(observer).keep_alive_timeout(150 * MS)
+        });
+        let (mut client, mut h2) = (served.client(), served.h2());
+        client.get("/").unwrap();
+        assert!(h2.h2_get("/").unwrap().is_complete());
+        assert!(client.finish().is_proper() && h2.finish().is_proper());
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        notes.are(&["established, request, closing idle, ended idle clean 1 0"; 2]);
+    });
+}
+
+#[test]
+fn a_panic_in_a_handler_is_told() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut client = served.client();
+        ask(&mut client, "/panic");
+        client.finish();
+        client.close().unwrap();
+        let panicked = "established, request, closing panicked, ended panicked truncated 1 1";
+        notes.are(&[panicked]);
+
+        // Of an HTTP/2 connection it ends the stream.
+        let mut h2 = served.h2();
+        assert!(!h2.h2_get("/panic").unwrap().is_complete());
+        assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+        h2.conn.send_close_notify().unwrap();
+        h2.finish();
+        h2.conn.close().unwrap();
+        let goes_on =
+            "established, request, request, closing peer_closed, ended peer_closed truncated 2 0";
+        notes.are(&[panicked, goes_on]);
+    });
+}
+
+#[test]
+fn an_answer_that_is_cut_is_told() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut client = served.client();
+        ask(&mut client, "/cut");
+        client.finish();
+        client.close().unwrap();
+        notes.are(&["established, request, closing dropped, ended dropped truncated 1 1"]);
+    });
+}
+
+#[test]
+fn a_client_that_resets_is_told_of_as_one_that_abandons() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let (mut client, mut h2) = (served.client(), served.h2());
+        ask(&mut client, "/never");
+        h2.get("/never").unwrap();
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+        client.reset().unwrap();
+        h2.conn.reset().unwrap();
+        notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"; 2]);
+    });
+}
+
+#[test]
+fn a_deadline_is_told_with_all_phases() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let (mut client, mut h2) = (served.client(), served.h2());
+        ask(&mut client, "/never");
+        h2.get("/never").unwrap();
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+        served.tls().shutdown();
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        let report = served.within.closed(PATIENCE);
+        assert_eq!(report.truncated, 2, "{report}");
+        notes.are(&["established, request, closing deadline, ended deadline truncated 1 1"; 2]);
+        let all = [
+            "phase LameDuck",
+            "phase Draining",
+            "phase Deadline",
+            "phase Closed",
+        ];
+        until(|| notes.phases(), |of| of == &all);
+    });
+}
+
+#[test]
+fn a_shutdown_that_is_called_off_is_told() {
+    everywhere(|server, version| {
+        let notes = Notes::default();
+        let observer = notes.clone();
+        let served = Served::start(server, version, app(), |of| {
+            of.observer(observer).lame_duck(PATIENCE)
+        });
+        let mut client = served.client();
+        client.get("/").unwrap();
+        served.tls().shutdown();
+        assert!(served.tls().resume());
+        assert_eq!(notes.phases(), ["phase LameDuck", "phase Serving"]);
+        client.get("/").unwrap();
+        served.tls().shutdown_now();
+        client.finish();
+        client.close().unwrap();
+        served.within.closed(PATIENCE);
+        let all = [
+            "LameDuck", "Serving", "LameDuck", "Draining", "Deadline", "Closed",
+        ];
+        let all = all.map(|of| format!("phase {of}"));
+        until(|| notes.phases(), |of| *of == all);
+    });
+}
+
+#[test]
+fn handshakes_that_fail_are_told_once_with_the_reason() {
+    everywhere(|server, version| {
+        let fails = |reason: &str, fail: &dyn Fn(&Served)| {
+            let notes = Notes::default();
+            let observer = notes.clone();
+            let served = Served::start(server, version, app(), |of| {
+                of.observer(observer).handshake_timeout(200 * MS)
+            });
+            fail(&served);
+            let ended = |of: &Vec<String>| of.iter().any(|of| of.contains("ended"));
+            let of = until(|| notes.connections(), ended);
+            assert_eq!(of.len(), 1, "{of:?}");
+            assert!(
+                of[0].starts_with("closing handshake, ended handshake "),
+                "{reason}: {of:?}"
+            );
+            assert_eq!(
+                notes.server(),
+                ["accepted".to_owned(), format!("failed {reason}")]
+            );
+        };
+        let raw = |served: &Served, bytes: &str| {
+            let mut raw = RawTcp::connect(served.within.addr).unwrap();
+            raw.send(bytes).unwrap();
+            raw.finish();
+            raw.close().unwrap();
+        };
+        fails("tls", &|served| raw(served, "\x16\x03\x01\x00\x08nonsense"));
+        fails("plain_http", &|served| {
+            raw(served, "GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        });
+        fails("tls", &|served| {
+            let foreign = served.options().alpn(&["foo"]);
+            Client::connect_with(served.within.addr, &foreign).unwrap_err();
+        });
+        fails("timed_out", &|served| raw(served, ""));
+        fails("io", &|served| {
+            RawTcp::stalled_handshake(served.within.addr)
+                .unwrap()
+                .close()
+                .unwrap();
+        });
+    });
+}
+
+/// It is neither established nor failed: its owner has given it up.
+#[test]
+fn a_handshake_that_is_dropped_has_only_been_accepted() {
+    for version in Version::BOTH {
+        let notes = Notes::default();
+        let builder = support::pair(support::VERSIONS[version as usize]).0;
+        let within = Within::start(builder.observer(notes.clone()), |tls, tcp| async move {
+            let (io, _) = tcp.accept().await.unwrap();
+            let acceptor = tls.acceptor();
+            let handshake = acceptor.accept(io);
+            tokio::time::timeout(200 * MS, handshake).await.unwrap_err();
+        });
+        let _silent = RawTcp::stalled_handshake(within.addr).unwrap();
+        let seen = |of: &graceful_tls::Stats| (of.open, of.handshaking, of.accepted);
+        until(|| within.tls.stats(), |of| seen(of) == (1, 1, 1));
+        until(|| within.tls.stats(), |of| seen(of) == (0, 0, 1));
+        assert_eq!(notes.server(), ["accepted"]);
+        assert_eq!(notes.connections(), [""; 0]);
+    }
+}
+
+/// Who is behind a balancer is known only when that has told.
+#[test]
+fn a_client_that_is_refused_behind_a_balancer_is_told_of_as_failed() {
+    let notes = Notes::default();
+    let builder = support::pair(support::VERSIONS[1])
+        .0
+        .observer(notes.clone());
+    let builder = builder.connection_filter(|client| match client.ip().is_loopback() {
+        true => Admission::Admit,
+        false => Admission::Refuse,
+    });
+    let within = Within::start(builder, |tls, tcp| async move {
+        tls.serve(proxy_protocol::ProxyProtocol::new(tcp), app())
+            .await
+            .unwrap();
+    });
+    let mut client = RawTcp::connect(within.addr).unwrap();
+    client
+        .send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
+        .unwrap();
+    client.finish();
+    until(|| notes.server(), |of| of.len() > 1);
+    assert_eq!(notes.server(), ["accepted", "failed refused"]);
+    assert_eq!(within.tls.refused(), 1);
+}
+
+#[test]
+fn servers_that_share_a_shutdown_have_each_their_own() {
+    for version in Version::BOTH {
+        let builder = || {
+            support::pair(support::VERSIONS[version as usize])
+                .0
+                .lame_duck(Duration::ZERO)
+        };
+        let (first, second) = (Notes::default(), Notes::default());
+        let one = Within::start(builder().observer(first.clone()), |tls, tcp| async move {
+            tls.serve(tcp, app()).await.unwrap();
+        });
+        let other = builder().observer(second.clone()).shutdown_with(&one.tls);
+        let other = Within::start(other, |tls, tcp| async move {
+            tls.serve(tcp, app()).await.unwrap();
+        });
+        let client = |of: &Within, requests| {
+            let options = wire::Options::new().version(version).http1();
+            let mut client = Client::connect_with(of.addr, &options).unwrap();
+            for _ in 0..requests {
+                client.get("/").unwrap();
+            }
+            client
+        };
+        let (mut a, mut b) = (client(&one, 1), client(&other, 2));
+        // Of both.
+        assert_eq!((one.tls.stats().open, other.tls.stats().requests), (2, 3));
+        other.tls.shutdown();
+        assert!(a.finish().is_proper() && b.finish().is_proper());
+        a.close().unwrap();
+        b.close().unwrap();
+        one.closed(PATIENCE);
+        first.are(&["established, request, closing draining, ended draining clean 1 0"]);
+        second.are(&["established, request, request, closing draining, ended draining clean 2 0"]);
+        let all = ["LameDuck", "Draining", "Deadline", "Closed"].map(|of| format!("phase {of}"));
+        for notes in [first, second] {
+            until(|| notes.phases(), |of| *of == all);
+            assert_eq!(notes.server()[0], "accepted");
+        }
+    }
+}
+
+/// Panics at everything that it is told, and counts.
+#[derive(Clone, Default)]
+struct Panics(Arc<Mutex<BTreeMap<&'static str, u32>>>);
+
+impl Panics {
+    fn at(&self, event: &'static str) {
+        let mut told = self.0.lock().unwrap();
+        *told.entry(event).or_default() += 1;
+        drop(told);
+        panic!("an observer may, at {event}");
+    }
+}
+
+impl Observer for Panics {
+    fn accepted(&self, _: Option<SocketAddr>) {
+        self.at("accepted");
+    }
+    fn handshake_failed(&self, _: &HandshakeFailed<'_>) {
+        self.at("failed");
+    }
+    fn established(&self, _: &TlsConnection) {
+        self.at("established");
+    }
+    fn request(&self, _: &TlsConnection) {
+        self.at("request");
+    }
+    fn closing(&self, _: &TlsConnection, _: Cause) {
+        self.at("closing");
+    }
+    fn ended(&self, _: &TlsConnection, _: &Ended) {
+        self.at("ended");
+    }
+    fn phase(&self, _: Phase) {
+        self.at("phase");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_harms_no_connection() {
+    everywhere(|server, version| {
+        let observer = Panics::default();
+        let told = observer.0.clone();
+        let served = Served::start(server, version, app(), |of| of.observer(observer));
+        RawTcp::connect(served.within.addr)
+            .unwrap()
+            .close()
+            .unwrap();
+        let (mut client, mut h2) = (served.client(), served.h2());
+        // It panics while the handler's panic unwinds.
+        let mut panicking = served.client();
+        ask(&mut panicking, "/panic");
+        panicking.finish();
+        panicking.close().unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.get("/").unwrap().text(), "hello\n");
+            assert!(h2.h2_get("/").unwrap().is_complete());
+        }
+        served.tls().shutdown();
+        assert!(client.finish().is_proper(), "{client:?}");
+        assert!(h2.finish().is_proper(), "{h2:?}");
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        let report = served.within.closed(PATIENCE);
+        assert_eq!(
+            (report.clean, report.truncated, report.given_up),
+            (2, 0, 0),
+            "{report}"
+        );
+        let all = [
+            ("accepted", 4),
+            ("closing", 4),
+            ("ended", 4),
+            ("established", 3),
+            ("failed", 1),
+            ("phase", 4),
+            ("request", 5),
+        ];
+        until(
+            || told.lock().unwrap().clone(),
+            |of| *of == BTreeMap::from(all),
+        );
+    });
+}

@@ -1,0 +1,378 @@
+//! `stats()` and `connections()`: what a client does is what they say, over both versions of TLS and of HTTP,
+//! under three servers.
+
+#[path = "support/served.rs"]
+mod served;
+mod support;
+#[path = "support/within.rs"]
+mod within;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use graceful_tls::{
+    Builder, ConnectionStats, Drain, Ended, Observer, Outcome, Protocol, State, Stats,
+    TlsConnection, WaitsFor,
+};
+use served::{PATIENCE, SERVERS, Serve, Served, app, ask, everywhere, until};
+use tokio::io::duplex;
+use wire::{Client, H2, H2Options, RawTcp, Version};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn start(server: (&'static str, Serve), version: Version) -> Served {
+    Served::start(server, version, app(), |of| of)
+}
+
+fn all(served: &Served) -> Vec<ConnectionStats> {
+    let all = served.tls().connections();
+    all.iter().map(TlsConnection::stats).collect()
+}
+
+/// Waits until the only connection is seen to do this.
+fn is(served: &Served, state: State, waits_for: WaitsFor) -> ConnectionStats {
+    let so = |of: &Vec<ConnectionStats>| {
+        of.len() == 1 && (of[0].state, of[0].waits_for) == (state, waits_for)
+    };
+    let seen = until(|| all(served), so).remove(0);
+    adds_up(&served.tls().stats());
+    seen
+}
+
+fn adds_up(stats: &Stats) {
+    let sum = stats.handshaking + stats.idle + stats.in_use + stats.half_closed + stats.draining;
+    assert_eq!(stats.open, sum, "{stats:?}");
+    assert!(stats.http1 + stats.http2 <= stats.open, "{stats:?}");
+}
+
+#[test]
+fn a_handshake_is_open_and_no_connection_yet() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let _silent = RawTcp::stalled_handshake(served.within.addr).unwrap();
+        let stats = until(|| served.tls().stats(), |of| of.handshaking == 1);
+        assert_eq!((stats.open, stats.accepted), (1, 1), "{stats:?}");
+        assert!(all(&served).is_empty());
+    });
+}
+
+#[test]
+fn a_kept_alive_connection_waits_for_requests() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut client = served.client();
+        let seen = is(&served, State::Idle, WaitsFor::Request);
+        assert_eq!((seen.protocol, seen.requests), (None, 0));
+        client.get("/").unwrap();
+        let seen = is(&served, State::Idle, WaitsFor::Request);
+        assert_eq!(seen.protocol, Some(Protocol::Http1));
+        assert_eq!((seen.requests, seen.requests_in_flight), (1, 0));
+        assert_eq!(seen.peer, Some(client.local_addr()));
+        let idle = seen.since.unwrap();
+        assert!(idle <= seen.age, "{seen:?}");
+        let later = until(
+            || all(&served).remove(0).since,
+            |since| *since > Some(idle + 20 * MS),
+        );
+        assert!(later < Some(PATIENCE));
+        ask(&mut client, "/silent");
+        let seen = is(&served, State::InUse, WaitsFor::Handler);
+        let counts = (seen.requests, seen.requests_in_flight, seen.since);
+        assert_eq!(counts, (2, 1, None));
+    });
+}
+
+#[test]
+fn so_does_one_over_http2() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut h2 = served.h2();
+        assert!(h2.h2_get("/").unwrap().is_complete());
+        let seen = is(&served, State::Idle, WaitsFor::Request);
+        assert_eq!(seen.protocol, Some(Protocol::Http2));
+        assert!(seen.since.unwrap() <= seen.age, "{seen:?}");
+        h2.get("/silent").unwrap();
+        h2.get("/silent").unwrap();
+        let two = |of: &Stats| (of.in_use, of.requests_in_flight, of.http2) == (1, 2, 1);
+        until(|| served.tls().stats(), two);
+        let seen = is(&served, State::InUse, WaitsFor::Handler);
+        assert_eq!((seen.requests, seen.requests_in_flight), (3, 2));
+    });
+}
+
+#[test]
+fn the_rest_of_a_request_is_waited_for() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut client = served.client();
+        client.send("GET / HT").unwrap();
+        is(&served, State::InUse, WaitsFor::RestOfRequest);
+        client.send("TP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        client.read_response().unwrap();
+        is(&served, State::Idle, WaitsFor::Request);
+        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 8\r\n\r\n";
+        client.send(format!("{head}four")).unwrap();
+        is(&served, State::InUse, WaitsFor::RestOfRequest);
+        client.send("four").unwrap();
+        assert_eq!(client.read_response().unwrap().text(), "8");
+        is(&served, State::Idle, WaitsFor::Request);
+        client.send("GET /sil").unwrap();
+        is(&served, State::InUse, WaitsFor::RestOfRequest);
+        client
+            .send("ent HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .unwrap();
+        is(&served, State::InUse, WaitsFor::Handler);
+    });
+}
+
+#[test]
+fn so_it_is_over_http2() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut h2 = served.h2();
+        let stream = h2.post("/upload").unwrap();
+        h2.data(stream, b"four", false).unwrap();
+        is(&served, State::InUse, WaitsFor::RestOfRequest);
+        h2.data(stream, b"four", true).unwrap();
+        assert_eq!(h2.wait_stream(stream, PATIENCE).text(), "8");
+        is(&served, State::Idle, WaitsFor::Request);
+        h2.get("/silent").unwrap();
+        is(&served, State::InUse, WaitsFor::Handler);
+    });
+}
+
+#[test]
+fn a_client_that_does_not_read_is_waited_for() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let options = served.options().http1().recv_buffer(16 << 10);
+        let mut client = Client::connect_with(served.within.addr, &options).unwrap();
+        ask(&mut client, "/large");
+        let seen = is(&served, State::InUse, WaitsFor::ClientToRead);
+        assert_eq!(seen.requests_in_flight, 1);
+    });
+}
+
+#[test]
+fn so_is_one_that_does_not_open_its_windows() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut h2 = served.h2();
+        h2.get("/large").unwrap();
+        let seen = is(&served, State::InUse, WaitsFor::ClientToRead);
+        assert_eq!(seen.requests_in_flight, 1);
+    });
+}
+
+#[test]
+fn a_tunnel_is_in_use() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut client = served.client();
+        let head = "GET /tunnel HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+        client.send(head).unwrap();
+        assert_eq!(client.read_response().unwrap().status, 101);
+        client.send("echo").unwrap();
+        assert_eq!(client.read_exactly(4, PATIENCE), b"echo");
+        let seen = is(&served, State::InUse, WaitsFor::Tunnel);
+        assert_eq!(seen.since, None);
+    });
+}
+
+/// In TLS 1.2 both directions end at once (RFC 9846 6.1).
+#[test]
+fn a_client_that_half_closes_is_answered() {
+    for server in SERVERS {
+        let served = start(server, Version::Tls13);
+        let mut client = served.client();
+        ask(&mut client, "/slow");
+        client.send_close_notify().unwrap();
+        let seen = is(&served, State::HalfClosed, WaitsFor::Handler);
+        assert_eq!(seen.requests_in_flight, 1);
+        assert_eq!(served.tls().stats().half_closed, 1);
+        assert!(client.finish().is_proper(), "{client:?}");
+    }
+}
+
+#[test]
+fn one_that_ends_waits_for_its_client_to_close() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let mut client = served.client();
+        client.get("/").unwrap();
+        served.tls().shutdown();
+        let seen = is(&served, State::Draining, WaitsFor::ClientToClose);
+        assert_eq!(served.tls().stats().draining, 1);
+        let since = seen.since.unwrap();
+        assert!(since <= seen.age, "{seen:?}");
+        until(|| all(&served)[0].since, |of| *of > Some(since));
+        assert!(client.finish().is_proper());
+        client.close().unwrap();
+        served.within.closed(PATIENCE);
+        assert!(all(&served).is_empty());
+        assert_eq!(served.tls().stats().open, 0);
+    });
+}
+
+/// `GracefulTls::serve` goes by ALPN; the others look at the bytes.
+#[test]
+fn what_is_spoken_counts_and_not_what_was_agreed_on() {
+    for server in &SERVERS[1..] {
+        for version in Version::BOTH {
+            let served = start(*server, version);
+            let options = served.options().alpn(&[]);
+            let mut h2 =
+                H2::connect_with(served.within.addr, &options, H2Options::default()).unwrap();
+            assert!(h2.h2_get("/").unwrap().is_complete());
+            let seen = is(&served, State::Idle, WaitsFor::Request);
+            assert_eq!(seen.protocol, Some(Protocol::Http2), "{}", server.0);
+            assert_eq!(served.tls().connections()[0].alpn(), None);
+            let stats = served.tls().stats();
+            assert_eq!((stats.http1, stats.http2), (0, 1), "{stats:?}");
+        }
+    }
+}
+
+#[test]
+fn the_name_that_was_asked_for_is_known() {
+    everywhere(|server, version| {
+        let served = start(server, version);
+        let options = served.options().http1().server_name("other.example");
+        let client = Client::connect_with(served.within.addr, &options).unwrap();
+        let seen = is(&served, State::Idle, WaitsFor::Request);
+        assert_eq!(seen.server_name.as_deref(), Some("other.example"));
+        assert_eq!(seen.peer, Some(client.local_addr()));
+        assert_eq!(seen.id, served.tls().connections()[0].id());
+    });
+}
+
+/// Adds up what ends say.
+#[derive(Clone, Default)]
+struct Sums(Arc<Mutex<(u64, u64, u64, u64)>>);
+
+impl Observer for Sums {
+    fn ended(&self, _: &TlsConnection, ended: &Ended) {
+        let mut sums = self.0.lock().unwrap();
+        sums.0 += 1;
+        sums.1 += u64::from(ended.requests);
+        sums.2 += ended.received;
+        sums.3 += ended.sent;
+    }
+}
+
+#[test]
+fn what_ends_is_counted_with_what_lives() {
+    everywhere(|server, version| {
+        let sums = Sums::default();
+        let observer = sums.clone();
+        let served = Served::start(server, version, app(), |of| of.observer(observer));
+        let (mut leaves, mut stays, mut h2) = (served.client(), served.client(), served.h2());
+        for _ in 0..2 {
+            leaves.get("/").unwrap();
+            stays.get("/").unwrap();
+            h2.h2_get("/").unwrap();
+        }
+        leaves.close().unwrap();
+        h2.get("/silent").unwrap();
+        let so = |of: &Stats| (of.open, of.idle, of.in_use, of.requests) == (2, 1, 1, 7);
+        let stats = until(|| served.tls().stats(), so);
+        adds_up(&stats);
+        assert_eq!((stats.http1, stats.http2, stats.accepted), (1, 1, 3));
+        assert_eq!(stats.ended_with(Outcome::Clean), 1, "{stats:?}");
+        assert!(stats.received > 1000 && stats.sent > 1000, "{stats:?}");
+        stays.close().unwrap();
+        h2.conn.reset().unwrap();
+        let stats = until(|| served.tls().stats(), |of| of.open == 0);
+        let ended: u64 = stats.ended.iter().map(|of| of.connections).sum();
+        let seen = (ended, stats.requests, stats.received, stats.sent);
+        until(|| *sums.0.lock().unwrap(), |of| *of == seen);
+        assert_eq!(
+            (stats.accepted, stats.ended_with(Outcome::Aborted)),
+            (3, 1),
+            "{stats:?}"
+        );
+    });
+}
+
+#[test]
+fn names_in_json_are_those_of_the_log() {
+    let served = start(SERVERS[0], Version::Tls13);
+    let mut client = served.client();
+    client.get("/").unwrap();
+    is(&served, State::Idle, WaitsFor::Request);
+    let seen = serde_json::to_value(all(&served)[0].clone()).unwrap();
+    assert_eq!(seen["state"], "idle");
+    assert_eq!(seen["waits_for"], "request");
+    assert_eq!(seen["protocol"], "http/1");
+    assert_eq!(seen["server_name"], "localhost");
+    assert_eq!(seen["peer"], client.local_addr().to_string());
+    has(
+        &seen,
+        "age id peer protocol received requests requests_in_flight sent server_name since state waits_for",
+    );
+    client.close().unwrap();
+    let stats = until(|| served.tls().stats(), |of| !of.ended.is_empty());
+    let stats = serde_json::to_value(stats).unwrap();
+    has(
+        &stats,
+        "accepted draining ended half_closed handshaking http1 http2 idle in_use open phase received \
+         requests requests_in_flight sent",
+    );
+    assert_eq!(stats["phase"], "serving");
+    let ended = serde_json::json!([{"cause": "peer_closed", "outcome": "clean", "connections": 1}]);
+    assert_eq!(stats["ended"], ended);
+}
+
+fn has(object: &serde_json::Value, names: &str) {
+    let keys: std::collections::BTreeSet<_> = object.as_object().unwrap().keys().collect();
+    let names: Vec<_> = names.split_whitespace().collect();
+    assert_eq!(keys.into_iter().collect::<Vec<_>>(), names);
+}
+
+/// Without waking or stopping any of them.
+#[tokio::test]
+async fn many_take_milliseconds() {
+    let many = if cfg!(debug_assertions) {
+        2_000
+    } else {
+        10_000
+    };
+    let (builder, connector) = support::pair(support::VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let mut open = Vec::new();
+    for _ in 0..many {
+        let (server_io, client_io) = duplex(16 << 10);
+        open.push(support::connect(&tls, &connector, server_io, client_io).await);
+    }
+    let quickest = |what: &dyn Fn() -> usize| {
+        let took = |_| {
+            let since = Instant::now();
+            assert_eq!(what(), many);
+            since.elapsed()
+        };
+        (0..5).map(took).min().unwrap()
+    };
+    let stats = quickest(&|| tls.stats().in_use as usize);
+    let connections = quickest(&|| tls.connections().iter().map(TlsConnection::stats).count());
+    println!("{many}: stats {stats:?}, connections {connections:?}");
+    assert!(stats < 20 * MS && connections < 100 * MS);
+}
+
+/// Nobody has to serve it: what holds a record holds no connection.
+#[test]
+fn a_record_that_is_kept_keeps_nothing_else() {
+    everywhere(|server, version| {
+        let drain = Drain::default().idle_timeout(100 * MS);
+        let served = Served::start(server, version, app(), |of: Builder| of.drain(drain));
+        let mut client = served.client();
+        client.get("/").unwrap();
+        let kept = served.tls().connections();
+        served.tls().shutdown();
+        let report = served.within.closed(PATIENCE);
+        assert_eq!((report.peer_silent, report.given_up), (1, 0), "{report}");
+        assert_eq!(kept[0].state(), State::Draining);
+        assert_eq!(kept[0].stats().requests, 1);
+    });
+}
