@@ -187,6 +187,15 @@ impl Observer for Metrics {
     }
 
     fn ended(&self, connection: &TlsConnection, ended: &Ended) {
+        // Of these there was never more than a handshake, and that is counted as one that failed.
+        let handshakes = [
+            Cause::Handshake,
+            Cause::HandshakeEvicted,
+            Cause::AcmeChallenge,
+        ];
+        if handshakes.contains(&ended.cause) {
+            return;
+        }
         let of_cause = &self.ended[ended.cause as usize];
         of_cause.ended[ended.outcome as usize].increment(1);
         let cut = ended.requests_in_flight.into();

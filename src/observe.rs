@@ -3,7 +3,7 @@
 //! Where nobody observes an event is one branch that is not taken.
 
 use std::{
-    fmt,
+    fmt, mem,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -64,7 +64,9 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (connection, ended);
     }
 
-    /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]).
+    /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
+    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. Shutdowns and undos from
+    /// several threads may be told in another order.
     fn phase(&self, phase: Phase) {
         let _ = phase;
     }
@@ -170,19 +172,23 @@ pub struct Cut {
     pub cause: Cause,
     /// Requests that were not answered to the last byte.
     pub requests_in_flight: u32,
-    /// Those of them that are known by name: see
+    /// Those of them that are known by name, the first 100: see
     /// [`Builder::track_requests`](crate::Builder::track_requests).
     pub requests: Vec<TrackedRequest>,
 }
 
 impl Cut {
+    const MOST_REQUESTS: usize = 100;
+
     pub(crate) fn new(connection: &TlsConnection, cause: Cause) -> Self {
+        let mut requests = connection.tracked_requests();
+        requests.truncate(Self::MOST_REQUESTS);
         Self {
             id: connection.id(),
             peer: connection.remote_addr(),
             cause,
             requests_in_flight: connection.requests_in_flight(),
-            requests: connection.tracked_requests(),
+            requests,
         }
     }
 }
@@ -210,7 +216,9 @@ impl Observed {
 
 #[cold]
 fn tell(observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
-    if catch_unwind(AssertUnwindSafe(|| event(observer))).is_err() {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| event(observer))) {
+        // What it has thrown may throw again when it is dropped.
+        mem::forget(panic);
         tracing::error!("the observer has panicked");
     }
 }
@@ -283,15 +291,21 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
     );
 }
 
-/// Requests, one behind the other.
-pub(crate) struct Names<'a>(pub(crate) &'a [TrackedRequest]);
+/// Requests, one behind the other: the first, and how many more there are.
+struct Names<'a>(&'a [TrackedRequest]);
+
+/// How many requests a line names.
+pub(crate) const NAMED: usize = 3;
 
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, request) in self.0.iter().enumerate() {
+        for (at, request) in self.0.iter().take(NAMED).enumerate() {
             let between = if at > 0 { "; " } else { "" };
             write!(f, "{between}{request}")?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }

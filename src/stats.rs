@@ -75,18 +75,26 @@ impl Stats {
             phase: context.phases.now(),
             ..Self::default()
         };
-        // First those that have ended: whoever ends meanwhile is counted once, or not yet.
-        let ended = register.tallies.all();
-        let mut by_cause = ByCause::default();
-        for of in ended {
-            stats.accepted += of.accepted();
-            stats.goes_through(of.totals());
-            add(&mut by_cause, &of.by_cause());
-        }
+        // First: whoever comes, or ends its handshake, after that is not in its handshake.
+        let connections = context.phases.connections.len() as u64;
+        let (mut ended, mut by_cause) = (Self::default(), ByCause::default());
+        register.look(
+            |connection| stats.sees(connection),
+            |of| {
+                ended.accepted += of.accepted();
+                ended.goes_through(of.totals());
+                add(&mut by_cause, &of.by_cause());
+            },
+        );
+        stats.accepted = ended.accepted;
+        stats.goes_through(Totals {
+            requests: ended.requests,
+            received: ended.received,
+            sent: ended.sent,
+        });
         stats.ended = counts(&by_cause);
-        register.each(|connection| stats.sees(connection));
         let known = stats.idle + stats.in_use + stats.half_closed + stats.draining;
-        stats.handshaking = (context.phases.connections.len() as u64).saturating_sub(known);
+        stats.handshaking = connections.saturating_sub(known);
         stats.open = stats.handshaking + known;
         stats
     }
@@ -109,6 +117,9 @@ impl Stats {
             Some(Protocol::Http1) => self.http1 += 1,
             Some(Protocol::Http2) => self.http2 += 1,
             None => {}
+        }
+        if connection.is_counted() {
+            return;
         }
         self.requests_in_flight += u64::from(requests.in_flight);
         self.goes_through(Totals {

@@ -22,13 +22,13 @@ mod timeline;
 mod token;
 mod web;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use axum::{Router, body::Body, routing::get};
 use futures_util::stream;
 use graceful_tls::GracefulTls;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use token::Token;
 use web::Admin;
@@ -50,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     tls.shutdown_on(graceful_tls::signal::terminate());
     let listener = common::listen_on(port).await?;
     let page = listen(page).await?;
-    println!("admin page on http://{}/#{token}", page.local_addr()?);
+    println!("admin page on http://{}/{token}", page.local_addr()?);
     println!("Try:  curl -kN https://{}/slow", listener.local_addr()?);
 
     let app = Router::new()
@@ -60,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
         timeline: timeline::keep(&tls),
         tls: tls.clone(),
         token,
+        watchers: Arc::new(Semaphore::new(web::WATCHERS)),
     };
     let (report, ()) = tokio::try_join!(tls.serve(listener, app), web::serve(page, admin))?;
     println!("{report}");

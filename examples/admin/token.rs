@@ -11,7 +11,11 @@ use subtle::ConstantTimeEq;
 const VARIABLE: &str = "ADMIN_TOKEN";
 
 #[derive(Clone)]
-pub(crate) struct Token(Arc<str>);
+pub(crate) struct Token {
+    token: Arc<str>,
+    /// Nobody knows it yet.
+    random: bool,
+}
 
 impl Token {
     /// What the environment says, or 128 random bits.
@@ -23,7 +27,10 @@ impl Token {
                     usable,
                     "{VARIABLE} needs 16 characters or more, all visible ASCII: leave it out for a random one"
                 );
-                Ok(Self(token.into()))
+                Ok(Self {
+                    token: token.into(),
+                    random: false,
+                })
             }
             Err(env::VarError::NotPresent) => Self::random(),
             Err(error) => Err(error).context(VARIABLE),
@@ -35,7 +42,10 @@ impl Token {
         let random = ring::default_provider().secure_random;
         let filled = random.fill(&mut bytes);
         filled.ok().context("no random numbers for a token")?;
-        Ok(Self(format!("{:032x}", u128::from_be_bytes(bytes)).into()))
+        Ok(Self {
+            token: format!("{:032x}", u128::from_be_bytes(bytes)).into(),
+            random: true,
+        })
     }
 
     /// Whether a request has it, as `Authorization: Bearer` (RFC 6750 2.1).
@@ -45,12 +55,16 @@ impl Token {
             scheme.eq_ignore_ascii_case("bearer").then_some(token)
         });
         // In a time that tells nobody how much of it was right.
-        given.is_some_and(|given| given.as_bytes().ct_eq(self.0.as_bytes()).into())
+        given.is_some_and(|given| given.as_bytes().ct_eq(self.token.as_bytes()).into())
     }
 }
 
+/// As the end of the page's link. Who has set one knows it, and the log need not.
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        match self.random {
+            true => write!(f, "#{}", self.token),
+            false => Ok(()),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The page's own server: its files, what they show, and who may ask.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -10,9 +10,13 @@ use axum::{
     response::{IntoResponse, Response, Sse, sse::Event},
     routing::{MethodRouter, get, post},
 };
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use graceful_tls::{GracefulTls, Phase};
-use tokio::{net::TcpListener, sync::watch, time::sleep};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::sleep,
+};
 
 use crate::{
     buttons::press,
@@ -20,6 +24,9 @@ use crate::{
     timeline::Timeline,
     token::Token,
 };
+
+/// How many may look on at once.
+pub(crate) const WATCHERS: usize = 16;
 
 /// How long a page may take its last news, once the shutdown is over.
 const LAST_NEWS: Duration = Duration::from_secs(1);
@@ -45,6 +52,8 @@ pub(crate) struct Admin {
     pub(crate) tls: GracefulTls,
     pub(crate) timeline: watch::Receiver<Timeline>,
     pub(crate) token: Token,
+    /// Each that looks on has the whole table made for it, each second.
+    pub(crate) watchers: Arc<Semaphore>,
 }
 
 /// Serves until the shutdown is over: it is there to watch it.
@@ -94,22 +103,22 @@ async fn snapshot(State(admin): State<Admin>, Query(wanted): Query<Wanted>) -> R
 }
 
 /// This moment, and one each second until the shutdown is over.
-async fn events(
-    State(mut admin): State<Admin>,
-    Query(wanted): Query<Wanted>,
-) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
+async fn events(State(mut admin): State<Admin>, Query(wanted): Query<Wanted>) -> Response {
+    let Ok(place) = admin.watchers.clone().try_acquire_owned() else {
+        let why = format!("{WATCHERS} look on already\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    };
     admin.timeline.mark_changed();
-    Sse::new(stream::unfold(
-        (admin, wanted),
-        async |(mut admin, wanted)| {
+    let news = stream::unfold(
+        (admin, wanted, place),
+        async |(mut admin, wanted, place)| {
             admin.timeline.changed().await.ok()?;
-            let event = {
-                let timeline = admin.timeline.borrow_and_update();
-                Event::default().json_data(Snapshot::of(&admin.tls, &timeline, &wanted))
-            };
-            Some((event, (admin, wanted)))
+            let timeline = admin.timeline.borrow_and_update().clone();
+            let event = Event::default().json_data(Snapshot::of(&admin.tls, &timeline, &wanted));
+            Some((event, (admin, wanted, place)))
         },
-    ))
+    );
+    Sse::new(news).into_response()
 }
 
 /// Answers who asks for this server by its address alone, with headers that keep browsers strict.

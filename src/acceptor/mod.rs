@@ -370,6 +370,8 @@ impl Acceptor {
             None,
             arrival.occupied,
         );
+        // Whatever is said to its client yet: nothing is served.
+        registration.connection().closes();
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
             false => error,

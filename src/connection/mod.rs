@@ -184,6 +184,8 @@ const CLOSING: u32 = 1 << 13;
 const BLOCKED: u32 = 1 << 14;
 /// A request is coming in, and the server waits for the rest.
 const COMING: u32 = 1 << 15;
+/// What has gone through it is counted with those that have ended.
+const COUNTED: u32 = 1 << 17;
 
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{BLOCKED, CLOSING, COMING, HALF_CLOSED, HTTP1, HTTP2, TlsConnection};
+use super::{BLOCKED, CLOSING, COMING, COUNTED, HALF_CLOSED, HTTP1, HTTP2, TlsConnection};
 use crate::{context::Context, named::named};
 
 /// What a connection is doing.
@@ -218,6 +218,11 @@ impl TlsConnection {
         self.idle_moment().filter(|_| !self.has(COMING))
     }
 
+    /// Whether it has become a tunnel, as a whole.
+    pub(super) fn is_a_tunnel(&self) -> bool {
+        self.shared.since.load(Ordering::Relaxed) == Used::Tunnel as u64
+    }
+
     /// How long ago it began to end.
     pub(crate) fn closing_for(&self) -> Duration {
         match self.shared.closing_since.load(Ordering::Relaxed) {
@@ -237,6 +242,15 @@ impl TlsConnection {
         let now = moment(self.context(), Instant::now());
         self.shared.closing_since.store(now, Ordering::Relaxed);
         self.set(CLOSING);
+    }
+
+    /// What has gone through it is counted with those that have ended, from now on.
+    pub(crate) fn is_counted_elsewhere(&self) {
+        self.set(COUNTED);
+    }
+
+    pub(crate) fn is_counted(&self) -> bool {
+        self.has(COUNTED)
     }
 
     /// For the stream alone: what it has seen the connection speak.

@@ -1,12 +1,15 @@
 //! The requests that a connection works on, by name.
 //!
 //! The ledger knows how many are in flight, and not what they are called; the layer sees their names, and
-//! not when the last byte is sent. So whoever has gone through the layer is remembered until the ledger
-//! says that fewer are in flight: what a shutdown has cut can be named although its handler is gone.
+//! not when the last byte is sent. Over HTTP/1 both count the same requests in the same order, so that the
+//! one whose handler is over is known until its answer is sent. Over HTTP/2 answers end in any order: there
+//! those whose handlers are over are named only as long as all of them must be in flight, and forgotten
+//! together where one of them is sent. So no request is named that was answered.
 //!
 //! It is done where it was asked for: see [`Builder::track_requests`](crate::Builder::track_requests).
 
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -16,7 +19,7 @@ use http::{Method, Request};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{TlsConnection, WATCHER};
+use super::{Protocol, TlsConnection, WATCHER};
 
 /// How much of a path is remembered, in bytes: it is for people to read.
 const LONGEST_PATH: usize = 256;
@@ -45,17 +48,25 @@ fn as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok
 /// `GET /path, 12.3 s`.
 impl fmt::Display for TrackedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (method, path) = (&self.method, self.path.escape_debug());
+        let (method, path) = (beginning(self.method.as_str()), self.path.escape_debug());
         write!(f, "{method} {path}, {:.1} s", self.age.as_secs_f64())
     }
 }
 
 /// Those of one connection, in the order in which they came.
 #[derive(Debug, Default)]
-pub(super) struct Tracked(Mutex<Vec<Entry>>);
+pub(super) struct Tracked(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// How many requests have come so far.
+    called: u32,
+    known: VecDeque<Entry>,
+}
 
 #[derive(Debug)]
 struct Entry {
+    /// How many had come, this one included.
     number: u32,
     method: Method,
     path: String,
@@ -66,18 +77,30 @@ struct Entry {
 }
 
 impl Tracked {
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Forgets the oldest of those that are over, as long as there are more than are in flight.
-    fn forget(entries: &mut Vec<Entry>, in_flight: usize) {
-        let mut many = entries.len().saturating_sub(in_flight);
-        entries.retain(|of| {
-            let goes = of.over && many > 0;
-            many -= usize::from(goes);
-            !goes
-        });
+impl Entries {
+    fn find(&mut self, number: u32) -> Option<&mut Entry> {
+        let at = self.known.binary_search_by_key(&number, |of| of.number);
+        self.known.get_mut(at.ok()?)
+    }
+
+    /// Forgets those whose answers are sent.
+    fn forget(&mut self, connection: &TlsConnection) {
+        let in_flight = connection.requests().in_flight as usize;
+        if connection.protocol() != Some(Protocol::Http2) {
+            // The answer that has made a tunnel is sent, and it is what the tunnel is known by.
+            let sent = connection.requests_served();
+            let sent = sent.saturating_sub(connection.is_a_tunnel().into());
+            while self.known.front().is_some_and(|of| of.number <= sent) {
+                self.known.pop_front();
+            }
+        } else if self.known.len() > in_flight {
+            self.known.retain(|of| !of.over);
+        }
     }
 }
 
@@ -126,11 +149,10 @@ impl Tracking {
             return;
         };
         let mut entries = tracked.lock();
-        if let Some(entry) = entries.iter_mut().find(|of| of.number == self.0.met) {
+        if let Some(entry) = entries.find(self.0.met - WATCHER) {
             change(entry);
         }
-        let in_flight = self.0.requests().in_flight as usize;
-        Tracked::forget(&mut entries, in_flight);
+        entries.forget(&self.0);
     }
 }
 
@@ -151,23 +173,23 @@ impl TlsConnection {
             return Vec::new();
         };
         let mut entries = tracked.lock();
-        Tracked::forget(&mut entries, self.requests().in_flight as usize);
+        entries.forget(self);
         let shown = |of: &Entry| TrackedRequest {
             method: of.method.clone(),
             path: of.path.clone(),
             age: of.since.elapsed(),
             answering: of.answering,
         };
-        entries.iter().map(shown).collect()
+        entries.known.iter().map(shown).collect()
     }
 
-    /// A number for this request, by which it is known from now on.
+    /// How this request is known from now on.
     fn track(&self, method: &Method, path: &str) -> Option<u32> {
         let tracked = self.shared.tracked.as_ref()?;
         let mut entries = tracked.lock();
-        let last = entries.last().map_or(WATCHER, |last| last.number);
-        let number = last.saturating_add(1);
-        entries.push(Entry {
+        entries.called += 1;
+        let number = entries.called;
+        entries.known.push_back(Entry {
             number,
             method: method.clone(),
             path: beginning(path).to_owned(),
@@ -175,7 +197,8 @@ impl TlsConnection {
             answering: false,
             over: false,
         });
-        Some(number)
+        entries.forget(self);
+        Some(WATCHER + number)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     ending::{Cause, Outcome},
     observe::{self, Cut, Ended, Observed},
     phase::Phase,
-    tally::{Tallies, Totals},
+    tally::{Tallies, Tally, Totals},
 };
 
 pub(crate) use places::Place;
@@ -74,11 +74,12 @@ impl Register {
     }
 
     pub(crate) fn tell_phase(&self, phase: Phase) {
+        // It may come back here, so not under the lock.
         let observers = self
             .observers
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let observers = observers.clone();
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for observed in observers {
             observed.tell(|of| of.phase(phase));
         }
@@ -145,9 +146,17 @@ impl Register {
         all
     }
 
-    /// Looks at every open connection.
-    pub(crate) fn each(&self, look: impl FnMut(&TlsConnection)) {
-        self.lock().iter().map(|(_, of)| of).for_each(look);
+    /// What an open connection counts for is counted in another place, in one step.
+    fn count(&self, count: impl FnOnce()) {
+        let _open = self.lock();
+        count();
+    }
+
+    /// Looks at every open connection, and at what the others have counted for, as of one moment.
+    pub(crate) fn look(&self, mut look: impl FnMut(&TlsConnection), tally: impl FnMut(&Tally)) {
+        let open = self.lock();
+        open.iter().for_each(|(_, of)| look(of));
+        self.tallies.all().iter().map(|of| &**of).for_each(tally);
     }
 
     pub(crate) fn left(&self) -> Left {
@@ -234,7 +243,10 @@ impl Registration {
             received: ended.received,
             sent: ended.sent,
         };
-        self.occupied.tally.count(cause, outcome, totals);
+        self.register.count(|| {
+            connection.is_counted_elsewhere();
+            self.occupied.tally.count(cause, outcome, totals);
+        });
         if outcome == Outcome::Truncated {
             self.register.note_cut(connection, cause);
         }

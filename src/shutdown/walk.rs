@@ -9,6 +9,7 @@ use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
     connection::TrackedRequest,
     departures::Occasion,
+    observe::NAMED,
     phase::Phase,
     tally::{Counts, Tally},
 };
@@ -18,9 +19,6 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// Between two lines in the log while draining.
 const PROGRESS: Duration = Duration::from_secs(1);
-
-/// How many requests such a line names.
-const NAMED: usize = 3;
 
 /// Walks from the lame duck to the report.
 pub(super) async fn run(
