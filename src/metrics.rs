@@ -19,6 +19,7 @@
 //! | metric | kind, unit | labels | |
 //! |---|---|---|---|
 //! | `graceful_tls_connections_accepted_total` | counter | | see [`Observer::accepted`] |
+//! | `graceful_tls_connections_refused_total` | counter | | before their handshake: see [`GracefulTls::refused`](crate::GracefulTls::refused) |
 //! | `graceful_tls_handshakes_failed_total` | counter | `reason` | see [`HandshakeError::reason`] |
 //! | `graceful_tls_handshake_duration_seconds` | histogram | `tls_protocol_version` | of those that did not fail |
 //! | `graceful_tls_requests_total` | counter | `protocol` | whose head has come in |
@@ -239,6 +240,7 @@ pub fn record(stats: &Stats) {
         let is_this = f64::from(u8::from(phase == stats.phase));
         gauge!("graceful_tls_phase", "phase" => phase.as_str()).set(is_this);
     }
+    counter!("graceful_tls_connections_refused_total").absolute(stats.refused);
     counter!("graceful_tls_received_bytes_total").absolute(stats.received);
     counter!("graceful_tls_sent_bytes_total").absolute(stats.sent);
 }
@@ -298,6 +300,11 @@ fn describe_record() {
         "graceful_tls_phase",
         Unit::Count,
         "1 for the phase of the shutdown that it is, 0 for the others."
+    );
+    describe_counter!(
+        "graceful_tls_connections_refused_total",
+        Unit::Count,
+        "Clients refused before their handshake."
     );
     describe_counter!(
         "graceful_tls_received_bytes_total",

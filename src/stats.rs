@@ -40,6 +40,9 @@ pub struct Stats {
     pub requests_in_flight: u64,
     /// Connections accepted since the server was made.
     pub accepted: u64,
+    /// Clients refused before their handshake since then, by this server: see
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused).
+    pub refused: u64,
     /// Requests that have begun since then.
     pub requests: u64,
     /// Bytes received since then, as TLS records.

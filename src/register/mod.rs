@@ -257,6 +257,15 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        // With its runtime, or the task that had to end it.
+        if !self.connection.is_counted() {
+            let cause = match self.connection.version() {
+                Some(_) => Cause::Dropped,
+                None => Cause::Handshake,
+            };
+            self.closing(cause);
+            self.ended(cause, Outcome::Aborted);
+        }
         let entry = self.register.lock().try_remove(self.key);
         drop(entry);
         self.connection.forget_tasks();
