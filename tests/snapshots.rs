@@ -318,7 +318,7 @@ fn names_in_json_are_those_of_the_log() {
     has(
         &stats,
         "accepted draining ended half_closed handshaking http1 http2 idle in_use open phase received \
-         requests requests_in_flight sent",
+         refused requests requests_in_flight sent",
     );
     assert_eq!(stats["phase"], "serving");
     let ended = serde_json::json!([{"cause": "peer_closed", "outcome": "clean", "connections": 1}]);
