@@ -49,7 +49,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = connection;
     }
 
-    /// The head of a request has come in.
+    /// The head of a request has come in. One that is dismissed unserved, because it came behind the last
+    /// answer or was refused by GOAWAY, is told of too, and not among [`Ended::requests`].
     fn request(&self, connection: &TlsConnection) {
         let _ = connection;
     }

@@ -125,7 +125,7 @@ fn passed_since(context: &Context, moment: u64) -> Duration {
 }
 
 impl TlsConnection {
-    /// What it is doing.
+    /// What it is doing. A handle that was kept says [`State::Draining`] of a connection that has ended.
     pub fn state(&self) -> State {
         match () {
             () if self.has(CLOSING) => State::Draining,
