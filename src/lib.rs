@@ -124,6 +124,7 @@ mod graceful_tls;
     any(doc, doctest),
     feature = "axum",
     feature = "axum-server",
+    feature = "metrics",
     feature = "pem",
     feature = "proxy-protocol",
     feature = "signal",

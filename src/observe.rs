@@ -135,6 +135,9 @@ pub struct Ended {
     pub requests: u32,
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
+    /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
+    /// handler's error or panic. They are in flight no more.
+    pub requests_failed: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,
     /// Bytes that the kernel has taken for the client, as TLS records.
@@ -146,13 +149,19 @@ pub struct Ended {
 }
 
 impl Ended {
-    pub(crate) fn new(connection: &TlsConnection, cause: Cause, outcome: Outcome) -> Self {
+    pub(crate) fn new(
+        connection: &TlsConnection,
+        cause: Cause,
+        outcome: Outcome,
+        requests_failed: u32,
+    ) -> Self {
         let requests = connection.requests();
         Self {
             cause,
             outcome,
             requests: requests.begun,
             requests_in_flight: requests.in_flight,
+            requests_failed,
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
             age: connection.age(),
@@ -257,13 +266,13 @@ fn peers_doing(cause: Cause) -> bool {
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
 /// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
 /// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-/// `failed` says that the server has broken an answer off itself, before the end.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let Ended {
         cause,
         outcome,
         requests,
         requests_in_flight,
+        requests_failed,
         received,
         sent,
         ..
@@ -272,12 +281,12 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
-    let lost = outcome == Outcome::Truncated && (failed || !peers_doing(cause));
+    let lost = outcome == Outcome::Truncated && (requests_failed > 0 || !peers_doing(cause));
     let admitted = || connection.context().losses.admit();
     let Some(unlogged) = lost.then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
-            %cause, %outcome, requests, requests_in_flight, received, sent,
+            %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
             "connection ended"
         );
         return;
@@ -286,8 +295,8 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, failed: bool) {
     let names = (!names.is_empty()).then_some(names);
     tracing::warn!(
         id, peer, server_name, protocol,
-        %cause, %outcome, requests, requests_in_flight, received, sent, unlogged,
-        cut = names,
+        %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
+        unlogged, cut = names,
         "connection ended with an exchange cut short"
     );
 }

@@ -36,7 +36,7 @@ const JSON: [&str; 5] = [
 ];
 
 /// All that any of our lines may have.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     // Of a snapshot and of metrics.
     "cause",
     "connections",
@@ -49,6 +49,7 @@ const NAMES: [&str; 24] = [
     "received",
     "requests",
     "requests_in_flight",
+    "requests_failed",
     "sent",
     "server_name",
     // Of the log alone.
@@ -108,6 +109,7 @@ fn is_named(line: &Line) {
         "id",
         "received",
         "requests",
+        "requests_failed",
         "requests_in_flight",
         "sent",
     ] {

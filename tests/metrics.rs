@@ -173,6 +173,13 @@ fn connections_are_counted_by_how_they_ended() {
         cut.close().unwrap();
         server.has_ended(Cause::Dropped, Outcome::Truncated, 1.0);
 
+        // The same in HTTP/2, where the connection goes on.
+        let mut h2 = server.h2();
+        let stream = h2.get("/cut").unwrap();
+        assert!(h2.wait_stream(stream, PATIENCE).reset.is_some());
+        h2.conn.close().unwrap();
+        server.has_ended(Cause::PeerClosed, Outcome::Truncated, 1.0);
+
         // A client that goes away in the middle of one, in HTTP/2.
         let mut gone = server.h2();
         gone.get("/silent").unwrap();
@@ -186,10 +193,10 @@ fn connections_are_counted_by_how_they_ended() {
 
         let all = server.all();
         let expected = [
-            ("connections_accepted_total", 4.0),
+            ("connections_accepted_total", 5.0),
             ("requests_total{protocol=\"http/1\"}", 3.0),
-            ("requests_total{protocol=\"http/2\"}", 2.0),
-            ("requests_cut_total{cause=\"dropped\"}", 1.0),
+            ("requests_total{protocol=\"http/2\"}", 3.0),
+            ("requests_cut_total{cause=\"dropped\"}", 2.0),
             ("requests_cut_total{cause=\"abandoned\"}", 1.0),
             (
                 "connection_duration_seconds_count{protocol=\"http/1\"}",
@@ -197,10 +204,10 @@ fn connections_are_counted_by_how_they_ended() {
             ),
             (
                 "connection_duration_seconds_count{protocol=\"http/2\"}",
-                2.0,
+                3.0,
             ),
             ("drain_duration_seconds_count{outcome=\"clean\"}", 2.0),
-            ("drain_duration_seconds_count{outcome=\"truncated\"}", 1.0),
+            ("drain_duration_seconds_count{outcome=\"truncated\"}", 2.0),
             ("drain_duration_seconds_count{outcome=\"aborted\"}", 1.0),
             ("phase{phase=\"serving\"}", 1.0),
         ];
@@ -209,7 +216,7 @@ fn connections_are_counted_by_how_they_ended() {
         }
         let handshakes =
             format!("handshake_duration_seconds_count{{tls_protocol_version=\"{name}\"}}");
-        assert_eq!(all[&handshakes], 4.0, "{all:#?}");
+        assert_eq!(all[&handshakes], 5.0, "{all:#?}");
         let took = all[&handshakes.replace("_count", "_sum")];
         assert!(took > 0.0 && took < 10.0, "{all:#?}");
         assert!(all["sent_bytes_total"] > 2000.0, "{all:#?}");
@@ -217,7 +224,7 @@ fn connections_are_counted_by_how_they_ended() {
         // The bound of HTTP/2: it was idle for 0.3 s.
         let idled = all["connection_duration_seconds_sum{protocol=\"http/2\"}"];
         assert!((0.3..5.0).contains(&idled), "{all:#?}");
-        assert_eq!(server.ended.load(Ordering::SeqCst), 4, "the other observer");
+        assert_eq!(server.ended.load(Ordering::SeqCst), 5, "the other observer");
     });
 }
 

@@ -349,9 +349,12 @@ impl Ledger {
         }
     }
 
-    /// Whether the server has broken an answer off and gone on, as it can over HTTP/2.
-    pub(crate) fn has_failed(&self) -> bool {
-        matches!(self, Self::Http2(http2) if http2.has_failed())
+    /// How many answers the server has broken off and gone on, as it can over HTTP/2.
+    pub(crate) fn failed(&self) -> u32 {
+        match self {
+            Self::Http2(http2) => http2.failed(),
+            Self::Undecided { .. } | Self::Http1(_) => 0,
+        }
     }
 
     /// The GOAWAY to end an HTTP/2 connection with, if there is a place for one and it would say

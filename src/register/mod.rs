@@ -98,7 +98,7 @@ impl Register {
             connection,
             key,
             truncated: false,
-            failed: false,
+            failed: 0,
             occupied,
             observed,
         }
@@ -182,7 +182,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    failed: bool,
+    failed: u32,
     occupied: Occupied,
     observed: Observed,
 }
@@ -197,9 +197,9 @@ impl Registration {
         self.truncated = true;
     }
 
-    /// Whatever it ends for, the server has broken an answer off before.
-    pub(crate) fn set_failed(&mut self) {
-        self.failed = true;
+    /// Whatever it ends for, the server has broken so many answers off before.
+    pub(crate) fn set_failed(&mut self, failed: u32) {
+        self.failed = failed;
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -237,7 +237,7 @@ impl Registration {
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;
-        let ended = Ended::new(connection, cause, outcome);
+        let ended = Ended::new(connection, cause, outcome, self.failed);
         let totals = Totals {
             requests: ended.requests.into(),
             received: ended.received,
@@ -250,7 +250,7 @@ impl Registration {
         if outcome == Outcome::Truncated {
             self.register.note_cut(connection, cause);
         }
-        observe::log(connection, &ended, self.failed);
+        observe::log(connection, &ended);
         self.observed.tell(|of| of.ended(connection, &ended));
     }
 }

@@ -384,9 +384,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }
-        if self.ledger.has_failed() {
-            registration.set_failed();
-        }
+        registration.set_failed(self.ledger.failed());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }

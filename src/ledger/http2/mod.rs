@@ -74,7 +74,7 @@ pub(crate) struct Http2 {
     outbound: Reader,
     followed: bool,
     cut: bool,
-    failed: bool,
+    failed: u32,
     goaway: Option<u32>,
     begun: u32,
     last_stream: u32,
@@ -134,7 +134,7 @@ impl Http2 {
             outbound: Reader::new(Side::Server),
             followed: true,
             cut: false,
-            failed: false,
+            failed: 0,
             goaway: None,
             begun: 0,
             last_stream: 0,
@@ -289,8 +289,8 @@ impl Http2 {
         self.cut
     }
 
-    /// Whether it was the server who did that.
-    pub(crate) fn has_failed(&self) -> bool {
+    /// How many of them it was the server who broke off.
+    pub(crate) fn failed(&self) -> u32 {
         self.failed
     }
 
@@ -338,7 +338,8 @@ impl Http2 {
     /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
     fn reset(&mut self, id: u32) {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
-            (self.cut, self.failed) = (true, true);
+            self.cut = true;
+            self.failed += 1;
             self.is_noise();
         }
         self.close(id);
