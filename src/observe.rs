@@ -66,8 +66,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
-    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. Shutdowns and undos from
-    /// several threads may be told in another order.
+    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. What is begun or called off in
+    /// here is told of after it.
     fn phase(&self, phase: Phase) {
         let _ = phase;
     }

@@ -10,14 +10,14 @@ mod within;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
 };
 
 use graceful_tls::{
-    Admission, Cause, Drain, Ended, HandshakeFailed, Observer, Outcome, Phase, TlsConnection,
-    proxy_protocol,
+    Admission, Cause, Drain, Ended, GracefulTls, HandshakeFailed, Observer, Outcome, Phase,
+    TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
 use wire::{Client, RawTcp, Version};
@@ -373,6 +373,63 @@ fn a_shutdown_that_is_called_off_is_told() {
         let all = all.map(|of| format!("phase {of}"));
         until(|| notes.phases(), |of| *of == all);
     });
+}
+
+/// Calls a shutdown off as soon as it hears of it.
+#[derive(Default)]
+struct Undo {
+    tls: Arc<OnceLock<GracefulTls>>,
+    phases: Arc<Mutex<Vec<Phase>>>,
+}
+
+impl Observer for Undo {
+    fn phase(&self, phase: Phase) {
+        let seen = self.tls.get().map(GracefulTls::phase);
+        if phase == Phase::LameDuck && seen == Some(phase) {
+            assert!(self.tls.get().unwrap().resume());
+        }
+        self.phases.lock().unwrap().push(phase);
+    }
+}
+
+#[tokio::test]
+async fn an_observer_may_call_a_shutdown_off() {
+    let undo = Undo::default();
+    let (tls_of, phases) = (undo.tls.clone(), undo.phases.clone());
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.lame_duck(PATIENCE).observer(undo).build().unwrap();
+    tls_of.set(tls.clone()).ok().unwrap();
+    tls.shutdown();
+    assert_eq!(tls.phase(), Phase::Serving);
+    let told = [Phase::LameDuck, Phase::Serving];
+    assert_eq!(*phases.lock().unwrap(), told);
+}
+
+/// Several threads begin shutdowns and call them off: each is told of in its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn phases_are_told_in_their_order() {
+    let undo = Undo::default();
+    let phases = undo.phases.clone();
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.lame_duck(PATIENCE).observer(undo).build().unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let _entered = runtime.enter();
+                for _ in 0..1000 {
+                    tls.shutdown();
+                    tls.resume();
+                }
+            });
+        }
+    });
+    let told = phases.lock().unwrap().clone();
+    assert!(!told.is_empty());
+    for (at, phase) in told.iter().enumerate() {
+        let turn = [Phase::LameDuck, Phase::Serving][at % 2];
+        assert_eq!(*phase, turn, "number {at}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod room;
 
 use std::{
     cmp::Reverse,
+    collections::VecDeque,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -39,9 +40,18 @@ pub(crate) struct Register {
     open: Mutex<Slab<TlsConnection>>,
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
-    observers: Mutex<Vec<Observed>>,
+    turns: Mutex<Turns>,
     cut: Mutex<Vec<Cut>>,
     pub(crate) tallies: Tallies,
+}
+
+/// Who is told of phases, and of which they are yet to be told.
+#[derive(Debug, Default)]
+struct Turns {
+    observers: Vec<Observed>,
+    untold: VecDeque<Phase>,
+    /// Somebody tells of them.
+    telling: bool,
 }
 
 /// How much there is left to wait for.
@@ -58,7 +68,7 @@ impl Register {
             open: Mutex::default(),
             draining: Arc::new(Places::new(draining)),
             giving_way: Mutex::default(),
-            observers: Mutex::default(),
+            turns: Mutex::default(),
             cut: Mutex::default(),
             tallies: Tallies::default(),
         }
@@ -66,23 +76,36 @@ impl Register {
 
     /// Has one more told of the phases that the shutdown comes to.
     pub(crate) fn is_observed(&self, observed: &Observed) {
-        let mut observers = self
-            .observers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        observers.push(observed.clone());
+        self.turns().observers.push(observed.clone());
     }
 
-    pub(crate) fn tell_phase(&self, phase: Phase) {
-        // It may come back here, so not under the lock.
-        let observers = self
-            .observers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        for observed in observers {
-            observed.tell(|of| of.phase(phase));
+    /// The shutdown has come to `phase`. To be called in the order in which they come.
+    pub(crate) fn note_phase(&self, phase: Phase) {
+        self.turns().untold.push_back(phase);
+    }
+
+    /// Tells of the phases that have been noted, unless somebody does already: who is told may come back, so
+    /// not under a lock, and what comes meanwhile is told after that.
+    pub(crate) fn tell_phases(&self) {
+        if std::mem::replace(&mut self.turns().telling, true) {
+            return;
         }
+        while let Some((phase, observers)) = self.next_untold() {
+            for observed in observers {
+                observed.tell(|of| of.phase(phase));
+            }
+        }
+    }
+
+    fn next_untold(&self) -> Option<(Phase, Vec<Observed>)> {
+        let mut turns = self.turns();
+        let next = turns.untold.pop_front();
+        turns.telling = next.is_some();
+        Some((next?, turns.observers.clone()))
+    }
+
+    fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters `connection`, which leaves with what it occupies when its teardown is over.

@@ -101,10 +101,11 @@ impl Shutdown {
             let departures = Departures::new(Instant::now(), &self.context.settings, occasion);
             self.context.set_departures(Some(departures));
             *undo = Some(called_off.clone());
+            self.register.note_phase(Phase::LameDuck);
             self.context.phases.turn(Phase::LameDuck)
         };
         turned.tell();
-        self.register.tell_phase(Phase::LameDuck);
+        self.register.tell_phases();
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
@@ -124,8 +125,9 @@ impl Shutdown {
         self.context.set_departures(None);
         phases.resume();
         called_off.cancel();
+        self.register.note_phase(Phase::Serving);
         drop(undo);
-        self.register.tell_phase(Phase::Serving);
+        self.register.tell_phases();
         true
     }
 
@@ -168,7 +170,8 @@ impl Shutdown {
 
     fn enter(&self, phase: Phase) {
         self.context.phases.enter(phase);
-        self.register.tell_phase(phase);
+        self.register.note_phase(phase);
+        self.register.tell_phases();
     }
 
     fn close(&self, report: Report) {
