@@ -1,9 +1,11 @@
 //! The smallest complete server.
 //!
 //! ```sh
-//! cargo run --example quickstart          # port 8443
-//! cargo run --example quickstart -- 9443  # another
+//! cargo run -p quickstart          # port 8443
+//! cargo run -p quickstart -- 9443  # another
 //! ```
+//!
+//! In the published package, where it is an example like the others: `cargo run --example quickstart`.
 //!
 //! It makes its own certificate, and serves `/` and `/slow`. Ask for `/slow`, press Ctrl-C, and
 //! see that the answer still arrives whole. A second Ctrl-C does not wait for it.

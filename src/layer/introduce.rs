@@ -6,7 +6,7 @@
 //! for gRPC, and [`Builder::connect_info`](crate::Builder::connect_info) turns them off. What somebody
 //! has put into the request before stays.
 
-use std::mem;
+use std::{marker::PhantomData, mem};
 
 use http::{Extensions, Request, Version, header::CONTENT_TYPE};
 
@@ -24,7 +24,7 @@ pub(crate) fn introduce<R: 'static, B>(request: &mut Request<B>, connection: &Tl
 
 fn put<R: 'static>(extensions: &mut Extensions, connection: &TlsConnection, is_grpc: bool) {
     // No feature asks for all of them.
-    let _ = (&extensions, connection, is_grpc);
+    let _ = (&extensions, connection, is_grpc, PhantomData::<R>);
     #[cfg(feature = "axum")]
     if std::any::TypeId::of::<R>() == std::any::TypeId::of::<::axum::body::Body>() {
         axum(extensions, connection);
