@@ -2,8 +2,9 @@
 //!
 //! Each connection enters once and leaves once, under a mutex that no poll ever takes. A shutdown
 //! walks over it to wake everybody, which is linear in connections, and adds up what is in flight
-//! only when somebody asks: steady state pays for no shared counter. `places` caps how many of
-//! them may drain at once, `room` says who makes room for another connection.
+//! only when somebody asks: steady state pays for no shared counter. Observers are told here of what
+//! happens to connections, and of phases in their turn; what a shutdown cuts is remembered for its report.
+//! `places` caps how many of them may drain at once, `room` says who makes room for another connection.
 
 mod places;
 mod room;
@@ -76,7 +77,9 @@ impl Register {
 
     /// Has one more told of the phases that the shutdown comes to.
     pub(crate) fn is_observed(&self, observed: &Observed) {
-        self.turns().observers.push(observed.clone());
+        if observed.is_observed() {
+            self.turns().observers.push(observed.clone());
+        }
     }
 
     /// The shutdown has come to `phase`. To be called in the order in which they come.
