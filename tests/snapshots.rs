@@ -23,7 +23,7 @@ use wire::{Client, H2, H2Options, RawTcp, Version};
 const MS: Duration = Duration::from_millis(1);
 
 fn start(server: (&'static str, Serve), version: Version) -> Served {
-    Served::start(server, version, app(), |of| of)
+    Served::start(server, version, app(), |of| of.track_requests(true))
 }
 
 fn all(served: &Served) -> Vec<ConnectionStats> {
@@ -178,6 +178,10 @@ fn a_tunnel_is_in_use() {
         assert_eq!(client.read_exactly(4, PATIENCE), b"echo");
         let seen = is(&served, State::InUse, WaitsFor::Tunnel);
         assert_eq!(seen.since, None);
+        // It is what a shutdown waits for, and known by the request that has made it.
+        let tracked = served.tls().connections()[0].tracked_requests();
+        let names: Vec<_> = tracked.iter().map(|of| &*of.path).collect();
+        assert_eq!(names, ["/tunnel"]);
     });
 }
 
