@@ -80,20 +80,14 @@ impl Stats {
         };
         // First: whoever comes, or ends its handshake, after that is not in its handshake.
         let connections = context.phases.connections.len() as u64;
-        let (mut ended, mut by_cause) = (Self::default(), ByCause::default());
-        register.look(
-            |connection| stats.sees(connection),
-            |of| {
-                ended.accepted += of.accepted();
-                ended.goes_through(of.totals());
+        let mut by_cause = ByCause::default();
+        register.look(|open, ended| {
+            open.iter().for_each(|(_, of)| stats.sees(of));
+            for of in ended {
+                stats.accepted += of.accepted();
+                stats.goes_through(of.totals());
                 add(&mut by_cause, &of.by_cause());
-            },
-        );
-        stats.accepted = ended.accepted;
-        stats.goes_through(Totals {
-            requests: ended.requests,
-            received: ended.received,
-            sent: ended.sent,
+            }
         });
         stats.ended = counts(&by_cause);
         let known = stats.idle + stats.in_use + stats.half_closed + stats.draining;

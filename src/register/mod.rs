@@ -179,10 +179,9 @@ impl Register {
     }
 
     /// Looks at every open connection, and at what the others have counted for, as of one moment.
-    pub(crate) fn look(&self, mut look: impl FnMut(&TlsConnection), tally: impl FnMut(&Tally)) {
+    pub(crate) fn look(&self, look: impl FnOnce(&Slab<TlsConnection>, &[Arc<Tally>])) {
         let open = self.lock();
-        open.iter().for_each(|(_, of)| look(of));
-        self.tallies.all().iter().map(|of| &**of).for_each(tally);
+        look(&open, &self.tallies.all());
     }
 
     pub(crate) fn left(&self) -> Left {

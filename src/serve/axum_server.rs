@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Neither connect-info nor the layer is needed: the acceptor adds both to each connection's
-//! service (`ConnectInfo<SocketAddr>` with the feature `axum`). `Handle::graceful_shutdown` and [`GracefulTls::shutdown`] follow one another. Prefer
-//! the second: the first is seen only by what it does, closing the listener (which is why the
+//! service (`ConnectInfo<SocketAddr>` with the feature `axum`). `Handle::graceful_shutdown` and
+//! [`GracefulTls::shutdown`] follow one another. Prefer the second: the first is seen only by what it does, closing the listener (which is why the
 //! listener is ours too), and so without a lame duck or a look at the listener's queue before. A
 //! time-out given to it is left to axum-server, which then drops the connections, and they end as
 //! dropped ones do.

@@ -17,8 +17,8 @@ pub fn terminate() -> Terminate {
 
 /// The [`Trigger`] that [`terminate`] makes.
 ///
-/// On Unix `shutdown_on` installs the handlers before it returns, on a runtime with IO enabled. If that fails, the reason is logged and
-/// the trigger never fires.
+/// On Unix `shutdown_on` installs the handlers before it returns, on a runtime with IO enabled. If that
+/// fails, the reason is logged and the trigger never fires.
 #[derive(Debug)]
 pub struct Terminate {
     _private: (),
