@@ -89,6 +89,7 @@
 //!   clients' addresses.
 //! * `serde`: `Config` and `Builder::config`, settings from a config file.
 //! * `metrics`: the `metrics` module, counters, histograms and gauges on the facade `metrics`.
+//! * `tickets`: `TicketKeys` and `Builder::ticket_keys`, sessions that survive a restart or are known to a fleet.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -128,6 +129,7 @@ mod graceful_tls;
     feature = "pem",
     feature = "proxy-protocol",
     feature = "signal",
+    feature = "tickets",
     feature = "tonic"
 ))]
 pub mod guide;
@@ -156,8 +158,12 @@ mod stats;
 mod stream;
 mod tally;
 mod teardown;
+#[cfg(feature = "tickets")]
+mod tickets;
 mod traffic;
 mod transport;
+#[cfg(any(feature = "pem", feature = "tickets"))]
+mod watched;
 
 #[cfg(feature = "signal")]
 pub use shutdown::signal;
@@ -192,5 +198,7 @@ pub use settings::{BuildError, Drain, PlainHttp};
 pub use shutdown::{ListenerReport, Report, Trigger};
 pub use stats::{EndedCount, Stats};
 pub use stream::GracefulStream;
+#[cfg(feature = "tickets")]
+pub use tickets::{TicketKeys, TicketKeysError};
 /// The rustls that this crate is made with: its types are in the public API.
 pub use tokio_rustls::rustls;
