@@ -81,7 +81,6 @@ impl<const N: usize> Watched<N> {
     }
 
     /// Has them read now.
-    #[cfg(feature = "pem")]
     pub(crate) fn read_again<E: Display>(
         &self,
         read: impl FnOnce(&[PathBuf; N]) -> Result<(), E>,

@@ -42,18 +42,21 @@ fn made() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     (made.cert.der().clone(), key)
 }
 
-/// A server's configuration with a certificate of its own, which says who may come.
-fn config(version: &'static SupportedProtocolVersion, asks: bool) -> ServerConfig {
+/// A server's configuration with a certificate of its own, which may ask clients for this one.
+fn config(
+    version: &'static SupportedProtocolVersion,
+    asks_for: Option<&CertificateDer<'static>>,
+) -> ServerConfig {
     let (cert, key) = made();
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[version])
         .unwrap();
-    let builder = match asks {
-        false => builder.with_no_client_auth(),
-        true => {
+    let builder = match asks_for {
+        None => builder.with_no_client_auth(),
+        Some(cert) => {
             let mut roots = RootCertStore::empty();
-            roots.add(made().0).unwrap();
+            roots.add(cert.clone()).unwrap();
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
             builder.with_client_cert_verifier(verifier.build().unwrap())
         }
@@ -69,18 +72,28 @@ fn keys() -> TicketKeys {
 
 /// Another process.
 fn server(version: &'static SupportedProtocolVersion, keys: &TicketKeys) -> GracefulTls {
-    let builder = GracefulTls::builder(config(version, false));
+    let builder = GracefulTls::builder(config(version, None));
     builder.ticket_keys(keys.clone()).build().unwrap()
 }
 
 fn client(version: &'static SupportedProtocolVersion) -> TlsConnector {
+    client_with(version, None)
+}
+
+fn client_with(
+    version: &'static SupportedProtocolVersion,
+    shows: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> TlsConnector {
     let provider = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[version])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)));
+    let mut config = match shows {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => builder.with_client_auth_cert(vec![cert], key).unwrap(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     TlsConnector::from(Arc::new(config))
 }
@@ -194,7 +207,7 @@ async fn a_damaged_ticket_costs_a_full_handshake_and_no_more() {
                 given: 0.into(),
                 opened: 0.into(),
             });
-            let mut config = config(version, false);
+            let mut config = config(version, None);
             config.send_tls13_tickets = 1;
             config.ticketer = damaging.clone();
             let tls = GracefulTls::new(config).unwrap();
@@ -213,7 +226,7 @@ async fn a_damaged_ticket_costs_a_full_handshake_and_no_more() {
 async fn an_empty_ticket_is_none() {
     let version = &rustls::version::TLS12;
     let tls = [(); 2].map(|()| {
-        let mut config = config(version, false);
+        let mut config = config(version, None);
         config.ticketer = Arc::new(Damaging {
             keys: keys(),
             damage: |_, ticket| ticket.clear(),
@@ -234,7 +247,7 @@ async fn no_session_of_a_server_that_asks_nobody_is_resumed_where_a_certificate_
         let keys = keys();
         let public = server(version, &keys);
         let admin = |keys| {
-            GracefulTls::builder(config(version, true))
+            GracefulTls::builder(config(version, Some(&made().0)))
                 .shutdown_with(&public)
                 .ticket_keys(keys)
                 .build()
@@ -263,6 +276,33 @@ async fn no_session_of_a_server_that_asks_nobody_is_resumed_where_a_certificate_
 }
 
 #[tokio::test]
+async fn what_a_client_has_shown_is_known_after_a_restart() {
+    for version in VERSIONS {
+        let (cert, key) = made();
+        let client = client_with(version, Some((cert.clone(), key)));
+        let old = keys();
+        let next = keys();
+        next.import(&old.export()).unwrap();
+        for (keys, resumed) in [(old, false), (next, true)] {
+            let builder = GracefulTls::builder(config(version, Some(&cert)));
+            let tls = builder.ticket_keys(keys).build().unwrap();
+            let (server_io, client_io) = tokio::io::duplex(64 << 10);
+            let (mut server, mut client) =
+                support::connect(&tls, &client, server_io, client_io).await;
+            let shown = server.connection().peer_certificates().unwrap();
+            assert_eq!(shown, [cert.clone()]);
+            let kind = client.get_ref().1.handshake_kind();
+            assert_eq!(kind == Some(HandshakeKind::Resumed), resumed);
+            let (closed, read) = tokio::join!(server.shutdown(), async {
+                let read = client.read_to_end(&mut Vec::new()).await;
+                client.shutdown().await.and(read)
+            });
+            closed.and(read.map(drop)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn servers_of_one_configuration_may_follow_one_another() {
     let version = VERSIONS[1];
     let keys = keys();
@@ -276,7 +316,7 @@ async fn servers_of_one_configuration_may_follow_one_another() {
 
 #[tokio::test]
 async fn without_tickets_of_tls_1_3_there_are_none() {
-    let mut config = config(&rustls::version::TLS13, false);
+    let mut config = config(&rustls::version::TLS13, None);
     config.send_tls13_tickets = 0;
     let builder = GracefulTls::builder(config).ticket_keys(keys());
     let tls = builder.build().unwrap();

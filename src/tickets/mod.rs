@@ -38,8 +38,8 @@ use ring::Ring;
 /// The keys that session tickets are sealed with, set by
 /// [`Builder::ticket_keys`](crate::Builder::ticket_keys).
 ///
-/// A client that shows a ticket goes on with the session in it (RFC 9846 2.2, RFC 5077), without certificates and
-/// signatures: the server needs a fraction of the CPU. Without this rustls keeps 256 sessions in memory, which
+/// A client that shows a ticket goes on with the session in it (RFC 9846 2.2, RFC 5077): certificates and the
+/// signature fall away, over TLS 1.2 the key exchange and a round trip too. Without this rustls keeps 256 sessions in memory, which
 /// end with the process; with it they are with the clients, any number of them, and are good wherever these keys
 /// are. So they have to get to where the client comes next: by [`export`](Self::export) and
 /// [`import`](Self::import) to the process that takes this one's place, or [from a file](Self::from_file) to a
@@ -232,6 +232,21 @@ impl TicketKeys {
         Ok(())
     }
 
+    /// Reads the file again, now. What can't be used changes nothing. Where keys are not from a file there is
+    /// nothing to do.
+    ///
+    /// It blocks for as long as reading a small file takes.
+    ///
+    /// # Errors
+    ///
+    /// See [`TicketKeysError`].
+    pub fn reload(&self) -> Result<(), TicketKeysError> {
+        match &self.shared.file {
+            Some(file) => file.watched.read_again(|_| self.shared.read_file(file)),
+            None => Ok(()),
+        }
+    }
+
     /// What a server seals with, if there is not one already that does so in this scope.
     pub(crate) fn ticketer(&self) -> Option<Arc<Self>> {
         let in_use = self.shared.in_use.lock();
@@ -289,17 +304,19 @@ impl Shared {
     }
 
     fn look(&self, file: &File) {
-        let looked = file.watched.look(|_| {
-            let ring = file.read(self.crypto)?;
-            self.write().replace(ring);
-            Ok::<_, TicketKeysError>(())
-        });
+        let looked = file.watched.look(|_| self.read_file(file));
         let [path] = file.watched.paths();
         match looked {
             None => {}
             Some(Ok(())) => tracing::info!(?path, "the ticket keys have been read again"),
             Some(Err(error)) => tracing::error!(%error, "the ticket keys stay the old ones"),
         }
+    }
+
+    fn read_file(&self, file: &File) -> Result<(), TicketKeysError> {
+        let ring = file.read(self.crypto)?;
+        self.write().replace(ring);
+        Ok(())
     }
 
     /// Without random numbers the old key goes on to be the one, but there are no tickets.

@@ -429,6 +429,9 @@ async fn a_file_is_read_again_and_a_broken_one_is_not_used() {
     fs::remove_file(file.path()).unwrap();
     advance(LOOK).await;
     assert_eq!(keys.decrypt(&ticket).unwrap(), SESSION);
+    let missing = keys.reload();
+    assert!(matches!(missing, Err(TicketKeysError::NotFound { .. })));
+    assert!(self::keys().reload().is_ok());
 
     file.write(&[b, c, d]);
     // Looked at no more than once a second.
@@ -438,7 +441,7 @@ async fn a_file_is_read_again_and_a_broken_one_is_not_used() {
     assert_eq!(keys.decrypt(&ticket).unwrap(), SESSION);
     assert_eq!(keys.lifetime(), 3600, "it is not the file's");
     file.write(&[c, d, a]);
-    advance(LOOK).await;
+    keys.reload().unwrap();
     assert_eq!(keys.decrypt(&ticket), None);
 }
 
