@@ -290,7 +290,7 @@ async fn what_a_client_has_shown_is_known_after_a_restart() {
             let (mut server, mut client) =
                 support::connect(&tls, &client, server_io, client_io).await;
             let shown = server.connection().peer_certificates().unwrap();
-            assert_eq!(shown, [cert.clone()]);
+            assert_eq!(shown, std::slice::from_ref(&cert));
             let kind = client.get_ref().1.handshake_kind();
             assert_eq!(kind == Some(HandshakeKind::Resumed), resumed);
             let (closed, read) = tokio::join!(server.shutdown(), async {
