@@ -1,4 +1,4 @@
-//! The example `restart` under systemd's protocols: sockets that are passed, readiness that is
+//! A server that replaces itself under systemd's protocols: sockets that are passed, readiness that is
 //! told, and sockets that are not what they are said to be. And a pid file on a full disk.
 
 use std::{
@@ -99,10 +99,10 @@ fn sockets_that_are_not_what_they_are_said_to_be() {
         ("LISTEN_FDS=-1", "LISTEN_FDS=-1: not a number of sockets"),
         (
             &connected,
-            "LISTEN_FDS=1: fd 3 is a socket that does not listen",
+            "LISTEN_FDS=1: descriptor 0 of them is a socket that does not listen",
         ),
     ] {
-        let server = example("restart");
+        let server = example("restart_testbed");
         let script = format!(
             "{passed}; export LISTEN_FDS LISTEN_PID=$$; exec {}",
             server.display()
@@ -131,14 +131,16 @@ fn sockets_for_another_process_are_left_alone() {
 fn an_address_in_use() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("127.0.0.1:{}", port(&busy));
-    let server = example("restart");
+    let server = example("restart_testbed");
     let ended = Command::new(server)
         .args(["--listen", &listen])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(
-        said.starts_with(&format!("error: --listen {listen}: in use: ")),
+        said.starts_with(&format!(
+            "error: listener https, {listen}: Address already in use"
+        )),
         "{said}"
     );
     assert_eq!(ended.status.code(), Some(2));

@@ -5,7 +5,7 @@ use std::process;
 use sd_notify::{NotifyState, notify};
 
 /// Serving; this process is the service now, whichever started it.
-pub(crate) fn ready(status: &str) {
+pub(super) fn ready(status: &str) {
     tell(&[
         NotifyState::Ready,
         NotifyState::MainPid(process::id()),
@@ -14,7 +14,7 @@ pub(crate) fn ready(status: &str) {
 }
 
 /// A restart has begun: `Type=notify-reload` waits for READY=1, of the new process or this one.
-pub(crate) fn reloading() {
+pub(super) fn reloading() {
     let Ok(now) = NotifyState::monotonic_usec_now() else {
         return;
     };
@@ -25,7 +25,7 @@ pub(crate) fn reloading() {
     ]);
 }
 
-pub(crate) fn stopping() {
+pub(super) fn stopping() {
     tell(&[
         NotifyState::Stopping,
         NotifyState::Status("finishing what is in flight"),
