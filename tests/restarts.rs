@@ -5,11 +5,13 @@ use std::{
     fs,
     io::ErrorKind,
     net::{SocketAddr, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use processes::{SOON, kill, lives, load::Load, restarting::Site};
+use processes::{SOON, example, kill, lives, load::Load, restarting::Site};
 use wire::{Client, Options};
 
 /// A load that a small machine can serve beside other tests.
@@ -290,6 +292,218 @@ fn standard_error_on_a_full_disk() {
     site.restart();
     let totals = load.finish();
     assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
+}
+
+/// A client whose answer goes on for ever.
+fn listening_for_ever(site: &Site) -> Client {
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client
+        .send("GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+    client
+}
+
+#[test]
+fn a_new_process_that_dies_soon_is_undone() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let old = site.pid();
+    let mut streaming = listening_for_ever(&site);
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    let new = site.pid();
+    assert_ne!(new, old);
+    kill("KILL", new);
+    site.wait_for("the new process has died (signal: 9 (SIGKILL)), this one takes over again");
+    site.wait_for("the shutdown was called off, serving again");
+    assert_eq!(site.pid(), old);
+    // Whoever is there has noticed nothing, and clients are not told to go any more.
+    assert!(!streaming.read_some(Duration::from_secs(5)).is_empty());
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    assert!(!client.get("/").unwrap().says_close());
+    drop(streaming);
+
+    kill("USR2", old);
+    site.wait_for_times("the new process serves", 2);
+    assert_ne!(site.pid(), old);
+    assert_eq!(get(&site), "hello\n");
+}
+
+/// Clients that come while nobody accepts wait for the one that takes over.
+#[test]
+fn nobody_is_turned_away_while_a_dead_process_is_noticed() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    kill("USR2", site.pid());
+    site.wait_for("the new process serves");
+    kill("KILL", site.pid());
+    for _ in 0..50 {
+        assert_eq!(get(&site), "hello\n");
+    }
+}
+
+#[test]
+fn a_new_process_that_dies_late_is_not_undone() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let old = site.pid();
+    let _streaming = listening_for_ever(&site);
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    sleep(Duration::from_millis(200));
+    kill("KILL", site.pid());
+    site.wait_for("the new process has died (signal: 9 (SIGKILL)), too late");
+    let refused = eventually(|| TcpStream::connect(site.addr).err());
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(lives(old), "{}", site.said());
+}
+
+/// The third has the sockets: that the second ends, however it does, is nothing to the first.
+#[test]
+fn one_that_was_replaced_itself_is_not_taken_over_from() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let first = site.pid();
+    kill("USR2", first);
+    site.wait_for("the new process serves");
+    let second = site.pid();
+    kill("USR2", second);
+    site.wait_for_times("the new process serves", 2);
+    kill("KILL", second);
+    site.wait_for("too late for this one to take over");
+    assert_eq!(get(&site), "hello\n");
+    assert!(!site.said().contains("takes over again"), "{}", site.said());
+    assert!(![first, second].contains(&site.pid()));
+}
+
+#[test]
+fn long_lived_requests_stay_with_the_old_process() {
+    let site = Site::start(&[
+        "--undo-within-ms=0",
+        "--shutdown-timeout-ms=1000",
+        "--old-process-timeout-ms=60000",
+    ]);
+    let old = site.pid();
+    let mut streaming = listening_for_ever(&site);
+    let mut idle = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    idle.get("/").unwrap();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    // Who is idle goes within the time-out of a shutdown.
+    let ending = idle.read_until_end(Duration::from_secs(5));
+    assert!(ending.is_proper(), "{ending:?}");
+    sleep(Duration::from_secs(2));
+    assert!(!streaming.read_some(Duration::from_secs(5)).is_empty());
+    assert!(lives(old), "{}", site.said());
+    let said = site.wait_for("s left, open longest: in_use http/1 from 127.0.0.1:");
+    assert!(
+        said.contains("draining: 1 connections, 1 requests in flight"),
+        "{said}"
+    );
+    drop(streaming);
+    site.wait_gone(old);
+}
+
+#[test]
+fn the_oldest_of_too_many_old_processes_ends() {
+    let site = Site::start(&["--undo-within-ms=0", "--max-old-processes=2"]);
+    let mut held = Vec::new();
+    for restarts in 1..=3 {
+        held.push((site.pid(), listening_for_ever(&site)));
+        kill("USR2", site.pid());
+        site.wait_for_times("the new process serves", restarts);
+    }
+    let (oldest, mut client) = held.remove(0);
+    let ending = client.read_until_end(Duration::from_secs(5));
+    assert!(ending.is_proper(), "{ending:?}");
+    site.wait_gone(oldest);
+    site.wait_for("more than 2 old processes: this is the oldest, it ends now");
+    for (pid, client) in &mut held {
+        assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+        assert!(lives(*pid), "{}", site.said());
+    }
+    // One that has ended by itself counts no more.
+    drop(held.remove(0));
+    let ended = site.said().matches("shutdown took").count();
+    site.wait_for_times("shutdown took", ended + 2);
+    kill("USR2", site.pid());
+    site.wait_for_times("the new process serves", 4);
+    assert!(!held[0].1.read_some(Duration::from_secs(5)).is_empty());
+}
+
+/// Another program would be killed at once, and not waited for.
+#[test]
+fn a_new_process_that_lies() {
+    let site = Site::start(&[]);
+    site.replace(
+        "n=$((LISTEN_FDS_FIRST_FD + LISTEN_FDS - 1)); exec bash -c \"echo OK >&$n; exec sleep 60\"",
+    );
+    site.fails_to_restart("the new process said \"OK\" instead of being ready, and was killed");
+    site.repair();
+    site.restart();
+}
+
+/// It does not hold what it has been passed, and so it is not waited for either.
+#[test]
+fn a_new_process_that_leaves_another_behind() {
+    let site = Site::start(&[]);
+    site.replace("sleep 5 & exit 3");
+    let begun = Instant::now();
+    site.fails_to_restart("before it was ready (exit status: 3)");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn a_new_process_may_listen_elsewhere() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let old = site.pid();
+    let load = Load::start(site.addr, &LIGHT);
+    // The last of an option holds for all but this one, of which there may be many.
+    site.replace("exec \"$0.real\" --listen 127.0.0.2:0 --pid-file pid");
+    kill("USR2", old);
+    let said = site.wait_for("listening on 127.0.0.2:");
+    let elsewhere = said.split("listening on ").last().unwrap();
+    let elsewhere = elsewhere.split(' ').next().unwrap().parse().unwrap();
+    let mut client = Client::connect_with(elsewhere, &Options::new().http1()).unwrap();
+    assert_eq!(client.get("/").unwrap().text(), "hello\n");
+    site.wait_gone(old);
+    let refused = TcpStream::connect(site.addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    drop(load);
+}
+
+#[test]
+fn a_unix_socket_is_handed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let listen = format!("unix:{}", path.display());
+    // What a process that was killed has left behind.
+    drop(UnixListener::bind(&path).unwrap());
+    let site = Site::start(&["--undo-within-ms=0", "--listen", &listen]);
+    let said = site.said();
+    assert!(said.contains(&listen), "{said}");
+    for _ in 0..2 {
+        assert!(UnixStream::connect(&path).is_ok());
+        site.restart();
+    }
+    assert!(UnixStream::connect(&path).is_ok());
+    let last = site.pid();
+    kill("TERM", last);
+    site.wait_gone(last);
+    assert!(!path.exists());
+}
+
+#[test]
+fn settings_can_be_checked_by_hand() {
+    for (name, arguments, says) in [
+        ("restart", vec!["--check"], "the settings can be used"),
+        ("restart_testbed", vec!["--check"], ""),
+    ] {
+        let ended = Command::new(example(name))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(said.trim(), says);
+    }
 }
 
 fn get(site: &Site) -> String {

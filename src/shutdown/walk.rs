@@ -1,13 +1,12 @@
 //! The walk through the phases, as one task that nobody has to poll.
 
-use std::{fmt, future::Future, iter::repeat, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, iter::repeat, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
-    connection::TrackedRequest,
     departures::{Occasion, Plan},
     observe::NAMED,
     phase::Phase,
@@ -159,7 +158,7 @@ async fn force(shutdown: &Shutdown) {
         requests_in_flight = left.requests,
         others = phases.others.len(),
         "the deadline has passed, ending what is left{}",
-        Longest(shutdown.register.longest(NAMED)),
+        longest(shutdown),
     );
     shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
@@ -181,20 +180,29 @@ async fn unless_hurried<F: Future>(shutdown: &Shutdown, step: F) -> Option<F::Ou
     }
 }
 
-/// The requests that the shutdown has waited for longest, if any is known by name, as the end of a line.
-struct Longest(Vec<(TrackedRequest, Option<SocketAddr>)>);
-
-impl fmt::Display for Longest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (request, peer)) in self.0.iter().enumerate() {
-            let before = if at > 0 { "; " } else { ", for longest of " };
-            write!(f, "{before}{request}")?;
-            if let Some(peer) = peer {
-                write!(f, " from {peer}")?;
-            }
-        }
-        Ok(())
+/// What the shutdown has waited for longest, as the end of a line: requests, where they are known by name, or
+/// else connections.
+fn longest(shutdown: &Shutdown) -> String {
+    let requests = shutdown.register.longest(NAMED).into_iter();
+    let requests: Vec<_> = requests
+        .map(|(request, peer)| format!("{request}{}", from(peer)))
+        .collect();
+    if !requests.is_empty() {
+        return format!(", for longest of {}", requests.join("; "));
     }
+    let oldest = shutdown.register.oldest(NAMED).into_iter().map(|of| {
+        let protocol = of
+            .protocol
+            .map_or(String::new(), |protocol| format!(" {protocol}"));
+        let (state, age) = (of.state, of.age.as_secs_f64());
+        format!("{state}{protocol}{}, {age:.1} s", from(of.peer))
+    });
+    let oldest: Vec<_> = oldest.collect();
+    format!(", open longest: {}", oldest.join("; "))
+}
+
+fn from(peer: Option<SocketAddr>) -> String {
+    peer.map_or(String::new(), |peer| format!(" from {peer}"))
 }
 
 /// Says what the shutdown waits for: each second, and the longer it takes the less often, but each minute.
@@ -212,7 +220,7 @@ async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
             left.connections,
             left.requests,
             seconds.as_secs_f64(),
-            Longest(shutdown.register.longest(NAMED)),
+            longest(shutdown),
         );
     }
 }
