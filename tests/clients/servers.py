@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from clients import ROOT, TARGET
 
-RESTART = os.path.join(TARGET, "release", "examples", "restart")
-LOG = "info,ecdysis=error,graceful_tls=debug"
+RESTART = os.path.join(TARGET, "release", "examples", "restart_testbed")
+LOG = "info,graceful_tls=debug"
 
 
 class Settings(NamedTuple):
