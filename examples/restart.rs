@@ -1,6 +1,7 @@
 //! A server that replaces itself, with a new binary, certificate or settings, and loses no request.
 //!
 //! ```sh
+//! cargo run --example restart                                     # on port 8443
 //! cargo run --example restart -- --pid-file /tmp/restart.pid
 //! kill -USR2 "$(cat /tmp/restart.pid)"
 //! ```
