@@ -2,8 +2,9 @@
 //! get ready.
 
 use std::{
+    cell::Cell,
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     process::Command,
@@ -11,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use processes::{SOON, example, kill, lives, load::Load, restarting::Site};
+use processes::{
+    SOON, example, kill, lives,
+    load::Load,
+    restarting::{Site, words_after},
+};
 use wire::{Client, Options};
 
 /// A load that a small machine can serve beside other tests.
@@ -488,6 +493,45 @@ fn a_unix_socket_is_handed_over() {
     kill("TERM", last);
     site.wait_gone(last);
     assert!(!path.exists());
+}
+
+/// When the first process of a container ends, so do all the others.
+#[test]
+fn process_1_is_not_replaced() {
+    let folder = processes::restarting::installed();
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rfp", "--mount-proc", "--kill-child"])
+        .arg(folder.path().join("server"))
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(processes::restarting::output(folder.path()))
+        .stderr(processes::restarting::output(folder.path()));
+    let mut container = command.spawn().unwrap();
+    let said = || fs::read_to_string(folder.path().join("output")).unwrap_or_default();
+    let first = || words_after(&said(), "listening on ").first()?.parse().ok();
+    let is_over = Cell::new(false);
+    let addr: Option<SocketAddr> = eventually(|| {
+        is_over.set(container.try_wait().unwrap().is_some());
+        is_over
+            .get()
+            .then_some(None)
+            .or_else(|| Some(Some(first()?)))
+    });
+    let Some(addr) = addr else {
+        let _ = writeln!(std::io::stderr(), "skipped: no namespace can be made");
+        return;
+    };
+    let server = fs::read_to_string(format!("/proc/{0}/task/{0}/children", container.id()));
+    kill("USR2", server.unwrap().trim().parse().unwrap());
+    eventually(|| {
+        said()
+            .contains("this process goes on serving: this is process 1")
+            .then_some(())
+    });
+    let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+    assert!(!client.get("/").unwrap().says_close());
+    container.kill().unwrap();
+    container.wait().unwrap();
 }
 
 #[test]

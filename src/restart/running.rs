@@ -14,7 +14,8 @@
 //! serves its connections. [`Running::run`] is that for a [`GracefulTls`].
 
 use std::{
-    fmt, future::pending, io::Write, os::unix::net::UnixStream, pin::pin, sync::Arc, time::Duration,
+    fmt, future::pending, io::Write, os::unix::net::UnixStream, pin::pin, process, sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -230,6 +231,12 @@ impl Running {
         match self.stage {
             Stage::Serving if self.starting.is_under_way() => {
                 tracing::warn!("a restart is under way already, this one is ignored");
+            }
+            // As in a container.
+            Stage::Serving if process::id() == 1 => {
+                self.started(Err(
+                    "this is process 1, and all others end with it: start another container".into(),
+                ));
             }
             Stage::Serving => {
                 tracing::info!("restarting: starting a new process");
