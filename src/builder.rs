@@ -76,6 +76,8 @@ pub struct Builder {
     name: Option<Arc<str>>,
     first: Option<GracefulTls>,
     observed: Observed,
+    #[cfg(feature = "tickets")]
+    ticket_keys: Option<crate::TicketKeys>,
 }
 
 impl Builder {
@@ -95,6 +97,8 @@ impl Builder {
             name: None,
             first: None,
             observed: Observed::default(),
+            #[cfg(feature = "tickets")]
+            ticket_keys: None,
         }
     }
 
@@ -503,6 +507,25 @@ impl Builder {
         self
     }
 
+    /// What session tickets are sealed with, so that sessions survive a restart or are known to a fleet: see
+    /// [`TicketKeys`](crate::TicketKeys). Default: what the `ServerConfig` has, which is 256 sessions in memory
+    /// for rustls' own.
+    ///
+    /// It takes the place of the `ticketer` in the configuration that the server was made with, and TLS 1.2 (RFC
+    /// 5077) and 1.3 (RFC 9846 4.6.1) get their tickets by it. Those that
+    /// [`config_for_client`](Self::config_for_client) picks have what they come with: give each
+    /// a [`scope`](crate::TicketKeys::scope). How many tickets a handshake of TLS 1.3 makes is still
+    /// `send_tls13_tickets`, of which 0 means none. With tickets rustls takes no early data (`max_early_data_size`), for
+    /// they can be shown twice.
+    ///
+    /// [`build`](Self::build) gives [`BuildError::TicketKeysShared`] where another server that lives has these keys in
+    /// the same scope.
+    #[cfg(feature = "tickets")]
+    pub fn ticket_keys(mut self, keys: crate::TicketKeys) -> Self {
+        self.ticket_keys = Some(keys);
+        self
+    }
+
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because
@@ -576,7 +599,22 @@ impl Builder {
         if let Some(first) = &self.first {
             settings::share(&mut self.settings, &first.server.context.settings)?;
         }
+        #[cfg(feature = "tickets")]
+        self.seal_tickets()?;
         Ok(self.assemble())
+    }
+
+    #[cfg(feature = "tickets")]
+    fn seal_tickets(&mut self) -> Result<(), BuildError> {
+        let Some(keys) = &self.ticket_keys else {
+            return Ok(());
+        };
+        let ticketer = keys.ticketer();
+        let ticketer = ticketer.ok_or_else(|| BuildError::TicketKeysShared {
+            scope: keys.scope_name().into(),
+        })?;
+        Arc::make_mut(&mut self.tls).ticketer = ticketer;
+        Ok(())
     }
 
     fn assemble(self) -> GracefulTls {
@@ -601,7 +639,10 @@ impl Builder {
 /// Each setting, by the name of its setter; of what can't be shown, whether it is set.
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        let mut shown = f.debug_struct("Builder");
+        #[cfg(feature = "tickets")]
+        shown.field("ticket_keys", &self.ticket_keys);
+        shown
             .field("settings", &self.settings)
             .field("connection_filter", &self.filter.is_some())
             .field("config_for_client", &self.choice.is_some())

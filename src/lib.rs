@@ -90,6 +90,7 @@
 //! * `restart` (Unix): the `restart` module, a new process takes over and loses no request.
 //! * `serde`: `Config` and `Builder::config`, settings from a config file.
 //! * `metrics`: the `metrics` module, counters, histograms and gauges on the facade `metrics`.
+//! * `tickets`: `TicketKeys` and `Builder::ticket_keys`, sessions that survive a restart or are known to a fleet.
 //!
 //! The TLS crypto provider is the application's choice: this crate enables none.
 
@@ -129,6 +130,7 @@ mod graceful_tls;
     feature = "pem",
     feature = "proxy-protocol",
     feature = "signal",
+    feature = "tickets",
     feature = "tonic"
 ))]
 pub mod guide;
@@ -159,8 +161,12 @@ mod stats;
 mod stream;
 mod tally;
 mod teardown;
+#[cfg(feature = "tickets")]
+mod tickets;
 mod traffic;
 mod transport;
+#[cfg(any(feature = "pem", feature = "tickets"))]
+mod watched;
 
 #[cfg(feature = "signal")]
 pub use shutdown::signal;
@@ -195,5 +201,7 @@ pub use settings::{BuildError, Drain, PlainHttp};
 pub use shutdown::{ListenerReport, Report, Trigger};
 pub use stats::{EndedCount, Stats};
 pub use stream::GracefulStream;
+#[cfg(feature = "tickets")]
+pub use tickets::{TicketKeys, TicketKeysError};
 /// The rustls that this crate is made with: its types are in the public API.
 pub use tokio_rustls::rustls;

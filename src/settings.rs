@@ -271,6 +271,16 @@ pub enum BuildError {
         /// What was offered.
         protocol: String,
     },
+    /// A client could resume at one server what it began at another, which may ask for no certificate.
+    #[error(
+        "ticket_keys are another server's already, in the scope {scope:?}: give each its own, as by \
+         ticket_keys(keys.scope(\"admin\")); or, to one that takes the other's place, new keys that have \
+         imported what these export"
+    )]
+    TicketKeysShared {
+        /// The scope.
+        scope: String,
+    },
     /// A configuration that was chosen by the ClientHello makes records of another size.
     #[error(
         "max_fragment_size of a chosen ServerConfig is {chosen:?}, and {own:?} in the server's own: set \

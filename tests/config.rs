@@ -9,13 +9,14 @@ use graceful_tls::{
 use rustls::{crypto::ring, pki_types::PrivateKeyDer};
 
 /// Setters that no file can call, with the reason.
-const OF_CODE: [(&str, &str); 6] = [
+const OF_CODE: [(&str, &str); 7] = [
     ("connection_filter", "a closure"),
     ("config_for_client", "a closure"),
     ("http1", "a closure"),
     ("http2", "a closure"),
     ("observer", "code"),
     ("shutdown_with", "another server"),
+    ("ticket_keys", "keys, or an error that is theirs"),
 ];
 
 /// A value for each setting that has no parts, none of them the default.

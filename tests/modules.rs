@@ -17,8 +17,16 @@ const FLOORS: &[&[&str]] = &[
     &["context", "handshake_error"],
     &["departures", "choice", "tally"],
     &["phase", "settings", "ending", "transport", "accept"],
-    &["gate", "handshakes", "keepalive", "pace", "pem", "room"],
-    &["named", "sparing", "traffic"],
+    &[
+        "gate",
+        "handshakes",
+        "keepalive",
+        "pace",
+        "pem",
+        "room",
+        "tickets",
+    ],
+    &["named", "sparing", "traffic", "watched"],
 ];
 
 fn floor(module: &str) -> usize {

@@ -27,8 +27,8 @@ use std::{
 use app::{command_line, routes, tls};
 use axum::{Router, routing::get};
 use graceful_tls::{
-    Accept, Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TlsConnection,
-    proxy_protocol::ProxyProtocol,
+    Accept, Drain, GracefulTls, GracefulTlsLayer, Report, TcpKeepalive, TicketKeys, TlsConnection,
+    proxy_protocol::ProxyProtocol, rustls::ServerConfig,
 };
 use hyper_util::rt::TokioTimer;
 use tokio::{
@@ -145,6 +145,7 @@ fn ping(settings: &Settings) -> Option<Duration> {
 
 fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
     let config = tls::config(settings.cert.as_deref(), settings.key.as_deref())?;
+    let keys = ticket_keys(settings, &config)?;
     let mut builder = GracefulTls::builder(config)
         .handshake_timeout(settings.handshake_timeout)
         .shutdown_timeout(settings.shutdown_timeout)
@@ -215,7 +216,19 @@ fn graceful(settings: &Settings) -> Result<GracefulTls, String> {
     if let Some(max) = settings.drain_connections {
         builder = builder.drain(Drain::default().max_connections(max));
     }
+    if let Some(keys) = keys {
+        builder = builder.ticket_keys(keys);
+    }
     builder.build().map_err(|error| error.to_string())
+}
+
+fn ticket_keys(settings: &Settings, config: &ServerConfig) -> Result<Option<TicketKeys>, String> {
+    let Some(path) = &settings.ticket_keys else {
+        return Ok(None);
+    };
+    let keys = TicketKeys::from_file(config.crypto_provider(), path);
+    keys.map(Some)
+        .map_err(|error| format!("--ticket-keys: {error}"))
 }
 
 async fn bind(settings: &Settings) -> Result<TcpListener, String> {

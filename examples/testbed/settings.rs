@@ -161,6 +161,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     pub(crate) config_for_client: bool,
 
+    /// Keys for session tickets, one a line in base64, as of HAProxy's tls-ticket-keys [default: none,
+    /// sessions are kept in memory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ticket_keys: Option<PathBuf>,
+
     /// What a client that speaks plain HTTP is told
     #[arg(long, value_enum, default_value_t = PlainHttpAnswer::BadRequest)]
     pub(crate) plain_http: PlainHttpAnswer,

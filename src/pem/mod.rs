@@ -1,29 +1,19 @@
 //! [`PemFiles`]: a certificate and its key from files, read again when they change.
 //!
-//! rustls asks for the certificate at each handshake, so that is when the files are looked at, no more than
-//! once a second: no task has to live for it, nothing is missed while no client comes, and no runtime
-//! is needed to make a server. A look is two calls to the system, and goes through symbolic links: what
-//! counts is which file it is in the end, when it was written, and how long it is. So a volume of
-//! Kubernetes, whose link is swapped, certbot, which points its links at new files, and a plain copy over the
-//! old files are all seen. A notification of the file system would tell of the link, or of the folder, or
-//! not at all (NFS), depending on which of these it is.
+//! rustls asks for the certificate at each handshake, so that is when the files are looked at: see `watched`.
 //!
 //! Two files can't be changed at once. In between they may not fit together, or one may be written in
-//! part; then the old certificate stays, and the files are read again at each look until they can be used:
-//! what stood in the way, such as rights or a want of descriptors, may not show in them.
+//! part; then the old certificate stays, and the files are read again at each look until they can be used.
 //!
 //! `read` reads them, and says what is wrong with them.
 
 mod read;
 
 use std::{
-    fs::{self, Metadata},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
 };
 
-use tokio::time::Instant;
 use tokio_rustls::rustls::{
     ServerConfig,
     crypto::CryptoProvider,
@@ -31,11 +21,10 @@ use tokio_rustls::rustls::{
     sign::CertifiedKey,
 };
 
+use crate::watched::Watched;
+
 pub use read::PemError;
 use read::read;
-
-/// How often the files are looked at, at most.
-const LOOKS: Duration = Duration::from_secs(1);
 
 /// A certificate and its private key from PEM files (RFC 7468), read again when they change.
 ///
@@ -68,20 +57,9 @@ pub struct PemFiles {
 
 #[derive(Debug)]
 struct Shared {
-    paths: [PathBuf; 2],
+    files: Watched<2>,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
-    looks: Mutex<Looks>,
-}
-
-/// What was seen of the files, and when to look again.
-#[derive(Debug)]
-struct Looks {
-    /// Of those that are in use.
-    seen: Seen,
-    next: Instant,
-    /// What has kept newer ones from being used.
-    failed: Option<String>,
 }
 
 impl PemFiles {
@@ -91,20 +69,14 @@ impl PemFiles {
     ///
     /// See [`PemError`].
     pub fn load(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, PemError> {
-        let paths = [cert.into(), key.into()];
         let provider = CryptoProvider::get_default().ok_or(PemError::NoCryptoProvider)?;
-        let looks = Mutex::new(Looks {
-            seen: seen(&paths),
-            next: Instant::now() + LOOKS,
-            failed: None,
-        });
-        let current = RwLock::new(Arc::new(read(&paths, provider)?));
+        let files = Watched::new([cert.into(), key.into()]);
+        let current = RwLock::new(Arc::new(read(files.paths(), provider)?));
         Ok(Self {
             shared: Arc::new(Shared {
-                paths,
+                files,
                 provider: provider.clone(),
                 current,
-                looks,
             }),
         })
     }
@@ -118,8 +90,7 @@ impl PemFiles {
     /// See [`PemError`].
     pub fn reload(&self) -> Result<(), PemError> {
         let shared = &self.shared;
-        let mut looks = shared.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.read_again(&mut looks, seen(&shared.paths))
+        shared.files.read_again(|paths| shared.read(paths))
     }
 
     /// rustls' configuration around these files: `h2` and `http/1.1`, no client certificates, and rustls'
@@ -149,36 +120,19 @@ impl ResolvesServerCert for PemFiles {
 }
 
 impl Shared {
-    /// Reads the files if they have changed. While one looks, the others go on with what there is.
+    /// Reads the files if they have changed.
     fn look(&self) {
-        let Ok(mut looks) = self.looks.try_lock() else {
-            return;
-        };
-        if Instant::now() < looks.next {
-            return;
-        }
-        looks.next = Instant::now() + LOOKS;
-        let said = looks.failed.take();
-        // Before they are read: what changes meanwhile is seen at the next look.
-        let seen = seen(&self.paths);
-        if seen == looks.seen {
-            return;
-        }
-        let [cert, key] = &self.paths;
-        match self.read_again(&mut looks, seen) {
-            Ok(()) => tracing::info!(?cert, ?key, "the certificate has been read again"),
-            Err(_) if looks.failed == said => {}
-            Err(error) => tracing::error!(%error, "the certificate stays the old one"),
+        let [cert, key] = self.files.paths();
+        match self.files.look(|paths| self.read(paths)) {
+            None => {}
+            Some(Ok(())) => tracing::info!(?cert, ?key, "the certificate has been read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate stays the old one"),
         }
     }
 
-    /// Only what can be used has been seen: the rest is read again at the next look.
-    fn read_again(&self, looks: &mut Looks, seen: Seen) -> Result<(), PemError> {
-        let new = read(&self.paths, &self.provider);
-        looks.failed = new.as_ref().err().map(PemError::to_string);
-        let new = Arc::new(new?);
+    fn read(&self, paths: &[PathBuf; 2]) -> Result<(), PemError> {
+        let new = Arc::new(read(paths, &self.provider)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
-        looks.seen = seen;
         Ok(())
     }
 
@@ -186,39 +140,4 @@ impl Shared {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-type Seen = [Option<Version>; 2];
-
-fn seen(paths: &[PathBuf; 2]) -> Seen {
-    paths.each_ref().map(|path| Version::of(path))
-}
-
-/// What tells a file from what it was before. `None` is one that can't be looked at.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Version {
-    file: u64,
-    length: u64,
-    written: Option<SystemTime>,
-}
-
-impl Version {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        Some(Self {
-            file: number(&metadata),
-            length: metadata.len(),
-            written: metadata.modified().ok(),
-        })
-    }
-}
-
-#[cfg(unix)]
-fn number(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn number(_: &Metadata) -> u64 {
-    0
 }
