@@ -64,7 +64,7 @@ fn run(arguments: Arguments) -> Result<()> {
     if let Some(path) = arguments.pid_file {
         restart = restart.pid_file(path);
     }
-    let restart = restart.open()?; // while there is one thread
+    let mut restart = restart.open()?; // while there is one thread
 
     let mut config = match arguments.pem.as_deref() {
         Some([cert, key]) => {
@@ -76,7 +76,8 @@ fn run(arguments: Arguments) -> Result<()> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
 
     tokio::runtime::Runtime::new()?.block_on(async {
-        let tls = GracefulTls::builder(config).build()?;
+        let keys = restart.ticket_keys(config.crypto_provider())?;
+        let tls = GracefulTls::builder(config).ticket_keys(keys).build()?;
         let app = Router::new().route("/", get(|| async { "hello\n" }));
         println!("{}", restart.serve(&tls, app).await?);
         Ok(())

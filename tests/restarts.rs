@@ -4,10 +4,11 @@
 use std::{
     cell::Cell,
     fs,
-    io::{ErrorKind, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     process::Command,
+    sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -17,7 +18,8 @@ use processes::{
     load::Load,
     restarting::{Site, words_after},
 };
-use wire::{Client, Options};
+use rustls::{ClientConfig, HandshakeKind};
+use wire::{AnyCertificate, Client, Options};
 
 /// A load that a small machine can serve beside other tests.
 const LIGHT: [&str; 4] = ["--rate", "200", "--connections", "16"];
@@ -493,6 +495,39 @@ fn a_unix_socket_is_handed_over() {
     kill("TERM", last);
     site.wait_gone(last);
     assert!(!path.exists());
+}
+
+/// Makes a request on a connection of its own; whether its session was resumed.
+fn resumes(addr: SocketAddr, config: &Arc<ClientConfig>) -> bool {
+    let name = "localhost".try_into().unwrap();
+    let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(tls, TcpStream::connect(addr).unwrap());
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello\n"), "{answer}");
+    stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+}
+
+#[test]
+fn sessions_survive_restarts() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider.clone())))
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        assert!(!resumes(site.addr, &config));
+        for _ in 0..3 {
+            site.restart();
+            assert!(resumes(site.addr, &config), "{version:?}");
+        }
+    }
 }
 
 /// When the first process of a container ends, so do all the others.

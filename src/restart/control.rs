@@ -14,6 +14,9 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE64;
+use zeroize::Zeroizing;
+
 use super::ListenAddress;
 
 /// The name of this socket among the descriptors that are passed (`LISTEN_FDNAMES`), and of those that lead to
@@ -64,19 +67,30 @@ impl FromStr for Origin {
 pub(super) struct Hello {
     /// Name and origin of each listening socket, in the order of the descriptors.
     pub(super) sockets: Vec<(String, Origin)>,
-}
-
-impl fmt::Display for Hello {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{VERSION}")?;
-        for (name, origin) in &self.sockets {
-            writeln!(f, "socket {name} {origin}")?;
-        }
-        writeln!(f, "{END}")
-    }
+    /// What [`TicketKeys`](crate::TicketKeys) has exported.
+    pub(super) ticket_keys: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Hello {
+    /// What is written for the new process to read.
+    pub(super) fn lines(&self) -> Zeroizing<String> {
+        let mut lines = Zeroizing::new(format!("{VERSION}\n"));
+        for (name, origin) in &self.sockets {
+            lines.push_str(&format!("socket {name} {origin}\n"));
+        }
+        if let Some(keys) = &self.ticket_keys {
+            let keys = Zeroizing::new(BASE64.encode(keys));
+            // As long as it will be: what it grows out of is not wiped.
+            lines.reserve(keys.len() + 20);
+            lines.push_str("ticket-keys ");
+            lines.push_str(&keys);
+            lines.push('\n');
+        }
+        lines.push_str(END);
+        lines.push('\n');
+        lines
+    }
+
     /// Reads what the process before has left in the socket.
     pub(super) fn read(from: &UnixStream) -> io::Result<Self> {
         from.set_read_timeout(Some(PATIENCE))?;
@@ -99,12 +113,17 @@ impl Hello {
     }
 
     fn take(&mut self, line: &str) -> io::Result<()> {
-        let mut words = line.splitn(3, ' ');
-        if let (Some("socket"), Some(name), Some(origin)) =
-            (words.next(), words.next(), words.next())
-        {
-            let origin = origin.parse().map_err(io::Error::other)?;
-            self.sockets.push((name.into(), origin));
+        let words: Vec<_> = line.splitn(3, ' ').collect();
+        match words[..] {
+            ["socket", name, origin] => {
+                let origin = origin.parse().map_err(io::Error::other)?;
+                self.sockets.push((name.into(), origin));
+            }
+            ["ticket-keys", keys] => {
+                let keys = BASE64.decode(keys.as_bytes()).map_err(io::Error::other)?;
+                self.ticket_keys = Some(Zeroizing::new(keys));
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -167,6 +186,7 @@ mod tests {
                 ("https".into(), Origin::Passed),
                 ("admin".into(), address("unix:/run/a b.sock")),
             ],
+            ticket_keys: Some(Zeroizing::new((0..200).collect())),
         }
     }
 
@@ -177,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (mut old, new) = UnixStream::pair().unwrap();
-        write!(old, "{}", hello()).unwrap();
+        old.write_all(hello().lines().as_bytes()).unwrap();
         assert_eq!(Hello::read(&new).unwrap(), hello());
         for word in [
             Word::Ready { taken: vec![0, 2] },

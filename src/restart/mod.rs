@@ -74,7 +74,12 @@ pub use error::RestartError;
 pub use listener::{Listener, Shared};
 pub use running::{Event, Running};
 
-use crate::{graceful_tls::GracefulTls, shutdown::Report};
+use crate::{
+    graceful_tls::GracefulTls,
+    rustls::crypto::CryptoProvider,
+    shutdown::Report,
+    tickets::{TicketKeys, TicketKeysError},
+};
 use listener::Hold;
 use pid_file::PidFile;
 use running::{Kept, Stage, Starting};
@@ -222,6 +227,7 @@ pub struct Restart {
     holds: Vec<watch::Sender<Hold>>,
     ask: mpsc::UnboundedSender<()>,
     asked: mpsc::UnboundedReceiver<()>,
+    ticket_keys: Option<TicketKeys>,
 }
 
 impl Restart {
@@ -250,6 +256,7 @@ impl Restart {
             sockets,
             ask,
             asked,
+            ticket_keys: None,
         }
     }
 
@@ -299,6 +306,42 @@ impl Restart {
         Ok(taken)
     }
 
+    /// Keys for session tickets that are handed over with the sockets, for
+    /// [`Builder::ticket_keys`](crate::Builder::ticket_keys): clients resume their sessions with the new process.
+    ///
+    /// They go from process to process through a socket that nobody else has, and are never written anywhere.
+    /// Servers of one process share them, each in a [`scope`](TicketKeys::scope) of its own. What the process
+    /// before has handed over and can't be used, as after a change of the crypto provider, is said in the log: its
+    /// clients do full handshakes then.
+    ///
+    /// ```no_run
+    /// # use graceful_tls::{GracefulTls, restart::Restart, rustls::ServerConfig};
+    /// # fn f(mut restart: Restart, config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = restart.ticket_keys(config.crypto_provider())?;
+    /// let tls = GracefulTls::builder(config).ticket_keys(keys).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`TicketKeys::new`].
+    pub fn ticket_keys(
+        &mut self,
+        provider: &CryptoProvider,
+    ) -> Result<TicketKeys, TicketKeysError> {
+        if let Some(keys) = &self.ticket_keys {
+            return Ok(keys.clone());
+        }
+        let keys = TicketKeys::new(provider)?;
+        if let Some(before) = self.sockets.ticket_keys.take() {
+            if let Err(error) = keys.import(&before) {
+                tracing::warn!(%error, "the ticket keys of the process before can't be used");
+            }
+        }
+        self.ticket_keys = Some(keys.clone());
+        Ok(keys)
+    }
+
     /// Says that this process serves: to the one before it, which hands over, to systemd, and in the pid file
     /// and the log. From here on signals are caught.
     ///
@@ -316,6 +359,7 @@ impl Restart {
             before,
             taken,
             older,
+            ..
         } = self.sockets;
         let kept = open.into_iter().zip(self.holds).map(|(of, hold)| {
             let address = of.socket.address();
@@ -338,6 +382,7 @@ impl Restart {
             stopping: Default::default(),
             stage: Stage::Serving,
             settings: self.settings,
+            ticket_keys: self.ticket_keys,
         };
         running.announce(taken);
         let addresses = running.addresses();

@@ -34,7 +34,7 @@ use super::{
     successor::{Failed, Legacy, News, Program, Successor},
     systemd,
 };
-use crate::{graceful_tls::GracefulTls, shutdown::Report};
+use crate::{graceful_tls::GracefulTls, shutdown::Report, tickets::TicketKeys};
 
 /// What has become of this process, for whoever serves its connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,6 +68,7 @@ pub struct Running {
     pub(super) undo_until: Option<Instant>,
     pub(super) stopping: CancellationToken,
     pub(super) stage: Stage,
+    pub(super) ticket_keys: Option<TicketKeys>,
 }
 
 /// A listening socket, as it is kept to be passed on.
@@ -267,6 +268,7 @@ impl Running {
         Ok(Legacy {
             hello: Hello {
                 sockets: named.collect(),
+                ticket_keys: self.ticket_keys.as_ref().map(TicketKeys::export),
             },
             sockets: sockets.map_err(Failed::PassOn)?,
             older: older.collect::<Result<_, _>>().map_err(Failed::PassOn)?,

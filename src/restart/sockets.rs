@@ -17,6 +17,7 @@ use std::{
 
 use listenfd::ListenFd;
 use socket2::{Domain, SockRef, Socket, Type};
+use zeroize::Zeroizing;
 
 use super::{
     ListenAddress, RestartError,
@@ -96,6 +97,8 @@ pub(super) struct Sockets {
     pub(super) taken: Vec<usize>,
     /// The ways to processes that are older still, the oldest first.
     pub(super) older: Vec<UnixStream>,
+    /// Those of the process before.
+    pub(super) ticket_keys: Option<Zeroizing<Vec<u8>>>,
 }
 
 /// Takes over the sockets of the process before, takes those of systemd, or makes new ones.
@@ -105,21 +108,20 @@ pub(super) fn open(wanted: &[Wanted]) -> Result<Sockets, RestartError> {
     let mut passed = Passed::of_environment()?;
     let older = passed.streams(OLDER)?;
     let before = passed.streams(CONTROL)?.pop();
-    let origins = match &before {
-        None => passed.named_by_systemd(),
+    let hello = match &before {
+        None => passed.by_systemd(),
         Some(control) => {
-            let hello = Hello::read(control);
-            let hello = hello.map_err(|error| RestartError::Predecessor(error.to_string()))?;
-            hello.sockets
+            Hello::read(control).map_err(|error| RestartError::Predecessor(error.to_string()))?
         }
     };
-    let pool = passed.listening(origins)?;
+    let pool = passed.listening(hello.sockets)?;
     let (open, taken) = assign(wanted, pool)?;
     Ok(Sockets {
         open,
         before,
         taken,
         older,
+        ticket_keys: hello.ticket_keys,
     })
 }
 
@@ -271,9 +273,12 @@ impl Passed {
     }
 
     /// Those of systemd, which gives names, and has bound them itself.
-    fn named_by_systemd(&self) -> Vec<(String, Origin)> {
+    fn by_systemd(&self) -> Hello {
         let names = self.names.iter().cloned();
-        names.map(|name| (name, Origin::Passed)).collect()
+        Hello {
+            sockets: names.map(|name| (name, Origin::Passed)).collect(),
+            ticket_keys: None,
+        }
     }
 
     /// Takes the listening sockets, of which the names and origins are known.

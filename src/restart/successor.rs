@@ -118,7 +118,7 @@ impl Program {
     pub(super) async fn start(&self, legacy: Legacy) -> Result<Successor, Failed> {
         let (ours, theirs) = StdUnixStream::pair().map_err(Failed::PassOn)?;
         (&ours)
-            .write_all(legacy.hello.to_string().as_bytes())
+            .write_all(legacy.hello.lines().as_bytes())
             .map_err(Failed::PassOn)?;
         let (names, descriptors) = legacy.with(theirs.into());
         let descriptors = contiguous(descriptors).map_err(Failed::PassOn)?;

@@ -1,12 +1,17 @@
 //! The testbed's endpoints behind this crate.
 
 use app::routes;
-use graceful_tls::{GracefulTls, restart::Restart};
+use graceful_tls::{Builder, GracefulTls, restart::Restart};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{say_ready, settings::Settings};
 
 pub(crate) fn tls(settings: &Settings, config: ServerConfig) -> Result<GracefulTls, String> {
+    let built = builder(settings, config).build();
+    built.map_err(|error| error.to_string())
+}
+
+fn builder(settings: &Settings, config: ServerConfig) -> Builder {
     let mut builder = GracefulTls::builder(config)
         .lame_duck(settings.lame_duck)
         .patient_goaway(settings.patient_goaway)
@@ -17,7 +22,7 @@ pub(crate) fn tls(settings: &Settings, config: ServerConfig) -> Result<GracefulT
     if let Some(announced) = settings.keep_alive_header {
         builder = builder.keep_alive_header(announced);
     }
-    builder.build().map_err(|error| error.to_string())
+    builder
 }
 
 pub(crate) async fn serve(
@@ -25,7 +30,10 @@ pub(crate) async fn serve(
     config: ServerConfig,
     mut restart: Restart,
 ) -> Result<String, String> {
-    let tls = tls(settings, config)?;
+    let keys = restart.ticket_keys(config.crypto_provider());
+    let keys = keys.map_err(|error| error.to_string())?;
+    let builder = builder(settings, config).ticket_keys(keys);
+    let tls = builder.build().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
     let listeners = restart
         .listeners("https")
