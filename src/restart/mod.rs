@@ -273,8 +273,23 @@ impl Restart {
         RestartTrigger(self.ask.clone())
     }
 
-    /// Takes the listeners of this name, to serve them yourself: `tls.serve(listener, app)`, or any other server
-    /// on `tls.incoming(listener)`. None in a [check](Self::is_check).
+    /// Takes the listeners of this name, to serve them yourself: [`Listener::serve`], or any other server. None in
+    /// a [check](Self::is_check).
+    ///
+    /// ```no_run
+    /// # use graceful_tls::{GracefulTls, restart::{Listener, Restart}};
+    /// # use axum::Router;
+    /// # async fn f(mut restart: Restart, tls: GracefulTls, app: Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// for listener in restart.listeners("https")? {
+    ///     if let Listener::Tcp(listener) = listener {
+    ///         let server = axum::serve(tls.listener(listener), tls.service(app.clone()))
+    ///             .with_graceful_shutdown(tls.drained());
+    ///         tokio::spawn(async { server.await });
+    ///     }
+    /// }
+    /// let report = restart.ready()?.run(&tls).await;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -63,7 +63,7 @@ pub struct Running {
     /// The ways to the processes before this one, the oldest first.
     pub(super) before: Vec<UnixStream>,
     pub(super) starting: Starting,
-    pub(super) successor: Option<Successor>,
+    pub(super) successor: Option<Box<Successor>>,
     /// Until then this process takes over again if the new one dies.
     pub(super) undo_until: Option<Instant>,
     pub(super) stopping: CancellationToken,
@@ -99,7 +99,7 @@ pub(super) enum Stage {
 
 /// The start of another process, while it lasts.
 #[derive(Debug, Default)]
-pub(super) struct Starting(Option<JoinHandle<Result<Successor, Failed>>>);
+pub(super) struct Starting(Option<JoinHandle<Result<Box<Successor>, Failed>>>);
 
 impl Starting {
     fn is_under_way(&self) -> bool {
@@ -107,7 +107,7 @@ impl Starting {
     }
 
     /// Cancel safe.
-    async fn ended(&mut self) -> Result<Successor, String> {
+    async fn ended(&mut self) -> Result<Box<Successor>, String> {
         let Some(starting) = &mut self.0 else {
             return pending().await;
         };
@@ -121,7 +121,7 @@ impl Starting {
 /// What has happened to a process.
 enum Happened {
     Asked(Request),
-    Started(Result<Successor, String>),
+    Started(Result<Box<Successor>, String>),
     News(News),
     UndoIsOver,
 }
@@ -295,7 +295,7 @@ impl Running {
     }
 
     /// The new process is ready, or this is why it is not.
-    fn started(&mut self, ended: Result<Successor, String>) -> Option<Event> {
+    fn started(&mut self, ended: Result<Box<Successor>, String>) -> Option<Event> {
         let stops = self.stage == Stage::Stopping;
         match ended {
             Ok(successor) => return self.hand_over(successor),
@@ -310,7 +310,7 @@ impl Running {
         None
     }
 
-    fn hand_over(&mut self, successor: Successor) -> Option<Event> {
+    fn hand_over(&mut self, successor: Box<Successor>) -> Option<Event> {
         tracing::info!(
             successor = successor.id(),
             "the new process serves: finishing what is in flight here"
@@ -400,12 +400,12 @@ async fn start(
     program: Program,
     legacy: Result<Legacy, Failed>,
     stopping: CancellationToken,
-) -> Result<Successor, Failed> {
+) -> Result<Box<Successor>, Failed> {
     tokio::select! {
         checked = program.check() => checked?,
         () = stopping.cancelled() => return Err(Failed::Stopped),
     }
-    program.start(legacy?).await
+    program.start(legacy?).await.map(Box::new)
 }
 
 /// Whether nobody is at the other end any more: those before say nothing.
