@@ -115,10 +115,10 @@ impl RestartBuilder {
     /// name; where it passes some of a name, the addresses given here for that name are not listened on.
     ///
     /// A new process may listen elsewhere: what it does not take over is closed, in order, by the old one.
-    pub fn listen(mut self, name: &str, address: impl Into<ListenAddress>) -> Self {
+    pub fn listen(mut self, name: &str, address: ListenAddress) -> Self {
         self.settings.wanted.push(Wanted {
             name: name.into(),
-            address: address.into(),
+            address,
         });
         self
     }
