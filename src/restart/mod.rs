@@ -401,6 +401,9 @@ impl Restart {
         };
         running.announce(taken);
         let addresses = running.addresses();
+        if running.before.is_empty() {
+            systemd::main_process(process::id());
+        }
         systemd::ready(&format!("listening on {addresses}"));
         tracing::info!(%addresses, pid = process::id(), "this process serves");
         Ok(running)

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -182,6 +183,7 @@ impl Running {
             let ended = self.starting.ended().await;
             self.started(ended);
         }
+        self.let_go();
     }
 
     async fn happens(&mut self) -> Happened {
@@ -246,12 +248,22 @@ impl Running {
                 let start = start(program, self.legacy(), self.stopping.clone());
                 self.starting.0 = Some(tokio::spawn(start));
             }
-            Stage::Replaced => {
-                tracing::warn!("this process has been replaced: signal the one that serves now");
-            }
+            Stage::Replaced => self.pass_on(),
             Stage::Stopping => tracing::warn!("stopping: no restart any more"),
         }
         None
+    }
+
+    /// Whoever asks for a restart may know this process only, as systemd does as long as it can be undone.
+    fn pass_on(&self) {
+        let successor = self.successor.as_ref().and_then(|of| of.id());
+        let successor = successor.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        match successor.map(|id| kill_process(id, Signal::USR2)) {
+            Some(Ok(())) => {
+                tracing::info!("this process has been replaced: passing it on to the next")
+            }
+            _ => tracing::warn!("this process has been replaced: signal the one that serves now"),
+        }
     }
 
     fn legacy(&self) -> Result<Legacy, Failed> {
@@ -323,12 +335,12 @@ impl Running {
         // Those before are not to take over again what this one has given away.
         self.tell_before(&Word::Replaced);
         self.successor = Some(successor);
+        self.undo_until = Some(Instant::now() + self.settings.undo_within);
         if self.stage == Stage::Stopping {
             self.let_go();
             return None;
         }
         self.stage = Stage::Replaced;
-        self.undo_until = Some(Instant::now() + self.settings.undo_within);
         Some(Event::Handover)
     }
 
@@ -356,7 +368,11 @@ impl Running {
 
     /// Nothing is taken back any more: the sockets are the new process's alone.
     fn let_go(&mut self) {
-        self.undo_until = None;
+        if self.undo_until.take().is_some() {
+            if let Some(successor) = self.successor.as_ref().and_then(|of| of.id()) {
+                systemd::main_process(successor);
+            }
+        }
         let given = |of: &&mut Kept| *of.hold.borrow() == Hold::Waits;
         self.sockets
             .iter_mut()
