@@ -25,9 +25,7 @@ use crate::{
 /// is logged, and harms nothing.
 ///
 /// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
-/// established or as failed, but for one whose handshake is dropped with the future that does it; each
-/// of these begins to close once, and ends once, but for one that is
-/// [refused](HandshakeError::Refused) behind a balancer: that is closed at once.
+/// established or as failed, begins to close once, and ends once.
 ///
 /// A pair of observers is one too.
 pub trait Observer: Send + Sync + 'static {

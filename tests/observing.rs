@@ -16,7 +16,7 @@ use std::{
 };
 
 use graceful_tls::{
-    Admission, Cause, Drain, Ended, GracefulTls, HandshakeFailed, Observer, Outcome, Phase,
+    Admission, Cause, Drain, Ended, GracefulTls, HandshakeFailed, Observer, Outcome, Phase, Stats,
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
@@ -480,25 +480,52 @@ fn handshakes_that_fail_are_told_once_with_the_reason() {
     });
 }
 
-/// It is neither established nor failed: its owner has given it up.
+/// Everything that was accepted is open or has ended.
+fn adds_up(stats: &Stats) -> bool {
+    let ended: u64 = stats.ended.iter().map(|of| of.connections).sum();
+    stats.accepted == stats.open + ended
+}
+
+/// Its owner has given it up: by a time-out of its own, or with the runtime that it was on.
 #[test]
-fn a_handshake_that_is_dropped_has_only_been_accepted() {
-    for version in Version::BOTH {
+fn a_handshake_that_is_dropped_is_told_of_as_failed() {
+    for (version, with_runtime) in [
+        (Version::Tls12, false),
+        (Version::Tls13, false),
+        (Version::Tls12, true),
+        (Version::Tls13, true),
+    ] {
         let notes = Notes::default();
         let builder = support::pair(support::VERSIONS[version as usize]).0;
-        let within = Within::start(builder.observer(notes.clone()), |tls, tcp| async move {
-            let (io, _) = tcp.accept().await.unwrap();
-            let acceptor = tls.acceptor();
-            let handshake = acceptor.accept(io);
-            tokio::time::timeout(200 * MS, handshake).await.unwrap_err();
-        });
+        let within = Within::start(
+            builder.observer(notes.clone()),
+            move |tls, tcp| async move {
+                let (io, _) = tcp.accept().await.unwrap();
+                let acceptor = tls.acceptor();
+                let handshake = async move { acceptor.accept(io).await.map(drop) };
+                match with_runtime {
+                    false => drop(tokio::time::timeout(200 * MS, handshake).await.unwrap_err()),
+                    true => on_a_runtime_for(200 * MS, handshake),
+                }
+            },
+        );
         let _silent = RawTcp::stalled_handshake(within.addr).unwrap();
-        let seen = |of: &graceful_tls::Stats| (of.open, of.handshaking, of.accepted);
-        until(|| within.tls.stats(), |of| seen(of) == (1, 1, 1));
-        until(|| within.tls.stats(), |of| seen(of) == (0, 0, 1));
-        assert_eq!(notes.server(), ["accepted"]);
-        assert_eq!(notes.connections(), [""; 0]);
+        let seen = |of: &Stats| adds_up(of).then_some((of.open, of.handshaking, of.accepted));
+        until(|| within.tls.stats(), |of| seen(of) == Some((1, 1, 1)));
+        until(|| within.tls.stats(), |of| seen(of) == Some((0, 0, 1)));
+        assert_eq!(notes.server(), ["accepted", "failed dropped"]);
+        notes.are(&["closing handshake, ended handshake aborted 0 0"]);
     }
+}
+
+/// What is not over by then is dropped with its runtime.
+fn on_a_runtime_for(time: Duration, future: impl Future<Output: Send> + Send + 'static) {
+    let of_its_own = thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.spawn(future);
+        thread::sleep(time);
+    });
+    of_its_own.join().unwrap();
 }
 
 /// Who is behind a balancer is known only when that has told.
@@ -522,9 +549,11 @@ fn a_client_that_is_refused_behind_a_balancer_is_told_of_as_failed() {
         .send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
         .unwrap();
     client.finish();
-    until(|| notes.server(), |of| of.len() > 1);
+    notes.are(&["closing handshake, ended handshake drain_cut 0 0"]);
     assert_eq!(notes.server(), ["accepted", "failed refused"]);
-    assert_eq!(within.tls.refused(), 1);
+    let stats = within.tls.stats();
+    assert_eq!((stats.refused, stats.accepted, stats.open), (1, 1, 0));
+    assert!(adds_up(&stats), "{stats:?}");
 }
 
 #[test]
