@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fmt::Debug,
+    future::pending,
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
@@ -262,6 +263,67 @@ fn what_handlers_say_falls_under_their_connections_span() {
         log.saying("body", 4);
         falls_under_one_span(&log, peers);
     });
+}
+
+/// Says that it is dropped.
+struct Parts(&'static str);
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        info!("{} dropped", self.0);
+    }
+}
+
+/// What a client that goes away cancels: a handler, and the body of an answer.
+fn parts() -> Router {
+    let handler = async || {
+        let _parts = Parts("handler");
+        pending::<()>().await;
+    };
+    let body = async || {
+        let parts = Parts("body");
+        let begun = stream::iter([Ok::<_, Infallible>("four")]);
+        Body::from_stream(begun.chain(stream::once(async move {
+            let _parts = parts;
+            pending().await
+        })))
+    };
+    Router::new()
+        .route("/handler", get(handler))
+        .route("/body", get(body))
+}
+
+#[test]
+fn so_does_what_they_say_when_they_are_dropped() {
+    everywhere(|server, version| {
+        for track in [false, true] {
+            let (served, log) =
+                logged(server, version, parts(), ALL, |of| of.track_requests(track));
+            for dropped in ["handler", "body"] {
+                let (mut client, mut h2) = (served.client(), served.h2());
+                let path = format!("/{dropped}");
+                ask(&mut client, &path);
+                h2.get(&path).unwrap();
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+                let peers = sorted([client.local_addr(), h2.conn.local_addr()]);
+                client.reset().unwrap();
+                h2.conn.reset().unwrap();
+                let lines = log.saying(&format!("{dropped} dropped"), 2);
+                let mut under: Vec<_> = lines.iter().filter_map(|of| peer_of(of)).collect();
+                under.sort_unstable();
+                assert_eq!(under, peers, "{lines:#?}");
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 0);
+            }
+        }
+    });
+}
+
+/// Whose span a line falls under, where that is the only one.
+fn peer_of(line: &Line) -> Option<SocketAddr> {
+    match &line.spans[..] {
+        [(_, fields)] => fields.get("peer")?.parse().ok(),
+        _ => None,
+    }
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct TlsConnection {
 const NOTHING: u32 = 0;
 const LAYER: u32 = 1;
 const WATCHER: u32 = 2;
+/// Beside that: the span is entered until the handle is dropped.
+const ENTERED: u32 = 1 << 31;
 
 struct Shared {
     id: u64,
