@@ -34,7 +34,7 @@ use tracing::{
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     layer::{Context, SubscriberExt},
-    registry::LookupSpan,
+    registry::{LookupSpan, SpanRef},
 };
 use wire::{Client, Version};
 
@@ -114,22 +114,32 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         values.record(&mut Reads(extensions.get_mut().unwrap()));
     }
 
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.0.lock().unwrap().push(Line {
+            level: Level::TRACE,
+            fields: Fields::from([("message", CLOSED.to_owned())]),
+            spans: vec![known(context.span(&id).unwrap())],
+        });
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Reads(&mut fields));
-        let of = |span: tracing_subscriber::registry::SpanRef<'_, S>| {
-            (
-                span.name(),
-                span.extensions().get::<Fields>().unwrap().clone(),
-            )
-        };
-        let spans = context.event_scope(event).into_iter().flatten().map(of);
+        let spans = context.event_scope(event).into_iter().flatten().map(known);
         self.0.lock().unwrap().push(Line {
             level: *event.metadata().level(),
             fields,
             spans: spans.collect(),
         });
     }
+}
+
+/// What the log is made to say when a span is over.
+const CLOSED: &str = "the span is over";
+
+fn known<'a, S: LookupSpan<'a>>(span: SpanRef<'a, S>) -> (&'static str, Fields) {
+    let fields = span.extensions().get::<Fields>().unwrap().clone();
+    (span.name(), fields)
 }
 
 /// A server on threads where `wants` is what is logged.
@@ -324,6 +334,33 @@ fn peer_of(line: &Line) -> Option<SocketAddr> {
         [(_, fields)] => fields.get("peer")?.parse().ok(),
         _ => None,
     }
+}
+
+/// Who has made room for another is remembered, and not kept.
+#[test]
+fn a_span_is_over_with_its_connection() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            of.max_connections(2)
+        });
+        let asked = || {
+            let mut client = served.client();
+            client.get("/").unwrap();
+            // So that the first one has been idle longest.
+            thread::sleep(20 * MS);
+            client
+        };
+        let (mut first, mut second) = (asked(), asked());
+        let mut third = asked();
+        assert!(first.finish().is_proper(), "{first:?}");
+        first.close().unwrap();
+        let over = log.saying(CLOSED, 1);
+        assert_eq!(peer_of(&over[0]), Some(first.local_addr()));
+        for client in [&mut second, &mut third] {
+            client.close().unwrap();
+        }
+        log.saying(CLOSED, 3);
+    });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Wake, Waker},
@@ -57,6 +57,21 @@ pub struct TlsConnection {
     shared: Arc<Shared>,
     /// What the request that carries this handle has met.
     met: u32,
+}
+
+/// A connection that is remembered, and not kept: neither its record nor its span.
+#[derive(Debug)]
+pub(crate) struct Remembered(Weak<Shared>);
+
+impl Remembered {
+    /// The connection, if anybody has to do with it still.
+    pub(crate) fn get(&self) -> Option<TlsConnection> {
+        let shared = self.0.upgrade()?;
+        Some(TlsConnection {
+            shared,
+            met: NOTHING,
+        })
+    }
 }
 
 /// What a request has met: a layer, after which a second one stays out of the way; somebody who watches
@@ -321,6 +336,10 @@ impl TlsConnection {
 
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.shared.context
+    }
+
+    pub(crate) fn remember(&self) -> Remembered {
+        Remembered(Arc::downgrade(&self.shared))
     }
 
     #[inline]
