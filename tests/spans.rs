@@ -20,7 +20,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, middleware, routing::get};
 use futures_util::{StreamExt, stream};
-use graceful_tls::{Builder, GracefulTlsLayer, Report};
+use graceful_tls::{Builder, GracefulTlsLayer, Observer, Report};
 use served::{PATIENCE, Serve, Served, ask, everywhere, until};
 use tokio::time::sleep;
 use tower::Service;
@@ -552,6 +552,38 @@ fn more_than_ten_warnings_a_second_are_counted() {
         let left_out: usize = lines.iter().map(unlogged).sum();
         assert_eq!(lines.len() + left_out, 26);
         assert!(left_out >= 5, "{lines:?}");
+    });
+}
+
+/// Panics at whatever a client does.
+struct Panics;
+
+impl Observer for Panics {
+    fn accepted(&self, _: Option<SocketAddr>) {
+        panic!("an observer may");
+    }
+}
+
+/// A stranger may bring them about.
+#[test]
+fn so_are_more_than_ten_panics_of_the_observer() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            of.observer(Panics)
+        });
+        let panics = |many| {
+            let clients: Vec<_> = (0..many).map(|_| served.client()).collect();
+            drop(clients);
+        };
+        panics(25);
+        let lines = log.saying("the observer has panicked", 10).len();
+        assert!((10..=20).contains(&lines), "{lines}");
+        thread::sleep(1100 * MS);
+        panics(1);
+        let lines = log.saying("the observer has panicked", lines + 1);
+        let unlogged = |line: &Line| line.has("unlogged").parse::<usize>().unwrap();
+        let left_out: usize = lines.iter().map(unlogged).sum();
+        assert_eq!(lines.len() + left_out, 26);
     });
 }
 
