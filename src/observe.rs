@@ -267,6 +267,7 @@ fn peers_doing(cause: Cause) -> bool {
             | Cause::BodyTimeout
             | Cause::TunnelTimeout
             | Cause::Flood
+            | Cause::ProtocolError
             | Cause::Idle
             | Cause::Evicted
             | Cause::Handshake

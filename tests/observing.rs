@@ -20,7 +20,7 @@ use graceful_tls::{
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
-use wire::{Client, RawTcp, Version};
+use wire::{Client, Frame, RawTcp, Version};
 use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
@@ -322,6 +322,47 @@ fn a_client_that_resets_is_told_of_as_one_that_abandons() {
         client.reset().unwrap();
         h2.conn.reset().unwrap();
         notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"; 2]);
+    });
+}
+
+/// What a client may not send over HTTP/2: the server says so by GOAWAY (RFC 9113 5.4.1). With what came of
+/// a connection where nothing is in flight: after the last two what it carried can't be followed.
+fn breaches() -> [(Frame, &'static str); 4] {
+    let garbage = Frame::new(wire::kind::HEADERS, wire::flag::END_HEADERS, 9, vec![0x80]);
+    [
+        (Frame::window_update(0, 0), "clean 1 0"),
+        (garbage, "clean 1 0"),
+        (Frame::settings(&[(4, u32::MAX)]), "truncated 1 0"),
+        (Frame::data(0, vec![1], false), "truncated 1 0"),
+    ]
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_told_of() {
+    everywhere(|server, version| {
+        for (breach, came_of_it) in breaches() {
+            for (path, came_of_it) in [("/", came_of_it), ("/never", "truncated 1 1")] {
+                let (served, notes) = observed(server, version);
+                let mut h2 = served.h2();
+                let asked = h2.get(path).unwrap();
+                match path {
+                    "/" => assert!(h2.wait_stream(asked, PATIENCE).is_complete()),
+                    _ => drop(until(
+                        || served.tls().stats(),
+                        |of| of.requests_in_flight == 1,
+                    )),
+                }
+                h2.send_frame(&breach).unwrap();
+                h2.finish();
+                h2.conn.close().unwrap();
+                let ends = until(|| notes.connections().concat(), |of| of.contains("ended"));
+                let end = "closing protocol_error, ended protocol_error";
+                assert!(
+                    ends.ends_with(&format!("{end} {came_of_it}")),
+                    "{breach:?}: {ends}"
+                );
+            }
+        }
     });
 }
 
