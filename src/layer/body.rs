@@ -18,8 +18,9 @@ pin_project! {
     pub struct GracefulTlsBody<B> {
         #[pin]
         inner: B,
-        // Dropped after it.
-        watched: Option<Watched>,
+        // Of a gRPC answer, and where somebody watches. Dropped after it.
+        connection: Option<Tracking>,
+        is_grpc: bool,
         last_call: Option<LastCall>,
         ended: bool,
     }
@@ -27,26 +28,21 @@ pin_project! {
     impl<B> PinnedDrop for GracefulTlsBody<B> {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
-            if let Some(watched) = this.project().watched {
-                watched.connection.is_dropped_last();
+            if let Some(tracking) = this.project().connection {
+                tracking.is_dropped_last();
             }
         }
     }
 }
 
-/// The connection of a gRPC answer, or of any that somebody watches.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    pub(super) connection: Tracking,
-    pub(super) is_grpc: bool,
-}
-
 impl<B> GracefulTlsBody<B> {
+    /// `connection` is given for gRPC answers, and where it is watched.
     #[inline]
-    pub(crate) fn new(inner: B, watched: Option<Watched>) -> Self {
+    pub(crate) fn new(inner: B, connection: Option<Tracking>, is_grpc: bool) -> Self {
         Self {
             inner,
-            watched,
+            connection,
+            is_grpc,
             last_call: None,
             ended: false,
         }
@@ -62,7 +58,7 @@ impl<B: Body> Body for GracefulTlsBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         // Most have nothing that anything has to be done for.
-        match self.watched.is_some() {
+        match self.connection.is_some() {
             false => self.project().inner.poll_frame(cx),
             true => self.poll_watching(cx),
         }
@@ -83,15 +79,14 @@ impl<B: Body> GracefulTlsBody<B> {
     #[inline(never)]
     fn poll_watching(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled<B> {
         let this = self.project();
-        let Some(watched) = this.watched.as_ref().filter(|_| !*this.ended) else {
+        let Some(tracking) = this.connection.as_ref().filter(|_| !*this.ended) else {
             return Poll::Ready(None);
         };
-        let tracking = &watched.connection;
         let span = tracking.span();
         let entered = span.as_ref().map(Span::enter);
         let frame = this.inner.poll_frame(cx);
         drop(entered);
-        if frame.is_ready() || !watched.is_grpc {
+        if frame.is_ready() || !*this.is_grpc {
             return frame;
         }
         // An answer that never has to wait, as most unary ones, needs no last call.
@@ -113,11 +108,11 @@ mod tests {
 
     #[test]
     fn forwards_what_hyper_frames_by() {
-        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None);
+        let body = GracefulTlsBody::new(Full::new(Bytes::from("four")), None, false);
         assert_eq!(body.size_hint().exact(), Some(4));
         assert!(!body.is_end_stream());
 
-        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None);
+        let body = GracefulTlsBody::new(http_body_util::Empty::<Bytes>::new(), None, false);
         assert!(body.is_end_stream());
     }
 }

@@ -14,7 +14,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tracing::Span;
 
-use super::{GracefulTlsBody, body::Watched, last_call};
+use super::{GracefulTlsBody, last_call};
 use crate::connection::{TlsConnection, Tracking};
 
 pin_project! {
@@ -38,8 +38,8 @@ pin_project! {
     }
 }
 
-/// An answer, and for whose sake its body is looked after, if anybody's.
-pub(crate) type Answered<B> = (Response<B>, Option<Watched>);
+/// An answer; the connection, where its body has to be looked after; and whether it is gRPC's.
+pub(crate) type Answered<B> = (Response<B>, Option<Tracking>, bool);
 
 /// What there is to know of a request when it is answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,9 +96,10 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let answered = ready!(self.poll_answer(cx))?;
-        let (response, watched) = answered;
-        Poll::Ready(Ok(response.map(|body| GracefulTlsBody::new(body, watched))))
+        let (response, connection, is_grpc) = ready!(self.poll_answer(cx))?;
+        Poll::Ready(Ok(
+            response.map(|body| GracefulTlsBody::new(body, connection, is_grpc))
+        ))
     }
 }
 
@@ -108,7 +109,7 @@ where
     B: Body,
 {
     /// The answer, with its body as it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_answer(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -125,8 +126,8 @@ where
         let span = self.connection.as_ref().and_then(Tracking::span);
         let _entered = span.as_ref().map(Span::enter);
         let answered = self.poll_unwatched(cx);
-        if let Poll::Ready(Ok((_, Some(watched)))) = &answered {
-            watched.connection.answers();
+        if let Poll::Ready(Ok((_, Some(tracking), _))) = &answered {
+            tracking.answers();
         }
         answered
     }
@@ -150,12 +151,7 @@ where
                 *this.connection = None;
             }
         }
-        let watched = this.connection.take();
-        let watched = watched.map(|connection| Watched {
-            connection,
-            is_grpc,
-        });
-        Poll::Ready(Ok((response, watched)))
+        Poll::Ready(Ok((response, this.connection.take(), is_grpc)))
     }
 }
 

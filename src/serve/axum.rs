@@ -148,9 +148,10 @@ where
         self.project()
             .inner
             .poll_answer(cx)
-            .map_ok(|(response, watched)| match watched {
+            .map_ok(|(response, connection, is_grpc)| match connection {
                 None => response,
-                watched => response.map(|body| Body::new(GracefulTlsBody::new(body, watched))),
+                // Of a gRPC answer, and where somebody watches.
+                of => response.map(|body| Body::new(GracefulTlsBody::new(body, of, is_grpc))),
             })
     }
 }
