@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
     fs,
     io::{ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     process::Command,
     sync::Arc,
@@ -473,6 +473,24 @@ fn a_new_process_may_listen_elsewhere() {
     let refused = TcpStream::connect(site.addr).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     drop(load);
+}
+
+/// The same port for both: `[::]` takes IPv4 clients only where nothing else does.
+#[test]
+fn ipv4_and_ipv6_are_handed_over() {
+    let free = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let (v4, v6) = (format!("0.0.0.0:{port}"), format!("[::]:{port}"));
+    let site = Site::start(&["--undo-within-ms=0", "--listen", &v4, "--listen", &v6]);
+    for _ in 0..2 {
+        for addr in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            let addr = addr.parse().unwrap();
+            let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+            assert_eq!(client.get("/").unwrap().text(), "hello\n");
+        }
+        site.restart();
+    }
 }
 
 #[test]
