@@ -548,7 +548,7 @@ impl Builder {
     ///
     /// Servers that share a shutdown each have their own.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observed = Observed::by(Arc::new(observer));
+        self.observed = Observed::by(observer);
         self
     }
 

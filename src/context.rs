@@ -7,6 +7,7 @@
 //! Servers that share a shutdown have settings of their own, and the rest in common.
 
 use std::{
+    mem,
     sync::{
         Arc, Mutex, Once, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -158,13 +159,28 @@ impl Occupied {
     pub(crate) fn admit(&mut self, pass: Pass) {
         self.pass = pass;
     }
+
+    /// All of it, for whoever goes on with the connection: nothing is held here any more.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            token: self.token.take(),
+            context: self.context.clone(),
+            pass: mem::take(&mut self.pass),
+            tally: self.tally.clone(),
+        }
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.token.is_some()
+    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
         // Before whoever waits for room looks how many there are.
-        self.token = None;
-        self.context.room.change();
+        if self.token.take().is_some() {
+            self.context.room.change();
+        }
     }
 }
 

@@ -36,6 +36,27 @@ pub(crate) enum Occasion {
     Handover,
 }
 
+/// How one shutdown is to go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) occasion: Occasion,
+    /// How long the server goes on accepting, and can be called back.
+    pub(crate) lame_duck: Duration,
+    /// How long what is in flight may go on after that.
+    pub(crate) timeout: Duration,
+}
+
+impl Plan {
+    /// As the settings say.
+    pub(crate) fn new(occasion: Occasion, settings: &Settings) -> Self {
+        Self {
+            occasion,
+            lame_duck: settings.lame_duck,
+            timeout: settings.shutdown_timeout,
+        }
+    }
+}
+
 /// The moments of one shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Departures {
@@ -57,13 +78,15 @@ pub(crate) struct Departures {
 
 impl Departures {
     /// Of a shutdown that begins now.
-    pub(crate) fn new(now: Instant, settings: &Settings, occasion: Occasion) -> Self {
-        let handover = occasion == Occasion::Handover;
-        let draining = now + settings.lame_duck;
-        let deadline = draining + settings.shutdown_timeout;
+    ///
+    /// Nobody is held for longer than the settings' time-out, also where what is in flight has more.
+    pub(crate) fn new(now: Instant, settings: &Settings, plan: &Plan) -> Self {
+        let handover = plan.occasion == Occasion::Handover;
+        let draining = now + plan.lame_duck;
+        let timeout = plan.timeout.min(settings.shutdown_timeout);
+        let deadline = draining + timeout;
         // A peer that says nothing is let go so long after its close_notify.
-        let last =
-            (deadline - settings.drain.idle_timeout.min(settings.shutdown_timeout)).max(draining);
+        let last = (deadline - settings.drain.idle_timeout.min(timeout)).max(draining);
         let in_lame_duck = settings.lame_duck_goaway || handover;
         let told = if in_lame_duck { now } else { draining };
         let patient = settings.patient_goaway || handover;
@@ -132,7 +155,7 @@ mod tests {
     /// Seconds after the shutdown began: HTTP/1, HTTP/2 idle, HTTP/2 at work.
     fn moments(settings: &Settings, occasion: Occasion, share: f32) -> [f32; 3] {
         let now = Instant::now();
-        let departures = Departures::new(now, settings, occasion);
+        let departures = Departures::new(now, settings, &Plan::new(occasion, settings));
         [(false, false), (true, false), (true, true)]
             .map(|(http2, at_work)| (departures.of(http2, at_work, share) - now).as_secs_f32())
     }
@@ -204,6 +227,19 @@ mod tests {
                 .all(|(a, b): (&f32, &f32)| (a - b).abs() < 0.01);
             assert!(close, "{name}: {moments:?} instead of {expected:?}");
         }
+    }
+
+    #[test]
+    fn who_is_held_goes_long_before_a_deadline_of_hours() {
+        let (now, settings) = (Instant::now(), settings());
+        let plan = Plan {
+            occasion: Occasion::Handover,
+            lame_duck: s(20),
+            timeout: s(7200),
+        };
+        let departures = Departures::new(now, &settings, &plan);
+        assert_eq!(departures.of(false, false, 0.0) - now, s(118));
+        assert_eq!(departures.of(true, true, 0.0) - now, s(60));
     }
 
     #[test]

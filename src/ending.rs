@@ -8,7 +8,8 @@ use crate::named::named;
 pub enum Cause {
     /// The HTTP server shut the stream down after the last byte of its last answer.
     Orderly,
-    /// The stream was dropped: a protocol error, a cancelled future, an upgraded tunnel let go.
+    /// The stream was dropped: a client of HTTP/1 broke the protocol, a future was cancelled, an upgraded
+    /// tunnel let go. Over HTTP/2 also where the server's GOAWAY said INTERNAL_ERROR.
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
@@ -45,8 +46,11 @@ pub enum Cause {
     HeaderTimeout,
     /// The body of a request stopped coming in for the body time-out, or came too slowly.
     BodyTimeout,
-    /// An HTTP/2 client sent too many frames that neither ask nor answer anything.
+    /// An HTTP/2 client sent too many frames that neither ask nor answer anything, or the server's GOAWAY said
+    /// ENHANCE_YOUR_CALM for another reason.
     Flood,
+    /// An HTTP/2 client broke the protocol, which ends the connection (RFC 9113 5.4.1).
+    ProtocolError,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,
     /// The shutdown deadline passed.
@@ -98,6 +102,7 @@ named!(Cause:
     HeaderTimeout "header_timeout"
     BodyTimeout "body_timeout"
     Flood "flood"
+    ProtocolError "protocol_error"
     TunnelTimeout "tunnel_timeout"
     Deadline "deadline"
     AcmeChallenge "acme_challenge"

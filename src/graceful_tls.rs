@@ -1,13 +1,14 @@
 //! [`GracefulTls`]: one server, its settings and its shutdown, as its user holds it.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use crate::{
     acceptor::Acceptor,
     connection::{FakeConnection, TlsConnection},
-    departures::Occasion,
+    departures::{Occasion, Plan},
     phase::Phase,
     server::Server,
+    settings::LONGEST,
     shutdown::{Report, Trigger},
     stats::Stats,
 };
@@ -75,7 +76,7 @@ impl GracefulTls {
     /// or runtime this is called from; [`closed`](Self::closed) resolves when it is over. Without
     /// any runtime to run it on, or if that is dropped, every connection ends at once.
     pub fn shutdown(&self) {
-        self.server.shutdown.begin(Occasion::Stop);
+        self.begin(Occasion::Stop);
     }
 
     /// Begins the shutdown of a server whose listeners another process has taken over, as in a
@@ -98,7 +99,30 @@ impl GracefulTls {
     /// the time: a [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout) longer than
     /// [`Builder::keep_alive_timeout`](crate::Builder::keep_alive_timeout).
     pub fn handover(&self) {
-        self.server.shutdown.begin(Occasion::Handover);
+        self.begin(Occasion::Handover);
+    }
+
+    /// The same, and the server can be called back ([`resume`](Self::resume)) for as long as `lame_duck`, and
+    /// what is in flight may go on for `timeout` after that: hours, where there are websockets. In place of
+    /// [`Builder::lame_duck`](crate::Builder::lame_duck) and
+    /// [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout); who is idle goes by the latter. Each is a
+    /// day at most.
+    pub fn handover_within(&self, lame_duck: Duration, timeout: Duration) {
+        self.server.shutdown.begin(Plan {
+            occasion: Occasion::Handover,
+            lame_duck: lame_duck.min(LONGEST),
+            timeout: timeout.min(LONGEST),
+        });
+    }
+
+    #[cfg(all(unix, feature = "restart"))]
+    pub(crate) fn shutdown_timeout(&self) -> Duration {
+        self.server.context.settings.shutdown_timeout
+    }
+
+    fn begin(&self, occasion: Occasion) {
+        let plan = Plan::new(occasion, &self.server.context.settings);
+        self.server.shutdown.begin(plan);
     }
 
     /// Calls a shutdown off while it is in its lame duck; whether the server serves (on).

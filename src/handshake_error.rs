@@ -53,6 +53,10 @@ pub enum HandshakeError {
     /// The shutdown deadline passed before the handshake was over.
     #[error("the shutdown deadline passed during the TLS handshake")]
     ShuttingDown,
+    /// Whoever did the handshake has given it up: its future was dropped, or the runtime that it was on. The
+    /// socket has been closed. Only an [`Observer`](crate::Observer) sees this one.
+    #[error("the TLS handshake was given up: its future was dropped")]
+    Dropped,
 }
 
 impl HandshakeError {
@@ -69,10 +73,12 @@ impl HandshakeError {
         "unusable_config",
         "acme_challenge",
         "shutting_down",
+        "dropped",
     ];
 
     /// The reason in one word, for metrics and logs: `tls`, `io`, `preface`, `timed_out`, `evicted`,
-    /// `plain_http`, `refused`, `no_config`, `unusable_config`, `acme_challenge` or `shutting_down`.
+    /// `plain_http`, `refused`, `no_config`, `unusable_config`, `acme_challenge`, `shutting_down`
+    /// or `dropped`.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Tls(_) => "tls",
@@ -86,6 +92,7 @@ impl HandshakeError {
             Self::UnusableConfig(_) => "unusable_config",
             Self::AcmeChallenge => "acme_challenge",
             Self::ShuttingDown => "shutting_down",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -109,6 +116,7 @@ mod tests {
             HandshakeError::UnusableConfig(BuildError::ZeroDuration { setting: "" }),
             HandshakeError::AcmeChallenge,
             HandshakeError::ShuttingDown,
+            HandshakeError::Dropped,
         ];
         assert_eq!(
             errors.each_ref().map(HandshakeError::reason),

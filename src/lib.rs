@@ -87,6 +87,7 @@
 //! * `tonic`: the `serve::tonic` module, connections for `serve_with_incoming_shutdown`.
 //! * `proxy-protocol`: the `proxy_protocol` module, a listener behind a balancer that tells the
 //!   clients' addresses.
+//! * `restart` (Unix): the `restart` module, a new process takes over and loses no request.
 //! * `serde`: `Config` and `Builder::config`, settings from a config file.
 //! * `metrics`: the `metrics` module, counters, histograms and gauges on the facade `metrics`.
 //! * `tickets`: `TicketKeys` and `Builder::ticket_keys`, sessions that survive a restart or are known to a fleet.
@@ -148,6 +149,8 @@ mod pace;
 mod pem;
 mod phase;
 mod register;
+#[cfg(all(unix, feature = "restart"))]
+pub mod restart;
 mod room;
 pub mod serve;
 mod server;

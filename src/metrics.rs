@@ -13,6 +13,25 @@
 //! # }
 //! ```
 //!
+//! Servers that share a shutdown get clones of one [`Metrics`]: they count together, and their shutdown once.
+//! Of several servers in one process that do not, each has a name, which is the label `server` of all of its
+//! series; or their gauges would overwrite each other:
+//!
+//! ```
+//! # use graceful_tls::{BuildError, Builder, metrics::Metrics};
+//! # fn servers(public: Builder, also: Builder, internal: Builder) -> Result<(), BuildError> {
+//! let of_public = Metrics::of_server("public");
+//! let public = public.observer(of_public.clone()).build()?;
+//! let also = also.shutdown_with(&public).observer(of_public.clone()).build()?;
+//! let of_internal = Metrics::of_server("internal");
+//! let internal = internal.observer(of_internal.clone()).build()?;
+//! // Whenever somebody asks:
+//! of_public.record(&public.stats()); // and `also`: they share a shutdown
+//! of_internal.record(&internal.stats());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The example [`metrics`](https://github.com/OWNER/graceful-tls/blob/main/examples/metrics.rs) serves them
 //! to Prometheus, and has a dashboard and alerts beside it.
 //!
@@ -33,7 +52,8 @@
 //! | `graceful_tls_phase` | gauge | `phase` | 1 for the [`Phase`] that it is, 0 for the others |
 //! | `graceful_tls_received_bytes_total`, `graceful_tls_sent_bytes_total` | counter, bytes | | TLS records |
 //!
-//! [`record`] sets the last five, and the observer all others.
+//! [`record`] sets the last five and those refused, and the observer all others. With
+//! [`Metrics::of_server`] there is the label `server`, too.
 //!
 //! Names, base units and suffixes are as Prometheus wants them. Labels and their values are those of the log
 //! and of [`Stats`]; for OpenTelemetry `protocol` is `network.protocol.name` and `.version` in one, `reason`
@@ -43,11 +63,11 @@
 //!
 //! Histograms of metrics-exporter-prometheus need [`BUCKETS`]: without buckets it makes summaries of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::metrics::{
-    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
+    Counter, Histogram, Label, SharedString, Unit, counter, describe_counter, describe_gauge,
+    describe_histogram, gauge, histogram,
 };
 use tokio::time::Instant;
 use tokio_rustls::rustls::ProtocolVersion;
@@ -70,9 +90,14 @@ pub const BUCKETS: &[f64] = &[
 
 /// An [`Observer`] that counts. It costs an addition or two for each request.
 ///
-/// Give [`Builder::observer`](crate::Builder::observer) a pair to have one of your own beside it.
+/// Give [`Builder::observer`](crate::Builder::observer) a pair to have one of your own beside it. A clone is the
+/// same one, for a server that shares the shutdown.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Series>);
+
 #[derive(Debug)]
-pub struct Metrics {
+struct Series {
+    server: Server,
     accepted: Counter,
     /// In the order of [`HandshakeError::REASONS`].
     failed: Vec<Counter>,
@@ -87,6 +112,19 @@ pub struct Metrics {
     drain: Vec<Histogram>,
     shutdown: Histogram,
     shutdown_began: Mutex<Option<Instant>>,
+}
+
+/// Whose series they are, where that has a name.
+#[derive(Debug)]
+struct Server(Option<SharedString>);
+
+impl Server {
+    /// The labels of one of its series.
+    fn labels<const N: usize>(&self, own: [(&'static str, &'static str); N]) -> Vec<Label> {
+        let server = self.0.clone().map(|name| Label::new("server", name));
+        let own = own.map(|(name, value)| Label::from_static_parts(name, value));
+        server.into_iter().chain(own).collect()
+    }
 }
 
 #[derive(Debug)]
@@ -112,34 +150,58 @@ impl Metrics {
     /// gets nothing of them. Servers that each have one count together.
     #[expect(clippy::new_without_default, reason = "it looks for the recorder")]
     pub fn new() -> Self {
+        Self(Arc::new(Series::new(Server(None))))
+    }
+
+    /// The same for one of several servers: all of its series have the label `server`, with this name.
+    pub fn of_server(name: impl Into<String>) -> Self {
+        Self(Arc::new(Series::new(Server(Some(name.into().into())))))
+    }
+
+    /// What [`record`] does, for the server that this has the name of.
+    pub fn record(&self, stats: &Stats) {
+        record_of(&self.0.server, stats);
+    }
+}
+
+impl Series {
+    fn new(server: Server) -> Self {
         describe();
         Self {
-            accepted: counter!("graceful_tls_connections_accepted_total"),
+            accepted: counter!("graceful_tls_connections_accepted_total", server.labels([])),
             failed: each(HandshakeError::REASONS, |&reason| {
-                counter!("graceful_tls_handshakes_failed_total", "reason" => reason)
+                let labels = server.labels([("reason", reason)]);
+                counter!("graceful_tls_handshakes_failed_total", labels)
             }),
             handshake: ["1.2", "1.3"].map(|version| {
-                histogram!("graceful_tls_handshake_duration_seconds", "tls_protocol_version" => version)
+                let labels = server.labels([("tls_protocol_version", version)]);
+                histogram!("graceful_tls_handshake_duration_seconds", labels)
             }),
             requests: PROTOCOLS.map(|protocol| match protocol {
                 "none" => Counter::noop(),
-                _ => counter!("graceful_tls_requests_total", "protocol" => protocol),
+                _ => {
+                    let labels = server.labels([("protocol", protocol)]);
+                    counter!("graceful_tls_requests_total", labels)
+                }
             }),
             age: PROTOCOLS.map(|protocol| {
-                histogram!("graceful_tls_connection_duration_seconds", "protocol" => protocol)
+                let labels = server.labels([("protocol", protocol)]);
+                histogram!("graceful_tls_connection_duration_seconds", labels)
             }),
-            ended: each(Cause::ALL, |&cause| OfCause::new(cause)),
+            ended: each(Cause::ALL, |&cause| OfCause::new(&server, cause)),
             drain: each(Outcome::ALL, |of| {
-                histogram!("graceful_tls_drain_duration_seconds", "outcome" => of.as_str())
+                let labels = server.labels([("outcome", of.as_str())]);
+                histogram!("graceful_tls_drain_duration_seconds", labels)
             }),
-            shutdown: histogram!("graceful_tls_shutdown_duration_seconds"),
+            shutdown: histogram!("graceful_tls_shutdown_duration_seconds", server.labels([])),
             shutdown_began: Mutex::default(),
+            server,
         }
     }
 }
 
 impl OfCause {
-    fn new(cause: Cause) -> Self {
+    fn new(server: &Server, cause: Cause) -> Self {
         if matches!(
             cause,
             Cause::AcmeChallenge | Cause::Handshake | Cause::HandshakeEvicted
@@ -150,12 +212,12 @@ impl OfCause {
                 ended: each(Outcome::ALL, |_| Counter::noop()),
             };
         }
-        let cause = cause.as_str();
+        let cause = ("cause", cause.as_str());
         Self {
-            requests_cut: counter!("graceful_tls_requests_cut_total", "cause" => cause),
+            requests_cut: counter!("graceful_tls_requests_cut_total", server.labels([cause])),
             ended: each(Outcome::ALL, |outcome| {
-                counter!("graceful_tls_connections_ended_total",
-                    "cause" => cause, "outcome" => outcome.as_str())
+                let labels = server.labels([cause, ("outcome", outcome.as_str())]);
+                counter!("graceful_tls_connections_ended_total", labels)
             }),
         }
     }
@@ -167,12 +229,12 @@ fn each<T, U>(all: &[T], of: impl Fn(&T) -> U) -> Vec<U> {
 
 impl Observer for Metrics {
     fn accepted(&self, _: Option<std::net::SocketAddr>) {
-        self.accepted.increment(1);
+        self.0.accepted.increment(1);
     }
 
     fn handshake_failed(&self, failed: &HandshakeFailed<'_>) {
         let reason = failed.error.reason();
-        let mut reasons = HandshakeError::REASONS.iter().zip(&self.failed);
+        let mut reasons = HandshakeError::REASONS.iter().zip(&self.0.failed);
         if let Some((_, counter)) = reasons.find(|(of, _)| **of == reason) {
             counter.increment(1);
         }
@@ -180,11 +242,11 @@ impl Observer for Metrics {
 
     fn established(&self, connection: &TlsConnection) {
         let is_1_2 = connection.version() == Some(ProtocolVersion::TLSv1_2);
-        self.handshake[usize::from(!is_1_2)].record(connection.handshake_time());
+        self.0.handshake[usize::from(!is_1_2)].record(connection.handshake_time());
     }
 
     fn request(&self, connection: &TlsConnection) {
-        of_protocol(&self.requests, connection.protocol()).increment(1);
+        of_protocol(&self.0.requests, connection.protocol()).increment(1);
     }
 
     fn ended(&self, connection: &TlsConnection, ended: &Ended) {
@@ -197,25 +259,27 @@ impl Observer for Metrics {
         if handshakes.contains(&ended.cause) {
             return;
         }
-        let of_cause = &self.ended[ended.cause as usize];
+        let of_cause = &self.0.ended[ended.cause as usize];
         of_cause.ended[ended.outcome as usize].increment(1);
         let cut = ended.requests_in_flight.into();
         of_cause.requests_cut.increment(cut);
         // As over HTTP/1, where that ends the connection.
-        let dropped = &self.ended[Cause::Dropped as usize];
+        let dropped = &self.0.ended[Cause::Dropped as usize];
         dropped.requests_cut.increment(ended.requests_failed.into());
-        of_protocol(&self.age, connection.protocol()).record(ended.age);
-        self.drain[ended.outcome as usize].record(ended.drain);
+        of_protocol(&self.0.age, connection.protocol()).record(ended.age);
+        self.0.drain[ended.outcome as usize].record(ended.drain);
     }
 
     fn phase(&self, phase: Phase) {
-        let began = self.shutdown_began.lock();
+        let began = self.0.shutdown_began.lock();
         let mut began = began.unwrap_or_else(PoisonError::into_inner);
         match phase {
             Phase::Serving => *began = None,
             Phase::Closed => {
-                let took = began.take().map(|began| began.elapsed());
-                self.shutdown.record(took.unwrap_or_default());
+                // Servers that share it tell of it each.
+                if let Some(began) = began.take() {
+                    self.0.shutdown.record(began.elapsed());
+                }
             }
             _ => _ = began.get_or_insert_with(Instant::now),
         }
@@ -226,8 +290,13 @@ impl Observer for Metrics {
 /// have gone through. To be called when somebody asks, such as a scraper, or now and then.
 ///
 /// [`GracefulTls::stats`](crate::GracefulTls::stats) has the numbers; of servers that share a shutdown that
-/// of one is for all.
+/// of one is for all, but for those that each has refused. Servers that do not share one would overwrite what the
+/// other has set: see [`Metrics::of_server`].
 pub fn record(stats: &Stats) {
+    record_of(&Server(None), stats);
+}
+
+fn record_of(server: &Server, stats: &Stats) {
     describe_record();
     for (state, open) in [
         ("handshaking", stats.handshaking),
@@ -236,16 +305,20 @@ pub fn record(stats: &Stats) {
         (State::HalfClosed.as_str(), stats.half_closed),
         (State::Draining.as_str(), stats.draining),
     ] {
-        gauge!("graceful_tls_connections", "state" => state).set(float(open));
+        let labels = server.labels([("state", state)]);
+        gauge!("graceful_tls_connections", labels).set(float(open));
     }
-    gauge!("graceful_tls_requests_in_flight").set(float(stats.requests_in_flight));
+    let in_flight = float(stats.requests_in_flight);
+    gauge!("graceful_tls_requests_in_flight", server.labels([])).set(in_flight);
     for &phase in Phase::ALL {
         let is_this = f64::from(u8::from(phase == stats.phase));
-        gauge!("graceful_tls_phase", "phase" => phase.as_str()).set(is_this);
+        let labels = server.labels([("phase", phase.as_str())]);
+        gauge!("graceful_tls_phase", labels).set(is_this);
     }
-    counter!("graceful_tls_connections_refused_total").absolute(stats.refused);
-    counter!("graceful_tls_received_bytes_total").absolute(stats.received);
-    counter!("graceful_tls_sent_bytes_total").absolute(stats.sent);
+    let refused = counter!("graceful_tls_connections_refused_total", server.labels([]));
+    refused.absolute(stats.refused);
+    counter!("graceful_tls_received_bytes_total", server.labels([])).absolute(stats.received);
+    counter!("graceful_tls_sent_bytes_total", server.labels([])).absolute(stats.sent);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "they are no 2^53")]

@@ -17,17 +17,17 @@ use crate::{
     ending::{Cause, Outcome},
     handshake_error::HandshakeError,
     phase::Phase,
+    sparing::Sparing,
 };
 
 /// Is told what happens to connections. Set with [`Builder::observer`](crate::Builder::observer).
 ///
 /// It is called where things happen, often in the middle of a poll: so it must not block. A panic in it
-/// is logged, and harms nothing.
+/// is logged, ten times a second at most, and harms nothing. (What the panic hook prints is the
+/// application's.)
 ///
 /// What a connection is told of comes in the order of its methods. Each that is accepted is told of as
-/// established or as failed, but for one whose handshake is dropped with the future that does it; each
-/// of these begins to close once, and ends once, but for one that is
-/// [refused](HandshakeError::Refused) behind a balancer: that is closed at once.
+/// established or as failed, begins to close once, and ends once.
 ///
 /// A pair of observers is one too.
 pub trait Observer: Send + Sync + 'static {
@@ -205,11 +205,18 @@ impl Cut {
 
 /// Who observes a server, if anybody does.
 #[derive(Clone, Default)]
-pub(crate) struct Observed(Option<Arc<dyn Observer>>);
+pub(crate) struct Observed(Option<Arc<Observing>>);
+
+struct Observing<O: ?Sized = dyn Observer> {
+    /// What is said of its panics: a stranger may bring them about.
+    panics: Sparing,
+    observer: O,
+}
 
 impl Observed {
-    pub(crate) fn by(observer: Arc<dyn Observer>) -> Self {
-        Self(Some(observer))
+    pub(crate) fn by(observer: impl Observer) -> Self {
+        let panics = Sparing::new();
+        Self(Some(Arc::new(Observing { panics, observer })))
     }
 
     pub(crate) fn is_observed(&self) -> bool {
@@ -218,18 +225,24 @@ impl Observed {
 
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce(&dyn Observer)) {
-        if let Some(observer) = &self.0 {
-            tell(&**observer, event);
+        if let Some(observing) = &self.0 {
+            observing.tell(event);
         }
     }
 }
 
-#[cold]
-fn tell(observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| event(observer))) {
+impl Observing {
+    #[cold]
+    fn tell(&self, event: impl FnOnce(&dyn Observer)) {
+        let told = catch_unwind(AssertUnwindSafe(|| event(&self.observer)));
+        let Err(panic) = told else {
+            return;
+        };
         // What it has thrown may throw again when it is dropped.
         mem::forget(panic);
-        tracing::error!("the observer has panicked");
+        if let Some(unlogged) = self.panics.admit() {
+            tracing::error!(unlogged, "the observer has panicked");
+        }
     }
 }
 
@@ -254,6 +267,7 @@ fn peers_doing(cause: Cause) -> bool {
             | Cause::BodyTimeout
             | Cause::TunnelTimeout
             | Cause::Flood
+            | Cause::ProtocolError
             | Cause::Idle
             | Cause::Evicted
             | Cause::Handshake

@@ -294,7 +294,7 @@ pub enum BuildError {
     },
 }
 
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a modem does.
 const FASTEST: Rate = Rate(7_000);

@@ -14,13 +14,19 @@ use crate::{
 
 /// What all connections of a server, and of those that share its shutdown, are doing, and how those have
 /// ended that are not open any more: see [`GracefulTls::stats`](crate::GracefulTls::stats).
+///
+/// The sums add up at any moment, for a connection is in one place:
+///
+/// * `accepted` is `open` and all of `ended`, failed handshakes among them
+///   ([`Cause::Handshake`], [`Cause::HandshakeEvicted`], [`Cause::AcmeChallenge`]),
+/// * `open` is `handshaking`, `idle`, `in_use`, `half_closed` and `draining`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// How far the shutdown has come.
     pub phase: Phase,
-    /// Connections whose descriptor is open: the sum of the next five.
+    /// Connections that have been accepted and have not ended: the sum of the next five.
     pub open: u64,
     /// In their handshake.
     pub handshaking: u64,
@@ -78,8 +84,6 @@ impl Stats {
             phase: context.phases.now(),
             ..Self::default()
         };
-        // First: whoever comes, or ends its handshake, after that is not in its handshake.
-        let connections = context.phases.connections.len() as u64;
         let mut by_cause = ByCause::default();
         register.look(|open, ended| {
             open.iter().for_each(|(_, of)| stats.sees(of));
@@ -90,9 +94,10 @@ impl Stats {
             }
         });
         stats.ended = counts(&by_cause);
+        let ended: u64 = by_cause.as_flattened().iter().sum();
         let known = stats.idle + stats.in_use + stats.half_closed + stats.draining;
-        stats.handshaking = connections.saturating_sub(known);
-        stats.open = stats.handshaking + known;
+        stats.open = stats.accepted.saturating_sub(ended);
+        stats.handshaking = stats.open.saturating_sub(known);
         stats
     }
 
@@ -103,6 +108,9 @@ impl Stats {
     }
 
     fn sees(&mut self, connection: &TlsConnection) {
+        if connection.is_counted() {
+            return;
+        }
         let requests = connection.requests();
         *match connection.state() {
             State::Idle => &mut self.idle,
@@ -114,9 +122,6 @@ impl Stats {
             Some(Protocol::Http1) => self.http1 += 1,
             Some(Protocol::Http2) => self.http2 += 1,
             None => {}
-        }
-        if connection.is_counted() {
-            return;
         }
         self.requests_in_flight += u64::from(requests.in_flight);
         self.goes_through(Totals {

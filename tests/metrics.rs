@@ -294,6 +294,103 @@ fn a_shutdown_is_timed_and_its_phase_shown() {
     });
 }
 
+/// A server of its own, or one that shares the shutdown of another.
+fn serving(version: Version, change: impl FnOnce(Builder) -> Builder) -> Within {
+    let builder = support::pair(support::VERSIONS[version as usize]).0;
+    let builder = change(builder.lame_duck(Duration::ZERO));
+    Within::start(builder, |tls, listener| async move {
+        tls.serve(listener, app()).await.unwrap();
+    })
+}
+
+fn ask(of: &Within, version: Version) -> Client {
+    let options = Options::new().version(version).http1();
+    let mut client = Client::connect_with(of.addr, &options).unwrap();
+    client.get("/").unwrap();
+    client
+}
+
+/// All that is not zero.
+fn rendered(prometheus: &PrometheusHandle) -> String {
+    let text = prometheus.render();
+    let lines = text.lines().filter(|line| !line.ends_with(" 0"));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[test]
+fn servers_that_share_a_shutdown_count_it_once() {
+    everywhere(|version, _| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let prometheus = recorder.handle();
+        let metrics = ::metrics::with_local_recorder(&recorder, Metrics::new);
+        let one = serving(version, |of| of.observer(metrics.clone()));
+        let other = serving(version, |of| {
+            of.shutdown_with(&one.tls).observer(metrics.clone())
+        });
+        let clients = [ask(&one, version), ask(&other, version)];
+        one.tls.shutdown();
+        drop(clients);
+        one.closed(PATIENCE);
+        other.closed(PATIENCE);
+        let series = "\ngraceful_tls_shutdown_duration_seconds_count 1\n";
+        let until = Instant::now() + PATIENCE;
+        while !rendered(&prometheus).contains(series) {
+            assert!(Instant::now() < until, "{}", rendered(&prometheus));
+            thread::sleep(Duration::from_millis(10));
+        }
+        // Time for a second one.
+        thread::sleep(Duration::from_millis(100));
+        let text = rendered(&prometheus);
+        assert!(text.contains(series), "{text}");
+        assert!(text.contains("\ngraceful_tls_requests_total{protocol=\"http/1\"} 2\n"));
+    });
+}
+
+#[test]
+fn servers_that_do_not_have_each_their_own_series() {
+    everywhere(|version, _| {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let prometheus = recorder.handle();
+        let metrics = ::metrics::with_local_recorder(&recorder, || {
+            ["public", "internal"].map(Metrics::of_server)
+        });
+        let [public, internal] = metrics
+            .clone()
+            .map(|of| serving(version, |to| to.observer(of)));
+        let _clients = [&public, &public, &internal].map(|of| ask(of, version));
+        let look = || {
+            ::metrics::with_local_recorder(&recorder, || {
+                metrics[0].record(&public.tls.stats());
+                metrics[1].record(&internal.tls.stats());
+            });
+            rendered(&prometheus)
+        };
+        let expected = |server: &str, clients: u32| {
+            [
+                format!("connections_accepted_total{{server=\"{server}\"}} {clients}"),
+                format!("requests_total{{server=\"{server}\",protocol=\"http/1\"}} {clients}"),
+                format!("connections{{server=\"{server}\",state=\"idle\"}} {clients}"),
+                format!("phase{{server=\"{server}\",phase=\"serving\"}} 1"),
+            ]
+        };
+        let expected = [expected("public", 2), expected("internal", 1)].concat();
+        let lacks = |text: &str| {
+            let lacking = |line: &&String| !text.contains(&format!("\ngraceful_tls_{line}\n"));
+            expected.iter().find(lacking).cloned()
+        };
+        let until = Instant::now() + PATIENCE;
+        while let Some(lacking) = lacks(&look()) {
+            assert!(Instant::now() < until, "no {lacking}: {}", look());
+            thread::sleep(Duration::from_millis(10));
+        }
+        let text = look();
+        let mut nobodys = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        assert_eq!(nobodys.find(|line| !line.contains("server=")), None);
+    });
+}
+
 #[test]
 fn all_are_there_from_the_beginning() {
     let server = Server::start(Version::Tls13, |of| of);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// From the top down. Modules on one line may not use one another.
 const FLOORS: &[&[&str]] = &[
     &["lib", "guide"],
-    &["config", "metrics"],
+    &["config", "metrics", "restart"],
     &["serve", "builder"],
     &["graceful_tls"],
     &["acceptor"],

@@ -16,11 +16,11 @@ use std::{
 };
 
 use graceful_tls::{
-    Admission, Cause, Drain, Ended, GracefulTls, HandshakeFailed, Observer, Outcome, Phase,
+    Admission, Cause, Drain, Ended, GracefulTls, HandshakeFailed, Observer, Outcome, Phase, Stats,
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
-use wire::{Client, RawTcp, Version};
+use wire::{Client, Frame, RawTcp, Version};
 use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
@@ -325,6 +325,47 @@ fn a_client_that_resets_is_told_of_as_one_that_abandons() {
     });
 }
 
+/// What a client may not send over HTTP/2: the server says so by GOAWAY (RFC 9113 5.4.1). With what came of
+/// a connection where nothing is in flight: after the last two what it carried can't be followed.
+fn breaches() -> [(Frame, &'static str); 4] {
+    let garbage = Frame::new(wire::kind::HEADERS, wire::flag::END_HEADERS, 9, vec![0x80]);
+    [
+        (Frame::window_update(0, 0), "clean 1 0"),
+        (garbage, "clean 1 0"),
+        (Frame::settings(&[(4, u32::MAX)]), "truncated 1 0"),
+        (Frame::data(0, vec![1], false), "truncated 1 0"),
+    ]
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_told_of() {
+    everywhere(|server, version| {
+        for (breach, came_of_it) in breaches() {
+            for (path, came_of_it) in [("/", came_of_it), ("/never", "truncated 1 1")] {
+                let (served, notes) = observed(server, version);
+                let mut h2 = served.h2();
+                let asked = h2.get(path).unwrap();
+                match path {
+                    "/" => assert!(h2.wait_stream(asked, PATIENCE).is_complete()),
+                    _ => drop(until(
+                        || served.tls().stats(),
+                        |of| of.requests_in_flight == 1,
+                    )),
+                }
+                h2.send_frame(&breach).unwrap();
+                h2.finish();
+                h2.conn.close().unwrap();
+                let ends = until(|| notes.connections().concat(), |of| of.contains("ended"));
+                let end = "closing protocol_error, ended protocol_error";
+                assert!(
+                    ends.ends_with(&format!("{end} {came_of_it}")),
+                    "{breach:?}: {ends}"
+                );
+            }
+        }
+    });
+}
+
 #[test]
 fn a_deadline_is_told_with_all_phases() {
     everywhere(|server, version| {
@@ -480,25 +521,52 @@ fn handshakes_that_fail_are_told_once_with_the_reason() {
     });
 }
 
-/// It is neither established nor failed: its owner has given it up.
+/// Everything that was accepted is open or has ended.
+fn adds_up(stats: &Stats) -> bool {
+    let ended: u64 = stats.ended.iter().map(|of| of.connections).sum();
+    stats.accepted == stats.open + ended
+}
+
+/// Its owner has given it up: by a time-out of its own, or with the runtime that it was on.
 #[test]
-fn a_handshake_that_is_dropped_has_only_been_accepted() {
-    for version in Version::BOTH {
+fn a_handshake_that_is_dropped_is_told_of_as_failed() {
+    for (version, with_runtime) in [
+        (Version::Tls12, false),
+        (Version::Tls13, false),
+        (Version::Tls12, true),
+        (Version::Tls13, true),
+    ] {
         let notes = Notes::default();
         let builder = support::pair(support::VERSIONS[version as usize]).0;
-        let within = Within::start(builder.observer(notes.clone()), |tls, tcp| async move {
-            let (io, _) = tcp.accept().await.unwrap();
-            let acceptor = tls.acceptor();
-            let handshake = acceptor.accept(io);
-            tokio::time::timeout(200 * MS, handshake).await.unwrap_err();
-        });
+        let within = Within::start(
+            builder.observer(notes.clone()),
+            move |tls, tcp| async move {
+                let (io, _) = tcp.accept().await.unwrap();
+                let acceptor = tls.acceptor();
+                let handshake = async move { acceptor.accept(io).await.map(drop) };
+                match with_runtime {
+                    false => drop(tokio::time::timeout(200 * MS, handshake).await.unwrap_err()),
+                    true => on_a_runtime_for(200 * MS, handshake),
+                }
+            },
+        );
         let _silent = RawTcp::stalled_handshake(within.addr).unwrap();
-        let seen = |of: &graceful_tls::Stats| (of.open, of.handshaking, of.accepted);
-        until(|| within.tls.stats(), |of| seen(of) == (1, 1, 1));
-        until(|| within.tls.stats(), |of| seen(of) == (0, 0, 1));
-        assert_eq!(notes.server(), ["accepted"]);
-        assert_eq!(notes.connections(), [""; 0]);
+        let seen = |of: &Stats| adds_up(of).then_some((of.open, of.handshaking, of.accepted));
+        until(|| within.tls.stats(), |of| seen(of) == Some((1, 1, 1)));
+        until(|| within.tls.stats(), |of| seen(of) == Some((0, 0, 1)));
+        assert_eq!(notes.server(), ["accepted", "failed dropped"]);
+        notes.are(&["closing handshake, ended handshake aborted 0 0"]);
     }
+}
+
+/// What is not over by then is dropped with its runtime.
+fn on_a_runtime_for(time: Duration, future: impl Future<Output: Send> + Send + 'static) {
+    let of_its_own = thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.spawn(future);
+        thread::sleep(time);
+    });
+    of_its_own.join().unwrap();
 }
 
 /// Who is behind a balancer is known only when that has told.
@@ -522,9 +590,11 @@ fn a_client_that_is_refused_behind_a_balancer_is_told_of_as_failed() {
         .send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")
         .unwrap();
     client.finish();
-    until(|| notes.server(), |of| of.len() > 1);
+    notes.are(&["closing handshake, ended handshake drain_cut 0 0"]);
     assert_eq!(notes.server(), ["accepted", "failed refused"]);
-    assert_eq!(within.tls.refused(), 1);
+    let stats = within.tls.stats();
+    assert_eq!((stats.refused, stats.accepted, stats.open), (1, 1, 0));
+    assert!(adds_up(&stats), "{stats:?}");
 }
 
 #[test]

@@ -2,15 +2,24 @@
 //! get ready.
 
 use std::{
+    cell::Cell,
     fs,
-    io::ErrorKind,
-    net::{SocketAddr, TcpStream},
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    process::Command,
+    sync::Arc,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use processes::{SOON, kill, lives, load::Load, restarting::Site};
-use wire::{Client, Options};
+use processes::{
+    SOON, example, kill, lives,
+    load::Load,
+    restarting::{Site, words_after},
+};
+use rustls::{ClientConfig, HandshakeKind};
+use wire::{AnyCertificate, Client, Options};
 
 /// A load that a small machine can serve beside other tests.
 const LIGHT: [&str; 4] = ["--rate", "200", "--connections", "16"];
@@ -35,7 +44,7 @@ fn five_restarts_lose_nothing() {
 fn every_socket_is_handed_over() {
     let site = Site::start(&["--listen", "127.0.0.1:0"]);
     let said = site.said();
-    let addresses = said.trim().trim_start_matches("listening on ");
+    let (_, addresses) = said.split_once("listening on ").unwrap();
     let (addresses, _) = addresses.split_once(" (pid").unwrap();
     let addresses: Vec<SocketAddr> = addresses.split(' ').map(|a| a.parse().unwrap()).collect();
     assert_eq!(addresses.len(), 2, "{said}");
@@ -89,12 +98,16 @@ fn a_certificate_that_is_none() {
 
 #[test]
 fn a_new_process_that_does_not_get_ready() {
-    let site = Site::start(&[]);
+    let site = Site::start(&["--ready-within-ms=2000"]);
     let load = Load::start(site.addr, &LIGHT);
     site.replace("echo it crashed; exit 3");
-    site.fails_to_restart("the new process exited or was killed before it was ready");
+    site.fails_to_restart(
+        "the new process exited or was killed before it was ready (exit status: 3)",
+    );
     site.replace("exec sleep 60");
-    site.fails_to_restart("the new process was not ready within 5s, and was killed");
+    site.fails_to_restart("the new process was not ready within 2s, and was killed");
+    site.replace("exec 3>&-; exec 4>&-; exec sleep 60");
+    site.fails_to_restart("the new process was not ready within 2s, and was killed");
     site.repair();
     site.restart();
     let totals = load.finish();
@@ -142,14 +155,16 @@ fn two_restarts_at_once() {
     assert!(totals.is_lossless(), "{}\n{said}", totals.story());
 }
 
+/// systemd may know only the old one yet.
 #[test]
-fn the_old_process_does_not_restart() {
-    let site = Site::start(&["--lame-duck-ms", "2000"]);
+fn the_old_process_passes_restarts_on() {
+    let site = Site::start(&["--undo-within-ms=3000"]);
     let old = site.pid();
     kill("USR2", old);
     site.wait_for("the new process serves");
     kill("USR2", old);
-    site.wait_for("this process has been replaced: signal the one that serves now");
+    site.wait_for("this process has been replaced: passing it on to the next");
+    site.wait_for_times("the new process serves", 2);
     // One SIGTERM does not hurry what finishes anyway.
     kill("TERM", old);
     sleep(Duration::from_millis(300));
@@ -190,7 +205,8 @@ fn no_socket_is_left_open_by_the_old_process() {
     let new = site.pid();
     kill("TERM", new);
     site.wait_gone(new);
-    let refused = TcpStream::connect(site.addr).unwrap_err();
+    let refused = || TcpStream::connect(site.addr).err();
+    let refused = eventually(refused);
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert!(lives(old), "{}", site.said());
 }
@@ -287,16 +303,303 @@ fn standard_error_on_a_full_disk() {
     assert!(totals.is_lossless(), "{}\n{}", totals.story(), site.said());
 }
 
+/// A client whose answer goes on for ever.
+fn listening_for_ever(site: &Site) -> Client {
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    client
+        .send("GET /sse HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+    client
+}
+
 #[test]
-fn a_signal_that_means_nothing() {
-    let site = Site::start(&[]);
-    for signal in ["USR1", "ALRM", "IO"] {
-        site.signal(signal);
-        site.wait_for(&format!(
-            "SIG{signal} means nothing here: SIGUSR2 or SIGHUP restarts"
-        ));
-    }
+fn a_new_process_that_dies_soon_is_undone() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let old = site.pid();
+    let mut streaming = listening_for_ever(&site);
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    let new = site.pid();
+    assert_ne!(new, old);
+    kill("KILL", new);
+    site.wait_for("the new process has died (signal: 9 (SIGKILL)), this one takes over again");
+    site.wait_for("the shutdown was called off, serving again");
+    assert_eq!(site.pid(), old);
+    // Whoever is there has noticed nothing, and clients are not told to go any more.
+    assert!(!streaming.read_some(Duration::from_secs(5)).is_empty());
+    let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    assert!(!client.get("/").unwrap().says_close());
+    drop(streaming);
+
+    kill("USR2", old);
+    site.wait_for_times("the new process serves", 2);
+    assert_ne!(site.pid(), old);
     assert_eq!(get(&site), "hello\n");
+}
+
+/// Clients that come while nobody accepts wait for the one that takes over.
+#[test]
+fn nobody_is_turned_away_while_a_dead_process_is_noticed() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    kill("USR2", site.pid());
+    site.wait_for("the new process serves");
+    kill("KILL", site.pid());
+    for _ in 0..50 {
+        assert_eq!(get(&site), "hello\n");
+    }
+}
+
+#[test]
+fn a_new_process_that_dies_late_is_not_undone() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let old = site.pid();
+    let _streaming = listening_for_ever(&site);
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    sleep(Duration::from_millis(200));
+    kill("KILL", site.pid());
+    site.wait_for("the new process has died (signal: 9 (SIGKILL)), too late");
+    let refused = eventually(|| TcpStream::connect(site.addr).err());
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(lives(old), "{}", site.said());
+}
+
+/// The third has the sockets: that the second ends, however it does, is nothing to the first.
+#[test]
+fn one_that_was_replaced_itself_is_not_taken_over_from() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let first = site.pid();
+    kill("USR2", first);
+    site.wait_for("the new process serves");
+    let second = site.pid();
+    kill("USR2", second);
+    site.wait_for_times("the new process serves", 2);
+    kill("KILL", second);
+    site.wait_for("too late for this one to take over");
+    assert_eq!(get(&site), "hello\n");
+    assert!(!site.said().contains("takes over again"), "{}", site.said());
+    assert!(![first, second].contains(&site.pid()));
+}
+
+#[test]
+fn long_lived_requests_stay_with_the_old_process() {
+    let site = Site::start(&[
+        "--undo-within-ms=0",
+        "--shutdown-timeout-ms=1000",
+        "--old-process-timeout-ms=60000",
+    ]);
+    let old = site.pid();
+    let mut streaming = listening_for_ever(&site);
+    let mut idle = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
+    idle.get("/").unwrap();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    // Who is idle goes within the time-out of a shutdown.
+    let ending = idle.read_until_end(Duration::from_secs(5));
+    assert!(ending.is_proper(), "{ending:?}");
+    sleep(Duration::from_secs(2));
+    assert!(!streaming.read_some(Duration::from_secs(5)).is_empty());
+    assert!(lives(old), "{}", site.said());
+    site.wait_for("draining: 1 connections, 1 requests in flight");
+    site.wait_for("s left, open longest: in_use http/1 from 127.0.0.1:");
+    drop(streaming);
+    site.wait_gone(old);
+}
+
+#[test]
+fn the_oldest_of_too_many_old_processes_ends() {
+    let site = Site::start(&["--undo-within-ms=0", "--max-old-processes=2"]);
+    let mut held = Vec::new();
+    for restarts in 1..=3 {
+        held.push((site.pid(), listening_for_ever(&site)));
+        kill("USR2", site.pid());
+        site.wait_for_times("the new process serves", restarts);
+    }
+    let (oldest, mut client) = held.remove(0);
+    let ending = client.read_until_end(Duration::from_secs(5));
+    assert!(ending.is_proper(), "{ending:?}");
+    site.wait_gone(oldest);
+    site.wait_for("more than 2 old processes: this is the oldest, it ends now");
+    for (pid, client) in &mut held {
+        assert!(!client.read_some(Duration::from_secs(5)).is_empty());
+        assert!(lives(*pid), "{}", site.said());
+    }
+    // One that has ended by itself counts no more.
+    drop(held.remove(0));
+    let ended = site.said().matches("shutdown took").count();
+    site.wait_for_times("shutdown took", ended + 2);
+    kill("USR2", site.pid());
+    site.wait_for_times("the new process serves", 4);
+    assert!(!held[0].1.read_some(Duration::from_secs(5)).is_empty());
+}
+
+/// Another program would be killed at once, and not waited for.
+#[test]
+fn a_new_process_that_lies() {
+    let site = Site::start(&[]);
+    site.replace(
+        "n=$((LISTEN_FDS_FIRST_FD + LISTEN_FDS - 1)); exec bash -c \"echo OK >&$n; exec sleep 60\"",
+    );
+    site.fails_to_restart("the new process said \"OK\" instead of being ready, and was killed");
+    site.repair();
+    site.restart();
+}
+
+/// It does not hold what it has been passed, and so it is not waited for either.
+#[test]
+fn a_new_process_that_leaves_another_behind() {
+    let site = Site::start(&[]);
+    site.replace("sleep 5 & exit 3");
+    let begun = Instant::now();
+    site.fails_to_restart("before it was ready (exit status: 3)");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn a_new_process_may_listen_elsewhere() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let old = site.pid();
+    let load = Load::start(site.addr, &LIGHT);
+    // The last of an option holds for all but this one, of which there may be many.
+    site.replace("exec \"$0.real\" --listen 127.0.0.2:0 --pid-file pid");
+    kill("USR2", old);
+    let said = site.wait_for("listening on 127.0.0.2:");
+    let elsewhere = said.split("listening on ").last().unwrap();
+    let elsewhere = elsewhere.split(' ').next().unwrap().parse().unwrap();
+    let mut client = Client::connect_with(elsewhere, &Options::new().http1()).unwrap();
+    assert_eq!(client.get("/").unwrap().text(), "hello\n");
+    site.wait_gone(old);
+    let refused = TcpStream::connect(site.addr).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    drop(load);
+}
+
+/// The same port for both: `[::]` takes IPv4 clients only where nothing else does.
+#[test]
+fn ipv4_and_ipv6_are_handed_over() {
+    let free = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let (v4, v6) = (format!("0.0.0.0:{port}"), format!("[::]:{port}"));
+    let site = Site::start(&["--undo-within-ms=0", "--listen", &v4, "--listen", &v6]);
+    for _ in 0..2 {
+        for addr in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+            let addr = addr.parse().unwrap();
+            let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+            assert_eq!(client.get("/").unwrap().text(), "hello\n");
+        }
+        site.restart();
+    }
+}
+
+#[test]
+fn a_unix_socket_is_handed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let listen = format!("unix:{}", path.display());
+    // What a process that was killed has left behind.
+    drop(UnixListener::bind(&path).unwrap());
+    let site = Site::start(&["--undo-within-ms=0", "--listen", &listen]);
+    let said = site.said();
+    assert!(said.contains(&listen), "{said}");
+    for _ in 0..2 {
+        assert!(UnixStream::connect(&path).is_ok());
+        site.restart();
+    }
+    assert!(UnixStream::connect(&path).is_ok());
+    let last = site.pid();
+    kill("TERM", last);
+    site.wait_gone(last);
+    assert!(!path.exists());
+}
+
+/// Makes a request on a connection of its own; whether its session was resumed.
+fn resumes(addr: SocketAddr, config: &Arc<ClientConfig>) -> bool {
+    let name = "localhost".try_into().unwrap();
+    let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+    let mut stream = rustls::StreamOwned::new(tls, TcpStream::connect(addr).unwrap());
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("hello\n"), "{answer}");
+    stream.conn.handshake_kind() == Some(HandshakeKind::Resumed)
+}
+
+#[test]
+fn sessions_survive_restarts() {
+    let site = Site::start(&["--undo-within-ms=0"]);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider.clone())))
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        assert!(!resumes(site.addr, &config));
+        for _ in 0..3 {
+            site.restart();
+            assert!(resumes(site.addr, &config), "{version:?}");
+        }
+    }
+}
+
+/// When the first process of a container ends, so do all the others.
+#[test]
+fn process_1_is_not_replaced() {
+    let folder = processes::restarting::installed();
+    let mut command = Command::new("unshare");
+    command
+        .args(["-rfp", "--mount-proc", "--kill-child"])
+        .arg(folder.path().join("server"))
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(processes::restarting::output(folder.path()))
+        .stderr(processes::restarting::output(folder.path()));
+    let mut container = command.spawn().unwrap();
+    let said = || fs::read_to_string(folder.path().join("output")).unwrap_or_default();
+    let first = || words_after(&said(), "listening on ").first()?.parse().ok();
+    let is_over = Cell::new(false);
+    let addr: Option<SocketAddr> = eventually(|| {
+        is_over.set(container.try_wait().unwrap().is_some());
+        is_over
+            .get()
+            .then_some(None)
+            .or_else(|| Some(Some(first()?)))
+    });
+    let Some(addr) = addr else {
+        let _ = writeln!(std::io::stderr(), "skipped: no namespace can be made");
+        return;
+    };
+    let server = fs::read_to_string(format!("/proc/{0}/task/{0}/children", container.id()));
+    kill("USR2", server.unwrap().trim().parse().unwrap());
+    eventually(|| {
+        said()
+            .contains("this process goes on serving: this is process 1")
+            .then_some(())
+    });
+    let mut client = Client::connect_with(addr, &Options::new().http1()).unwrap();
+    assert!(!client.get("/").unwrap().says_close());
+    container.kill().unwrap();
+    container.wait().unwrap();
+}
+
+#[test]
+fn settings_can_be_checked_by_hand() {
+    for (name, arguments, says) in [
+        ("restart", vec!["--check"], "the settings can be used"),
+        ("restart_testbed", vec!["--check"], ""),
+    ] {
+        let ended = Command::new(example(name))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert_eq!(said.trim(), says);
+    }
 }
 
 fn get(site: &Site) -> String {

@@ -1,4 +1,4 @@
-//! The example `restart` under systemd's protocols: sockets that are passed, readiness that is
+//! A server that replaces itself under systemd's protocols: sockets that are passed, readiness that is
 //! told, and sockets that are not what they are said to be. And a pid file on a full disk.
 
 use std::{
@@ -25,33 +25,48 @@ fn readiness_is_told_and_told_again() {
     let systemd = UnixDatagram::bind(&path).unwrap();
     systemd.set_read_timeout(Some(SOON)).unwrap();
     let site = Site::start_with(&[], |command| command.env("NOTIFY_SOCKET", &path));
+    let main = |pid: u32| format!("MAINPID={pid}");
     let first = site.pid();
-    has(
-        &told(&systemd),
-        &[
-            "READY=1",
-            &format!("MAINPID={first}"),
-            "STATUS=listening on ",
-        ],
-    );
+    has(&told(&systemd), &[&main(first)]);
+    has(&told(&systemd), &["READY=1", "STATUS=listening on "]);
 
     site.replace("exit 3");
     site.fails_to_restart("the new process exited");
     has(&told(&systemd), &["RELOADING=1", "MONOTONIC_USEC="]);
-    has(
-        &told(&systemd),
-        &[
-            "READY=1",
-            &format!("MAINPID={first}"),
-            "restart failed: the new process",
-        ],
-    );
+    let failed = "restart failed: the new process";
+    has(&told(&systemd), &["READY=1", failed]);
 
     site.repair();
     let (_, second) = site.restart();
     has(&told(&systemd), &["RELOADING=1", "MONOTONIC_USEC="]);
-    has(&told(&systemd), &["READY=1", &format!("MAINPID={second}")]);
+    has(&told(&systemd), &["READY=1", "STATUS=listening on "]);
+    // When it can no longer be undone: systemd ends all when the main process ends.
+    has(&told(&systemd), &[&main(second)]);
 
+    site.signal("TERM");
+    has(&told(&systemd), &["STOPPING=1"]);
+}
+
+/// The main process stays the one that it was, so that systemd does not end it.
+#[test]
+fn systemd_does_not_notice_what_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(SOON)).unwrap();
+    let site = Site::start_with(&["--undo-within-ms=20000"], |command| {
+        command.env("NOTIFY_SOCKET", &path)
+    });
+    let first = site.pid();
+    has(&told(&systemd), &["MAINPID="]);
+    has(&told(&systemd), &["READY=1"]);
+    site.signal("USR2");
+    has(&told(&systemd), &["RELOADING=1"]);
+    has(&told(&systemd), &["READY=1"]);
+    site.wait_for("the new process serves");
+    site.signal("KILL");
+    has(&told(&systemd), &["READY=1", "the new process has died"]);
+    assert_eq!(site.pid(), first);
     site.signal("TERM");
     has(&told(&systemd), &["STOPPING=1"]);
 }
@@ -99,10 +114,10 @@ fn sockets_that_are_not_what_they_are_said_to_be() {
         ("LISTEN_FDS=-1", "LISTEN_FDS=-1: not a number of sockets"),
         (
             &connected,
-            "LISTEN_FDS=1: fd 3 is a socket that does not listen",
+            "LISTEN_FDS=1: descriptor 0 of them is a socket that does not listen",
         ),
     ] {
-        let server = example("restart");
+        let server = example("restart_testbed");
         let script = format!(
             "{passed}; export LISTEN_FDS LISTEN_PID=$$; exec {}",
             server.display()
@@ -131,14 +146,16 @@ fn sockets_for_another_process_are_left_alone() {
 fn an_address_in_use() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("127.0.0.1:{}", port(&busy));
-    let server = example("restart");
+    let server = example("restart_testbed");
     let ended = Command::new(server)
         .args(["--listen", &listen])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(
-        said.starts_with(&format!("error: --listen {listen}: in use: ")),
+        said.starts_with(&format!(
+            "error: listener https, {listen}: Address already in use"
+        )),
         "{said}"
     );
     assert_eq!(ended.status.code(), Some(2));

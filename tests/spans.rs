@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fmt::Debug,
+    future::pending,
     net::SocketAddr,
     sync::{Arc, Mutex},
     thread,
@@ -19,7 +20,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, middleware, routing::get};
 use futures_util::{StreamExt, stream};
-use graceful_tls::{Builder, GracefulTlsLayer, Report};
+use graceful_tls::{Builder, GracefulTlsLayer, Observer, Report};
 use served::{PATIENCE, Serve, Served, ask, everywhere, until};
 use tokio::time::sleep;
 use tower::Service;
@@ -33,7 +34,7 @@ use tracing::{
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     layer::{Context, SubscriberExt},
-    registry::LookupSpan,
+    registry::{LookupSpan, SpanRef},
 };
 use wire::{Client, Version};
 
@@ -113,22 +114,32 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
         values.record(&mut Reads(extensions.get_mut().unwrap()));
     }
 
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.0.lock().unwrap().push(Line {
+            level: Level::TRACE,
+            fields: Fields::from([("message", CLOSED.to_owned())]),
+            spans: vec![known(context.span(&id).unwrap())],
+        });
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Reads(&mut fields));
-        let of = |span: tracing_subscriber::registry::SpanRef<'_, S>| {
-            (
-                span.name(),
-                span.extensions().get::<Fields>().unwrap().clone(),
-            )
-        };
-        let spans = context.event_scope(event).into_iter().flatten().map(of);
+        let spans = context.event_scope(event).into_iter().flatten().map(known);
         self.0.lock().unwrap().push(Line {
             level: *event.metadata().level(),
             fields,
             spans: spans.collect(),
         });
     }
+}
+
+/// What the log is made to say when a span is over.
+const CLOSED: &str = "the span is over";
+
+fn known<'a, S: LookupSpan<'a>>(span: SpanRef<'a, S>) -> (&'static str, Fields) {
+    let fields = span.extensions().get::<Fields>().unwrap().clone();
+    (span.name(), fields)
 }
 
 /// A server on threads where `wants` is what is logged.
@@ -261,6 +272,94 @@ fn what_handlers_say_falls_under_their_connections_span() {
         let peers = asks_both(&served);
         log.saying("body", 4);
         falls_under_one_span(&log, peers);
+    });
+}
+
+/// Says that it is dropped.
+struct Parts(&'static str);
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        info!("{} dropped", self.0);
+    }
+}
+
+/// What a client that goes away cancels: a handler, and the body of an answer.
+fn parts() -> Router {
+    let handler = async || {
+        let _parts = Parts("handler");
+        pending::<()>().await;
+    };
+    let body = async || {
+        let parts = Parts("body");
+        let begun = stream::iter([Ok::<_, Infallible>("four")]);
+        Body::from_stream(begun.chain(stream::once(async move {
+            let _parts = parts;
+            pending().await
+        })))
+    };
+    Router::new()
+        .route("/handler", get(handler))
+        .route("/body", get(body))
+}
+
+#[test]
+fn so_does_what_they_say_when_they_are_dropped() {
+    everywhere(|server, version| {
+        for track in [false, true] {
+            let (served, log) =
+                logged(server, version, parts(), ALL, |of| of.track_requests(track));
+            for dropped in ["handler", "body"] {
+                let (mut client, mut h2) = (served.client(), served.h2());
+                let path = format!("/{dropped}");
+                ask(&mut client, &path);
+                h2.get(&path).unwrap();
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+                let peers = sorted([client.local_addr(), h2.conn.local_addr()]);
+                client.reset().unwrap();
+                h2.conn.reset().unwrap();
+                let lines = log.saying(&format!("{dropped} dropped"), 2);
+                let mut under: Vec<_> = lines.iter().filter_map(peer_of).collect();
+                under.sort_unstable();
+                assert_eq!(under, peers, "{lines:#?}");
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 0);
+            }
+        }
+    });
+}
+
+/// Whose span a line falls under, where that is the only one.
+fn peer_of(line: &Line) -> Option<SocketAddr> {
+    match &line.spans[..] {
+        [(_, fields)] => fields.get("peer")?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Who has made room for another is remembered, and not kept.
+#[test]
+fn a_span_is_over_with_its_connection() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            of.max_connections(2)
+        });
+        let asked = || {
+            let mut client = served.client();
+            client.get("/").unwrap();
+            // So that the first one has been idle longest.
+            thread::sleep(20 * MS);
+            client
+        };
+        let (mut first, mut second) = (asked(), asked());
+        let mut third = asked();
+        assert!(first.finish().is_proper(), "{first:?}");
+        first.close().unwrap();
+        let over = log.saying(CLOSED, 1);
+        assert_eq!(peer_of(&over[0]), Some(first.local_addr()));
+        for client in [&mut second, &mut third] {
+            client.close().unwrap();
+        }
+        log.saying(CLOSED, 3);
     });
 }
 
@@ -453,6 +552,38 @@ fn more_than_ten_warnings_a_second_are_counted() {
         let left_out: usize = lines.iter().map(unlogged).sum();
         assert_eq!(lines.len() + left_out, 26);
         assert!(left_out >= 5, "{lines:?}");
+    });
+}
+
+/// Panics at whatever a client does.
+struct Panics;
+
+impl Observer for Panics {
+    fn accepted(&self, _: Option<SocketAddr>) {
+        panic!("an observer may");
+    }
+}
+
+/// A stranger may bring them about.
+#[test]
+fn so_are_more_than_ten_panics_of_the_observer() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            of.observer(Panics)
+        });
+        let panics = |many| {
+            let clients: Vec<_> = (0..many).map(|_| served.client()).collect();
+            drop(clients);
+        };
+        panics(25);
+        let lines = log.saying("the observer has panicked", 10).len();
+        assert!((10..=20).contains(&lines), "{lines}");
+        thread::sleep(1100 * MS);
+        panics(1);
+        let lines = log.saying("the observer has panicked", lines + 1);
+        let unlogged = |line: &Line| line.has("unlogged").parse::<usize>().unwrap();
+        let left_out: usize = lines.iter().map(unlogged).sum();
+        assert_eq!(lines.len() + left_out, 26);
     });
 }
 

@@ -88,7 +88,7 @@ impl Options {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
     let every = Duration::from_millis(options.every_ms);
-    for example in ["testbed", "restart", "load"] {
+    for example in ["testbed", "restart_testbed", "load"] {
         processes::build(&["--example", example]);
     }
     let kinds = options.balancer.iter().copied();

@@ -1,6 +1,6 @@
 //! What clients see of restarts: `cargo bench --bench restarts`.
 //!
-//! A server that replaces itself (the example `restart`) is restarted 50 times in a row under the
+//! A server that replaces itself (the feature `restart`) is restarted 50 times in a row under the
 //! load generator (the example `load`), once as this crate runs it and once as bare hyper-util
 //! does, with the same hand-over of the sockets. Printed is what became of every request, and p99
 //! during restarts beside p99 in the time between, of the same run. `benches/results/restarts.svg`
@@ -62,7 +62,7 @@ const SERVERS: [(&str, &str); 2] = [("graceful-tls", "graceful"), ("bare hyper-u
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let options = Options::parse();
-    for example in ["restart", "load"] {
+    for example in ["restart_testbed", "load"] {
         processes::build(&["--example", example]);
     }
     let every = Duration::from_millis(options.every_ms);

@@ -18,13 +18,13 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::{Acceptor, Arrival, room::Room};
+use super::{Acceptor, arrival::Arrival, room::Room};
 use crate::{
     accept::{Accept, Preface},
     gate::{Gate, Pass},
     shutdown::SWEEP,
     tally::Tally,
-    transport::{self, Addresses},
+    transport,
 };
 
 /// The pause after the first error in a row; it doubles up to [`LONGEST_PAUSE`].
@@ -38,10 +38,17 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Accepted<IO> {
     pub(crate) io: IO,
-    pub(crate) addresses: Addresses,
     /// What it says before TLS, and by that who its client is.
     pub(crate) preface: Option<Preface<IO>>,
     pub(crate) arrival: Arrival,
+}
+
+#[cfg(feature = "axum-server")]
+impl<IO> Accepted<IO> {
+    /// Whoever is at the other end, as far as is known yet.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.arrival.begun.addresses.remote
+    }
 }
 
 /// The accept loop.
@@ -241,10 +248,9 @@ impl<A: Accept> AcceptLoop<A> {
         let addresses = transport::addresses(&io, remote);
         let tally = self.tally.clone();
         Accepted {
-            addresses,
             io,
             preface: self.preface.clone(),
-            arrival: self.acceptor.arrival(pass, tally, addresses.remote),
+            arrival: self.acceptor.arrival(pass, tally, addresses),
         }
     }
 

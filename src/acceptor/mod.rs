@@ -10,11 +10,12 @@
 //! protocol, is a part of the handshake here: it counts, takes time and is waited for as one.
 
 mod accept_loop;
+mod arrival;
 mod hello;
 mod plain_http;
 mod room;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,23 +28,21 @@ use tracing::field::display;
 use crate::{
     accept::Preface,
     choice,
-    connection::{Facts, TlsConnection},
-    context::{Context, Occupied},
+    connection::Facts,
+    context::Context,
     ending::{Cause, Outcome},
-    gate::Pass,
     handshake_error::HandshakeError,
     handshakes::Running,
-    observe::HandshakeFailed,
     phase::Phase,
     register::Registration,
     server::Server,
     stream::GracefulStream,
-    tally::Tally,
     teardown::{Start, Teardown},
-    transport::{self, Addresses, PlainHttp, Transport},
+    transport::{self, PlainHttp, Transport},
 };
 
 pub(crate) use accept_loop::{AcceptLoop, Accepted};
+use arrival::Arrival;
 
 /// Does the TLS handshakes of one [`GracefulTls`](crate::GracefulTls).
 ///
@@ -52,20 +51,6 @@ pub(crate) use accept_loop::{AcceptLoop, Accepted};
 #[derive(Clone)]
 pub struct Acceptor {
     server: Arc<Server>,
-}
-
-/// A connection on its way: what keeps a shutdown waiting for it, and by when it has to arrive.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    /// Until its descriptor is closed.
-    occupied: Occupied,
-    /// Its place among the handshakes.
-    running: Running,
-    /// When it was accepted, and when the handshake has to be over.
-    begun: Instant,
-    deadline: Instant,
-    /// Whether it came after the shutdown had begun.
-    late: bool,
 }
 
 impl Acceptor {
@@ -86,7 +71,8 @@ impl Acceptor {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the handshake up and closes the socket without an alert.
+    /// Dropping the future gives the handshake up and closes the socket without an alert. An observer is
+    /// told: [`HandshakeError::Dropped`].
     pub async fn accept<IO>(&self, io: IO) -> Result<GracefulStream<IO>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -129,36 +115,14 @@ impl Acceptor {
             self.server.register.make_room();
         }
         Ok(Accepted {
-            addresses,
             io,
             preface: None,
-            arrival: self.arrival(pass, self.server.elsewhere.clone(), addresses.remote),
+            arrival: self.arrival(pass, self.server.elsewhere.clone(), addresses),
         })
     }
 
     pub(crate) fn server(&self) -> &Arc<Server> {
         &self.server
-    }
-
-    /// What a connection holds from the moment it is accepted.
-    pub(crate) fn arrival(
-        &self,
-        pass: Pass,
-        tally: Arc<Tally>,
-        peer: Option<SocketAddr>,
-    ) -> Arrival {
-        tally.accept();
-        self.server.observed.tell(|of| of.accepted(peer));
-        let Context {
-            phases, settings, ..
-        } = &*self.server.context;
-        Arrival {
-            occupied: self.server.context.occupy(pass, tally),
-            running: self.server.handshakes.begin(settings.handshake_timeout / 8),
-            begun: Instant::now(),
-            deadline: Instant::now() + settings.handshake_timeout,
-            late: phases.now() > Phase::Serving,
-        }
     }
 
     /// The handshake of a connection that has been accepted.
@@ -174,10 +138,7 @@ impl Acceptor {
             accepted = self.hear_out(accepted, &preface).await?;
         }
         let Accepted {
-            io,
-            addresses,
-            mut arrival,
-            ..
+            io, mut arrival, ..
         } = accepted;
         let transport = Transport::new(io, arrival.running.handshake.clone());
         let mut handshake = pin!(self.handshake(transport, &arrival.running));
@@ -191,12 +152,12 @@ impl Acceptor {
         };
         match ended {
             Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(choice::ACME) => {
-                Err(self.challenged(tls, addresses, arrival))
+                Err(self.challenged(tls, arrival))
             }
-            Ok(tls) => Ok(self.established(tls, addresses, arrival)),
+            Ok(tls) => Ok(self.established(tls, arrival)),
             Err((error, transport)) => {
                 let error = self.classify(error);
-                Err(self.fail(error, transport, addresses, arrival))
+                Err(self.fail(error, transport, arrival))
             }
         }
     }
@@ -231,32 +192,29 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Accepted {
-            io,
-            addresses,
-            arrival,
-            ..
-        } = &mut accepted;
+        let Accepted { io, arrival, .. } = &mut accepted;
+        let balancer = arrival.begun.addresses.remote;
         let heard = tokio::select! {
             biased;
-            heard = preface.read(io, addresses.remote) => heard.map_err(HandshakeError::Preface),
+            heard = preface.read(io, balancer) => heard.map_err(HandshakeError::Preface),
             () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
         };
         match heard {
-            Ok(told) => addresses.is_told(told.client),
+            Ok(told) => arrival.begun.addresses.is_told(told.client),
             Err(error) => {
                 let handshake = arrival.running.handshake.clone();
                 let transport = Transport::new(accepted.io, handshake);
-                return Err(self.fail(error, transport, accepted.addresses, accepted.arrival));
+                return Err(self.fail(error, transport, accepted.arrival));
             }
         }
         arrival.running.handshake.hear();
-        let Some(pass) = self.server.gate.admit(addresses.remote) else {
+        let Some(pass) = self.server.gate.admit(arrival.begun.addresses.remote) else {
             let refused = HandshakeError::Refused;
-            self.tell_failed(*addresses, &refused, arrival.begun.elapsed());
+            let registration = arrival.begun.fail(&refused);
+            close(accepted.io, &registration, Cause::Handshake);
             return Err(refused);
         };
-        arrival.occupied.admit(pass);
+        arrival.begun.admit(pass);
         Ok(accepted)
     }
 
@@ -275,16 +233,15 @@ impl Acceptor {
     fn established<IO>(
         &self,
         mut tls: TlsStream<Transport<IO>>,
-        addresses: Addresses,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> GracefulStream<IO>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         tls.get_mut().0.established();
-        let facts = Facts::new(&tls, addresses, arrival.begun.elapsed());
+        let facts = Facts::new(&tls, arrival.begun.addresses, arrival.begun.took());
         let first_request_by = Some(self.first_request_by(&arrival));
-        let registration = self.enter(facts, first_request_by, arrival.occupied);
+        let registration = arrival.begun.enter(facts, first_request_by);
         let established = registration.connection();
         self.server.observed.tell(|of| of.established(established));
         GracefulStream::new(tls, registration)
@@ -308,41 +265,25 @@ impl Acceptor {
         }
     }
 
-    fn enter(
-        &self,
-        facts: Facts,
-        first_request_by: Option<Instant>,
-        occupied: Occupied,
-    ) -> Registration {
-        let context = self.server.context.clone();
-        let connection = TlsConnection::new(facts, context, first_request_by);
-        let observed = self.server.observed.clone();
-        self.server.register.enter(connection, occupied, observed)
-    }
-
     /// An ACME server has seen the certificate: the connection ends without a word more (RFC 8737 3).
-    fn challenged<IO>(
-        &self,
-        tls: TlsStream<Transport<IO>>,
-        addresses: Addresses,
-        arrival: Arrival,
-    ) -> HandshakeError
+    fn challenged<IO>(&self, tls: TlsStream<Transport<IO>>, mut arrival: Arrival) -> HandshakeError
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let took = arrival.begun.elapsed();
-        let facts = Facts::new(&tls, addresses, took);
+        let begun = &mut arrival.begun;
+        let took = begun.took();
+        let facts = Facts::new(&tls, begun.addresses, took);
         let (mut transport, session) = tls.into_inner();
         transport.established();
-        let peer = addresses.remote.map(display);
+        let peer = begun.addresses.remote.map(display);
         tracing::debug!(
             peer,
             server_name = facts.server_name.as_deref(),
             "ACME challenge"
         );
-        let registration = self.enter(facts, None, arrival.occupied);
+        let registration = begun.enter(facts, None);
         let error = HandshakeError::AcmeChallenge;
-        self.tell_failed(addresses, &error, took);
+        begun.tell_failed(&error, took);
         let start = Start {
             notify: true,
             answers: transport.written(),
@@ -357,43 +298,25 @@ impl Acceptor {
         &self,
         error: HandshakeError,
         mut transport: Transport<IO>,
-        addresses: Addresses,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> HandshakeError
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let head = transport.established();
-        let took = arrival.begun.elapsed();
-        let registration = self.enter(
-            Facts::failed(addresses, transport.shared(), took),
-            None,
-            arrival.occupied,
-        );
-        // Whatever is said to its client yet: nothing is served.
-        registration.connection().closes();
         let error = match arrival.running.handshake.is_evicted() {
             true => HandshakeError::Evicted,
             false => error,
         };
-        let peer = addresses.remote.map(display);
-        let id = registration.connection().id();
-        tracing::debug!(id, peer, reason = %error.reason(), %error, "handshake failed");
-        self.tell_failed(addresses, &error, took);
+        let registration = arrival.begun.fail(&error);
         match error {
             HandshakeError::PlainHttp => {
                 plain_http::answer(transport, head, registration, arrival.running);
             }
-            HandshakeError::Evicted => close(transport, &registration),
+            HandshakeError::Evicted => close(transport, &registration, Cause::HandshakeEvicted),
             _ => end(transport, registration, 0),
         }
         error
-    }
-
-    fn tell_failed(&self, addresses: Addresses, error: &HandshakeError, took: Duration) {
-        let peer = addresses.remote;
-        let failed = HandshakeFailed { peer, error, took };
-        self.server.observed.tell(|of| of.handshake_failed(&failed));
     }
 
     fn classify(&self, error: io::Error) -> HandshakeError {
@@ -434,11 +357,11 @@ where
     Teardown::new(transport, None, registration, start).finish_elsewhere();
 }
 
-/// Closes the socket of an evicted handshake at once: its place is wanted.
-fn close<IO>(transport: Transport<IO>, registration: &Registration) {
-    registration.closing(Cause::HandshakeEvicted);
-    drop(transport);
-    registration.ended(Cause::HandshakeEvicted, Outcome::DrainCut);
+/// Closes the socket of a failed handshake at once: its place is wanted, or nothing is due to its client.
+fn close<IO>(io: IO, registration: &Registration, cause: Cause) {
+    registration.closing(cause);
+    drop(io);
+    registration.ended(cause, Outcome::DrainCut);
 }
 
 impl std::fmt::Debug for Acceptor {

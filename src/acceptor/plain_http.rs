@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{close, end};
 use crate::{
-    handshakes::Running, phase::Phase, register::Registration, settings::PlainHttp,
+    ending::Cause, handshakes::Running, phase::Phase, register::Registration, settings::PlainHttp,
     transport::Transport,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn answer<IO>(
         let answered = tokio::select! {
             biased;
             exchange = exchange => matches!(exchange, Ok(Ok(()))),
-            () = running.evicted() => return close(transport, &registration),
+            () = running.evicted() => return close(transport, &registration, Cause::HandshakeEvicted),
             () = context.phases.reached(Phase::Deadline) => false,
         };
         if !answered {

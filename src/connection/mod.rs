@@ -19,7 +19,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     task::{Wake, Waker},
@@ -59,11 +59,28 @@ pub struct TlsConnection {
     met: u32,
 }
 
+/// A connection that is remembered, and not kept: neither its record nor its span.
+#[derive(Debug)]
+pub(crate) struct Remembered(Weak<Shared>);
+
+impl Remembered {
+    /// The connection, if anybody has to do with it still.
+    pub(crate) fn get(&self) -> Option<TlsConnection> {
+        let shared = self.0.upgrade()?;
+        Some(TlsConnection {
+            shared,
+            met: NOTHING,
+        })
+    }
+}
+
 /// What a request has met: a layer, after which a second one stays out of the way; somebody who watches
 /// it; and from here on, what it is tracked by.
 const NOTHING: u32 = 0;
 const LAYER: u32 = 1;
 const WATCHER: u32 = 2;
+/// Beside that: the span is entered until the handle is dropped.
+const ENTERED: u32 = 1 << 31;
 
 struct Shared {
     id: u64,
@@ -319,6 +336,10 @@ impl TlsConnection {
 
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.shared.context
+    }
+
+    pub(crate) fn remember(&self) -> Remembered {
+        Remembered(Arc::downgrade(&self.shared))
     }
 
     #[inline]

@@ -10,7 +10,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use http::{Method, Request};
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{Protocol, TlsConnection, WATCHER};
+use super::{ENTERED, Protocol, TlsConnection, WATCHER};
 
 /// How much of a path is remembered, in bytes: it is for people to read.
 const LONGEST_PATH: usize = 256;
@@ -133,6 +133,31 @@ impl Tracking {
         self.0.met >= WATCHER
     }
 
+    /// What is dropped between now and this falls under the connection's span.
+    #[inline]
+    pub(crate) fn is_dropped_last(&mut self) {
+        if self.is_watched() {
+            self.enter();
+        }
+    }
+
+    #[cold]
+    fn enter(&mut self) {
+        if let Some(span) = self.0.span() {
+            mem::forget(span.enter());
+            self.0.met |= ENTERED;
+        }
+    }
+
+    #[cold]
+    fn leave(&mut self) {
+        if self.0.met & ENTERED != 0 {
+            self.0.met &= !ENTERED;
+            let span = self.0.span();
+            span.map(|span| span.with_subscriber(|(id, subscriber)| subscriber.exit(id)));
+        }
+    }
+
     /// The connection's span, where it has one.
     pub(crate) fn span(&self) -> Option<Span> {
         self.0.span().cloned()
@@ -160,6 +185,7 @@ impl Drop for Tracking {
     #[inline]
     fn drop(&mut self) {
         if self.is_watched() {
+            self.leave();
             self.change(|of| of.over = true);
         }
     }

@@ -18,11 +18,20 @@ pin_project! {
     pub struct GracefulTlsBody<B> {
         #[pin]
         inner: B,
-        // Of a gRPC answer, and where somebody watches.
+        // Of a gRPC answer, and where somebody watches. Dropped after it.
         connection: Option<Tracking>,
         is_grpc: bool,
         last_call: Option<LastCall>,
         ended: bool,
+    }
+
+    impl<B> PinnedDrop for GracefulTlsBody<B> {
+        #[inline]
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(tracking) = this.project().connection {
+                tracking.is_dropped_last();
+            }
+        }
     }
 }
 
@@ -36,26 +45,6 @@ impl<B> GracefulTlsBody<B> {
             is_grpc,
             last_call: None,
             ended: false,
-        }
-    }
-}
-
-impl<B> GracefulTlsBody<B> {
-    /// Its answer has begun.
-    pub(super) fn begins(&self) {
-        if let Some(tracking) = &self.connection {
-            tracking.answers();
-        }
-    }
-}
-
-#[cfg(feature = "axum")]
-impl<B> GracefulTlsBody<B> {
-    /// What is inside, where there is nothing to do to it.
-    pub(crate) fn unwrapped(self) -> Result<B, Self> {
-        match self.connection {
-            None => Ok(self.inner),
-            Some(_) => Err(self),
         }
     }
 }

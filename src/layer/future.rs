@@ -24,9 +24,22 @@ pin_project! {
         #[pin]
         inner: F,
         asked: Asked,
+        // Until it is answered. Dropped last.
         connection: Option<Tracking>,
     }
+
+    impl<F> PinnedDrop for GracefulTlsFuture<F> {
+        #[inline]
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(tracking) = this.project().connection {
+                tracking.is_dropped_last();
+            }
+        }
+    }
 }
+
+/// An answer; the connection, where its body has to be looked after; and whether it is gRPC's.
+pub(crate) type Answered<B> = (Response<B>, Option<Tracking>, bool);
 
 /// What there is to know of a request when it is answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -81,11 +94,12 @@ where
 {
     type Output = Result<Response<GracefulTlsBody<B>>, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.connection.as_ref().is_some_and(Tracking::is_watched) {
-            true => self.poll_watched(cx),
-            false => self.poll_unwatched(cx),
-        }
+        let (response, connection, is_grpc) = ready!(self.poll_answer(cx))?;
+        Poll::Ready(Ok(
+            response.map(|body| GracefulTlsBody::new(body, connection, is_grpc))
+        ))
     }
 }
 
@@ -94,23 +108,32 @@ where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
 {
+    /// The answer, with its body as it is.
+    #[inline(always)]
+    pub(crate) fn poll_answer(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Answered<B>, E>> {
+        match self.connection.as_ref().is_some_and(Tracking::is_watched) {
+            true => self.poll_watched(cx),
+            false => self.poll_unwatched(cx),
+        }
+    }
+
     /// What is logged falls under the connection's span.
     #[cold]
-    fn poll_watched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
+    fn poll_watched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answered<B>, E>> {
         let span = self.connection.as_ref().and_then(Tracking::span);
         let _entered = span.as_ref().map(Span::enter);
-        let answer = self.poll_unwatched(cx);
-        if let Poll::Ready(Ok(answer)) = &answer {
-            answer.body().begins();
+        let answered = self.poll_unwatched(cx);
+        if let Poll::Ready(Ok((_, Some(tracking), _))) = &answered {
+            tracking.answers();
         }
-        answer
+        answered
     }
 
     #[inline(always)]
-    fn poll_unwatched(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<<Self as Future>::Output> {
+    fn poll_unwatched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answered<B>, E>> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
         let mut is_grpc = false;
@@ -128,10 +151,7 @@ where
                 *this.connection = None;
             }
         }
-        let connection = this.connection.take();
-        Poll::Ready(Ok(
-            response.map(|body| GracefulTlsBody::new(body, connection, is_grpc))
-        ))
+        Poll::Ready(Ok((response, this.connection.take(), is_grpc)))
     }
 }
 

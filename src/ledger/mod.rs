@@ -16,7 +16,7 @@ mod http2;
 use std::time::Duration;
 
 use http1::Http1;
-use http2::{ENHANCE_YOUR_CALM, Http2};
+use http2::{ENHANCE_YOUR_CALM, Http2, INTERNAL_ERROR};
 pub(crate) use http2::{
     HEARD, MAX_31_BITS, NO_ERROR, Patience, Progress, Stalled, UNKNOWN_TYPE, goaway, ping,
     ping_ack, rst_stream,
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{Protocol, Requests},
+    ending::Cause,
     pace::Rate,
 };
 
@@ -347,6 +348,18 @@ impl Ledger {
             }
             Self::Http2(http2) => !http2.is_followed() || http2.in_flight() > 0 || http2.was_cut(),
         }
+    }
+
+    /// Why the server ends an HTTP/2 connection, where that is for an error (RFC 9113 5.4.1).
+    pub(crate) fn error(&self) -> Option<Cause> {
+        let Self::Http2(http2) = self else {
+            return None;
+        };
+        Some(match http2.error()? {
+            INTERNAL_ERROR => Cause::Dropped,
+            ENHANCE_YOUR_CALM => Cause::Flood,
+            _ => Cause::ProtocolError,
+        })
     }
 
     /// How many answers the server has broken off and gone on, as it can over HTTP/2.

@@ -19,7 +19,7 @@ use std::{
 use slab::Slab;
 
 use crate::{
-    connection::{TlsConnection, TrackedRequest},
+    connection::{ConnectionStats, TlsConnection, TrackedRequest},
     context::Occupied,
     ending::{Cause, Outcome},
     observe::{self, Cut, Ended, Observed},
@@ -170,6 +170,13 @@ impl Register {
         all.sort_by_key(|(of, _)| Reverse(of.age));
         all.truncate(most);
         all
+    }
+
+    /// The connections that have been open longest.
+    pub(crate) fn oldest(&self, most: usize) -> Vec<ConnectionStats> {
+        let mut all = self.open();
+        all.sort_by_key(TlsConnection::id);
+        all.iter().take(most).map(TlsConnection::stats).collect()
     }
 
     /// What an open connection counts for is counted in another place, in one step.

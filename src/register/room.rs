@@ -14,7 +14,7 @@ use std::{collections::VecDeque, sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
 use super::Register;
-use crate::connection::TlsConnection;
+use crate::connection::{Remembered, TlsConnection};
 
 /// How long one that was told may take. Its task may be one that nobody polls.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -26,23 +26,27 @@ const FEW: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct GivingWay {
     /// The last one that was told, and when.
-    told: Option<(Instant, TlsConnection)>,
+    told: Option<(Instant, Remembered)>,
     /// Those that have been idle longest, and since when.
-    next: VecDeque<(u64, TlsConnection)>,
+    next: VecDeque<(u64, Remembered)>,
 }
 
 impl GivingWay {
     /// Whether one is about to leave.
     fn is_under_way(&self) -> bool {
         let told = self.told.as_ref();
-        told.is_some_and(|(at, told)| told.makes_room() && at.elapsed() < PATIENCE)
+        told.is_some_and(|(at, told)| {
+            let makes_room = || told.get().is_some_and(|told| told.makes_room());
+            at.elapsed() < PATIENCE && makes_room()
+        })
     }
 
     fn next(&mut self) -> Option<TlsConnection> {
         loop {
-            let (since, connection) = self.next.pop_front()?;
-            if connection.idle_since() == Some(since) {
-                return Some(connection);
+            let (since, next) = self.next.pop_front()?;
+            let next = next.get().filter(|of| of.idle_since() == Some(since));
+            if next.is_some() {
+                return next;
             }
         }
     }
@@ -65,13 +69,13 @@ impl Register {
             })
         };
         let told = self.draining.oldest().or_else(idle);
-        giving_way.told = told.clone().map(|told| (Instant::now(), told));
+        giving_way.told = told.as_ref().map(|told| (Instant::now(), told.remember()));
         drop(giving_way);
         // A waker runs foreign code, a lock must not be held for it.
         told.inspect(TlsConnection::want).is_some()
     }
 
-    fn longest_idle(&self) -> VecDeque<(u64, TlsConnection)> {
+    fn longest_idle(&self) -> VecDeque<(u64, Remembered)> {
         let open = self.lock();
         let idle = |(key, of): (usize, &TlsConnection)| Some((of.idle_since()?, key));
         let mut idle: Vec<_> = open.iter().filter_map(idle).collect();
@@ -80,7 +84,7 @@ impl Register {
             idle.truncate(FEW);
         }
         idle.sort_unstable();
-        let known = |(since, key)| Some((since, open.get(key)?.clone()));
+        let known = |(since, key)| Some((since, open.get(key)?.remember()));
         idle.into_iter().filter_map(known).collect()
     }
 }

@@ -43,7 +43,10 @@ use tower_service::Service;
 
 use super::{Incoming, Layered};
 use crate::{
-    accept::Accept, connection::TlsConnection, graceful_tls::GracefulTls, layer::GracefulTlsFuture,
+    accept::Accept,
+    connection::TlsConnection,
+    graceful_tls::GracefulTls,
+    layer::{GracefulTlsBody, GracefulTlsFuture},
     stream::GracefulStream,
 };
 
@@ -142,10 +145,14 @@ where
     type Output = Result<Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        self.project().inner.poll(cx).map_ok(|response| {
-            // Only of a gRPC answer is there anything to watch.
-            response.map(|body| body.unwrapped().unwrap_or_else(Body::new))
-        })
+        self.project()
+            .inner
+            .poll_answer(cx)
+            .map_ok(|(response, connection, is_grpc)| match connection {
+                None => response,
+                // Of a gRPC answer, and where somebody watches.
+                of => response.map(|body| Body::new(GracefulTlsBody::new(body, of, is_grpc))),
+            })
     }
 }
 

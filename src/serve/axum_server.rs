@@ -161,7 +161,7 @@ impl AddrListener<Arrival, TlsAddress> for TlsListener {
     async fn accept_stream(&self) -> io::Result<(Arrival, TlsAddress)> {
         match self.incoming.lock().await.next().await {
             Ok(Some(accepted)) => {
-                let remote = TlsAddress(accepted.addresses.remote);
+                let remote = TlsAddress(accepted.remote());
                 Ok((Arrival(accepted), remote))
             }
             // The queue is empty, or the listener broken, which has been logged. What is left to

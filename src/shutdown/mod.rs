@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     context::Context,
-    departures::{Departures, Occasion},
+    departures::{Departures, Plan},
     phase::Phase,
     register::Register,
     settings::Settings,
@@ -90,7 +90,7 @@ impl Shutdown {
     }
 
     /// Begins to walk through the phases, unless somebody has.
-    pub(crate) fn begin(&self, occasion: Occasion) {
+    pub(crate) fn begin(&self, plan: Plan) {
         let called_off = CancellationToken::new();
         let turned = {
             let mut undo = self.undo();
@@ -98,7 +98,7 @@ impl Shutdown {
                 return;
             }
             // Before the phase: whoever sees that asks when it has to go.
-            let departures = Departures::new(Instant::now(), &self.context.settings, occasion);
+            let departures = Departures::new(Instant::now(), &self.context.settings, &plan);
             self.context.set_departures(Some(departures));
             *undo = Some(called_off.clone());
             self.register.note_phase(Phase::LameDuck);
@@ -109,7 +109,7 @@ impl Shutdown {
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
-            Some(runtime) => drop(runtime.spawn(walk::run(closes, occasion, called_off))),
+            Some(runtime) => drop(runtime.spawn(walk::run(closes, plan, called_off))),
             None => tracing::error!("no tokio runtime to shut down on: ending everything at once"),
         }
     }

@@ -1,14 +1,13 @@
 //! The walk through the phases, as one task that nobody has to poll.
 
-use std::{fmt, future::Future, iter::repeat, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, iter::repeat, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
-    connection::TrackedRequest,
-    departures::Occasion,
+    departures::{Occasion, Plan},
     observe::NAMED,
     phase::Phase,
     tally::{Counts, Tally},
@@ -17,24 +16,20 @@ use crate::{
 /// How long gRPC answers may take to end with a status when the deadline has come.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
-/// Between two lines in the log while draining.
+/// Between two lines in the log while draining, at first; and at most, where that takes hours.
 const PROGRESS: Duration = Duration::from_secs(1);
+const SLOW_PROGRESS: Duration = Duration::from_secs(60);
 
 /// Walks from the lame duck to the report.
-pub(super) async fn run(
-    mut closes: ClosesAnyway,
-    occasion: Occasion,
-    called_off: CancellationToken,
-) {
+pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: CancellationToken) {
     let shutdown = &closes.shutdown;
     let phases = &shutdown.context.phases;
-    let settings = &shutdown.context.settings;
     tracing::info!(
         phase = %Phase::LameDuck,
-        lame_duck_s = settings.lame_duck.as_secs_f64(),
-        timeout_s = settings.shutdown_timeout.as_secs_f64(),
+        lame_duck_s = plan.lame_duck.as_secs_f64(),
+        timeout_s = plan.timeout.as_secs_f64(),
         "{}",
-        match occasion {
+        match plan.occasion {
             Occasion::Stop => "shutting down",
             Occasion::Handover => "handing over",
         }
@@ -48,7 +43,7 @@ pub(super) async fn run(
     {
         shutdown.register.wake_all();
     }
-    let lame_duck = timeout(settings.lame_duck, called_off.cancelled());
+    let lame_duck = timeout(plan.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
     if !shutdown.commit(&called_off) {
         tracing::info!(phase = %Phase::Serving, "the shutdown was called off, serving again");
@@ -60,7 +55,7 @@ pub(super) async fn run(
     phases.connections.close();
     phases.others.close();
     shutdown.enter(Phase::Draining);
-    let deadline = Instant::now() + settings.shutdown_timeout;
+    let deadline = Instant::now() + plan.timeout;
     shutdown.register.wake_all();
     let drained = async {
         tokio::select! {
@@ -163,7 +158,7 @@ async fn force(shutdown: &Shutdown) {
         requests_in_flight = left.requests,
         others = phases.others.len(),
         "the deadline has passed, ending what is left{}",
-        Longest(shutdown.register.longest(NAMED)),
+        longest(shutdown),
     );
     shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
@@ -185,28 +180,36 @@ async fn unless_hurried<F: Future>(shutdown: &Shutdown, step: F) -> Option<F::Ou
     }
 }
 
-/// The requests that the shutdown has waited for longest, if any is known by name, as the end of a line.
-struct Longest(Vec<(TrackedRequest, Option<SocketAddr>)>);
-
-impl fmt::Display for Longest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (request, peer)) in self.0.iter().enumerate() {
-            let before = if at > 0 { "; " } else { ", for longest of " };
-            write!(f, "{before}{request}")?;
-            if let Some(peer) = peer {
-                write!(f, " from {peer}")?;
-            }
-        }
-        Ok(())
+/// What the shutdown has waited for longest, as the end of a line: requests, where they are known by name, or
+/// else connections.
+fn longest(shutdown: &Shutdown) -> String {
+    let requests = shutdown.register.longest(NAMED).into_iter();
+    let requests: Vec<_> = requests
+        .map(|(request, peer)| format!("{request}{}", from(peer)))
+        .collect();
+    if !requests.is_empty() {
+        return format!(", for longest of {}", requests.join("; "));
     }
+    let oldest = shutdown.register.oldest(NAMED).into_iter().map(|of| {
+        let protocol = of
+            .protocol
+            .map_or(String::new(), |protocol| format!(" {protocol}"));
+        let (state, age) = (of.state, of.age.as_secs_f64());
+        format!("{state}{protocol}{}, {age:.1} s", from(of.peer))
+    });
+    let oldest: Vec<_> = oldest.collect();
+    format!(", open longest: {}", oldest.join("; "))
 }
 
-/// Says each second what the shutdown waits for.
+fn from(peer: Option<SocketAddr>) -> String {
+    peer.map_or(String::new(), |peer| format!(" from {peer}"))
+}
+
+/// Says what the shutdown waits for: each second, and the longer it takes the less often, but each minute.
 async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
-    let mut ticks = interval_at(Instant::now() + PROGRESS, PROGRESS);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = Instant::now();
     loop {
-        ticks.tick().await;
+        sleep((begun.elapsed() / 10).clamp(PROGRESS, SLOW_PROGRESS)).await;
         let left = shutdown.register.left();
         let seconds = deadline.saturating_duration_since(Instant::now());
         tracing::info!(
@@ -217,7 +220,7 @@ async fn progress(shutdown: &Shutdown, deadline: Instant) -> bool {
             left.connections,
             left.requests,
             seconds.as_secs_f64(),
-            Longest(shutdown.register.longest(NAMED)),
+            longest(shutdown),
         );
     }
 }

@@ -348,7 +348,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Some(cause) => cause,
             None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             None if self.half_close.is_closed() && idle => Cause::PeerClosed,
-            None if orderly => self.connection.why_retired().unwrap_or(Cause::Orderly),
+            // An HTTP/2 server shuts down in order after an error, too.
+            None if orderly => {
+                let why = self
+                    .ledger
+                    .error()
+                    .or_else(|| self.connection.why_retired());
+                why.unwrap_or(Cause::Orderly)
+            }
             None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             None if std::thread::panicking() => Cause::Panicked,
             None if gone => Cause::Abandoned,

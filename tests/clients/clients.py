@@ -53,7 +53,7 @@ def run(*command, **options):
 def build(servers):
     """Builds what is missing: the server, the link, and the clients."""
     os.makedirs(BUILT, exist_ok=True)
-    run("cargo", "build", "--release", "--example", "restart", cwd=ROOT)
+    run("cargo", "build", "--release", "--example", "restart_testbed", cwd=ROOT)
     cargo = dict(os.environ, CARGO_TARGET_DIR=os.path.join(BUILT, "cargo"))
     run("cargo", "build", "--release", "--locked", cwd=here("rust"), env=cargo)
     run("go", "build", "-o", os.path.join(BUILT, "go-client"), ".", cwd=here("go"))

@@ -45,6 +45,9 @@ RUNS = {
     "far": Run("restarts, 600 ms away, idle up to 0.3 s", 600, (0, 300), 7, 4, every=(1, 2)),
     "rolling": Run("two behind HAProxy, restarted in turn", 20, (0, 300), 2, 2, balanced=True,
                    servers=ALL[:3], settings=Settings(lame_duck=3.5), every=(5.5, 5.5)),
+    # HAProxy asks of neither whether it is there: each always is.
+    "in place": Run("two behind HAProxy, replaced in turn", 20, (0, 300), 2, 2, balanced=True,
+                    servers=ALL[:3], settings=Settings(in_place=True), every=(1, 1)),
     "stop": Run("stopped amid slow downloads", 20, (0, 0), 6, 4, stops=True,
                 settings=Settings(patient_goaway=True), **SLOW),
     "deadline": Run("stopped, downloads longer than the deadline", 20, (0, 0), 6, 4, stops=True,

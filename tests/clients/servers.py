@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from clients import ROOT, TARGET
 
-RESTART = os.path.join(TARGET, "release", "examples", "restart")
-LOG = "info,ecdysis=error,graceful_tls=debug"
+RESTART = os.path.join(TARGET, "release", "examples", "restart_testbed")
+LOG = "info,graceful_tls=debug"
 
 
 class Settings(NamedTuple):
@@ -17,6 +17,7 @@ class Settings(NamedTuple):
     keep_alive: int = None  # its own, if not given
     announced: int = None  # by the header Keep-Alive
     patient_goaway: bool = False  # of this crate
+    in_place: bool = False  # behind a balancer: replaced there, and not stopped and started again
 
 
 _next_port = 20000 + os.getpid() % 97 * 100
@@ -71,7 +72,7 @@ def make_certificates(folder):
 
 
 class Restart:
-    """The example `restart`: this crate, or others with the same hand-over, to compare with."""
+    """The feature `restart`: this crate, or others with the same hand-over, to compare with."""
 
     version = "this tree"
 
@@ -80,7 +81,7 @@ class Restart:
         self.pid_file = os.path.join(folder, f"{name}.pid")
         output = open(self.said, "ab")
         command = [RESTART, "--listen", f"127.0.0.1:{port}", "--pid-file", self.pid_file,
-                   "--server", kind, "--cert", os.path.join(folder, "cert.pem"),
+                   "--max-old-processes=100", "--server", kind, "--cert", os.path.join(folder, "cert.pem"),
                    "--key", os.path.join(folder, "key.pem"),
                    *milliseconds("--shutdown-timeout-ms", settings.patience),
                    *milliseconds("--lame-duck-ms", settings.lame_duck),
@@ -240,12 +241,12 @@ class PatientHaproxy(Haproxy):
 
 
 class Balanced(Master):
-    """HAProxy before two servers that take turns to stop and start again."""
+    """HAProxy before two servers that take turns to stop and start again, or to be replaced."""
 
     log = "balancer.log"
 
     def __init__(self, folder, port, settings, kind="graceful"):
-        self.folder, self.turn = folder, 0
+        self.folder, self.turn, self.in_place = folder, 0, settings.in_place
         self.ports = [free_ports(1), free_ports(1)]
         self.starts = [functools.partial(Restart, folder, port, settings, kind, name)
                        for port, name in zip(self.ports, "ab")]
@@ -270,6 +271,8 @@ class Balanced(Master):
 
     def restart(self):
         which, self.turn = self.turn, 1 - self.turn
+        if self.in_place:
+            return self.backends[which].restart()
         self.backends[which].stop()
         self.backends[which].first.wait()
         self.backends[which] = self.starts[which]()

@@ -41,6 +41,8 @@ const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 
 // Error codes (RFC 9113 7).
 pub(crate) const NO_ERROR: u32 = 0;
+pub(super) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const INTERNAL_ERROR: u32 = 2;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(super) const REFUSED_STREAM: u32 = 7;
 
@@ -169,6 +171,8 @@ pub(super) struct Reader {
     value: Option<u32>,
     /// The payload of the last PING.
     ping: [u8; 8],
+    /// The error of the last GOAWAY.
+    error: u32,
 }
 
 impl Reader {
@@ -188,12 +192,18 @@ impl Reader {
             filled: 0,
             value: None,
             ping: [0; 8],
+            error: NO_ERROR,
         }
     }
 
     /// The payload of the PING that has just ended.
     pub(super) fn ping(&self) -> [u8; 8] {
         self.ping
+    }
+
+    /// The error of the GOAWAY that has just ended (RFC 9113 7).
+    pub(super) fn error(&self) -> u32 {
+        self.error
     }
 
     /// Whether another frame could be put here.
@@ -336,8 +346,14 @@ impl Reader {
     /// Picks out what the payload says, a setting or a word at a time.
     fn look(&mut self, head: Head, mut part: &[u8], is_over: bool) -> Option<Step> {
         match head.kind {
-            WINDOW_UPDATE | RST_STREAM | GOAWAY if self.value.is_none() => {
+            WINDOW_UPDATE | RST_STREAM if self.value.is_none() => {
                 self.value = self.take(&mut part).map(u32::from_be_bytes);
+            }
+            GOAWAY if self.value.is_none() => {
+                if let Some([a, b, c, d, error @ ..]) = self.take::<8>(&mut part) {
+                    self.value = Some(u32::from_be_bytes([a, b, c, d]));
+                    self.error = u32::from_be_bytes(error);
+                }
             }
             PING => self.ping = self.take(&mut part).unwrap_or(self.ping),
             SETTINGS => {

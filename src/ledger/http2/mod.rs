@@ -19,16 +19,16 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, REFUSED_STREAM, RST_STREAM, Reader,
-    SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
+    ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR, REFUSED_STREAM,
+    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
 use crate::pace::Rate;
 
 pub(crate) use self::frame::{
-    ENHANCE_YOUR_CALM, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway, ping, ping_ack,
-    rst_stream,
+    ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway,
+    ping, ping_ack, rst_stream,
 };
 
 /// How many streams may be open at once before the connection is no longer followed. It bounds
@@ -76,6 +76,8 @@ pub(crate) struct Http2 {
     cut: bool,
     failed: u32,
     goaway: Option<u32>,
+    /// For which error of the connection the server ends it, as far as that is known.
+    error: Option<u32>,
     begun: u32,
     last_stream: u32,
     received_body: u64,
@@ -136,6 +138,7 @@ impl Http2 {
             cut: false,
             failed: 0,
             goaway: None,
+            error: None,
             begun: 0,
             last_stream: 0,
             received_body: 0,
@@ -174,7 +177,7 @@ impl Http2 {
                     }
                 }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
-                Some(Step::Lost) => self.followed = false,
+                Some(Step::Lost) => self.is_broken(),
                 None => {}
             }
         }
@@ -255,6 +258,12 @@ impl Http2 {
     /// The highest stream that has begun, 0 if none has.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream
+    }
+
+    /// For which error of the connection the server ends it (RFC 9113 5.4.1), as its GOAWAY says; where the
+    /// connection is not followed any more because of what the client has sent, that is one.
+    pub(crate) fn error(&self) -> Option<u32> {
+        self.error
     }
 
     /// The lowest last stream of any GOAWAY that is out.
@@ -517,6 +526,8 @@ impl Http2 {
             }
             (RST_STREAM, _) => self.reset(head.id),
             (GOAWAY, Some(last)) => {
+                let error = self.outbound.error();
+                self.error = (error != NO_ERROR).then_some(error);
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
                 self.dismiss(last & MAX_31_BITS);
@@ -582,6 +593,12 @@ impl Http2 {
         self.end_by_id(id, true, true);
     }
 
+    /// The client has sent what is not HTTP/2: the server will end the connection for it.
+    fn is_broken(&mut self) {
+        self.followed = false;
+        self.error = Some(PROTOCOL_ERROR);
+    }
+
     /// GOAWAY is out. What began above it, before it was, the server will not look at.
     fn dismiss(&mut self, last: u32) {
         self.goaway = Some(self.goaway.map_or(last, |said| said.min(last)));
@@ -595,7 +612,7 @@ impl Http2 {
     /// The client's SETTINGS may not hold a larger window than there is (RFC 9113 6.5.2).
     fn set_initial(&mut self, value: u32) {
         if value > MAX_31_BITS {
-            self.followed = false;
+            self.is_broken();
         } else if i64::from(value) != self.initial {
             self.initial = i64::from(value);
             let held = self.streams.iter().filter(|s| s.is_held(self.initial));

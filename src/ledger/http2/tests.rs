@@ -450,6 +450,24 @@ fn where_a_frame_could_be_put() {
     }
 }
 
+/// In one piece and byte by byte, with more behind the code.
+#[test]
+fn errors_of_the_connection() {
+    let goodbye = |code: u32| [&goaway(code, 9)[..], b"why"].concat();
+    for (code, error) in [(NO_ERROR, None), (PROTOCOL_ERROR, Some(1)), (11, Some(11))] {
+        let mut bytes = goodbye(code);
+        bytes[2] += 3;
+        for size in [bytes.len(), 1] {
+            let mut http2 = greeted();
+            bytes.chunks(size).for_each(|part| http2.sent(part));
+            assert_eq!((http2.error(), http2.goaway_said()), (error, Some(9)));
+        }
+    }
+    let mut broken = greeted();
+    broken.received(&data(Client, 0, 0, 1).bytes());
+    assert_eq!((broken.error(), broken.is_followed()), (Some(1), false));
+}
+
 #[test]
 fn goaways() {
     let mut http2 = after(&[away(9)]);

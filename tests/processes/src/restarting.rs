@@ -1,4 +1,4 @@
-//! The example `restart`: a server that replaces itself.
+//! A server that replaces itself, with the feature `restart`: the example `restart_testbed`.
 //!
 //! It runs from a copy in a folder of its own, so that a test can put something else in
 //! its place before it restarts, as a deployment does.
@@ -119,9 +119,8 @@ impl Site {
     /// Puts a shell script in the server's place. It passes the check, and runs `body` as the new
     /// process, where `$0.real` is the server.
     pub fn replace(&self, body: &str) {
-        let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *--check*) exit 0;; esac\ncd \"${{0%/*}}\"\n{body}\n"
-        );
+        let script =
+            format!("#!/bin/sh\n[ \"$GRACEFUL_TLS_CHECK\" ] && exit 0\ncd \"${{0%/*}}\"\n{body}\n");
         self.replace_by(script.as_bytes(), 0o755);
     }
 
@@ -187,7 +186,7 @@ pub fn words_after(said: &str, text: &str) -> Vec<String> {
 /// A folder with the server in it, as `server` and as `server.real`.
 pub fn installed() -> TempDir {
     // On the disk of the example, so that a link is enough.
-    let restart = example("restart");
+    let restart = example("restart_testbed");
     let folder = tempfile::tempdir_in(restart.parent().unwrap()).unwrap();
     for name in ["server", "server.real"] {
         fs::hard_link(&restart, folder.path().join(name)).unwrap();

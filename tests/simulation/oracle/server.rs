@@ -47,9 +47,15 @@ pub fn identity(facts: &Facts) -> Option<String> {
 pub fn observer(facts: &Facts) -> Option<String> {
     let told = &facts.told;
     let over = told.failed + told.established;
-    // The future that does a handshake may be dropped.
-    let wrong = told.accepted < over || told.ended.len() as u64 != over;
-    let counts = || format!("{} accepted, {over} over", told.accepted);
+    // Also where the future that does a handshake was dropped.
+    let wrong = told.accepted != over || told.ended.len() as u64 != over;
+    let counts = || {
+        format!(
+            "{} accepted, {over} over, {} ended",
+            told.accepted,
+            told.ended.len()
+        )
+    };
     let phases = facts.phases.len() > told.phases.len() || !told.phases.contains(&Phase::Closed);
     let wrong_phases = || format!("told of {:?}, saw {:?}", told.phases, facts.phases);
     told.wrong
@@ -69,6 +75,7 @@ pub fn stats(facts: &Facts) -> Option<String> {
     });
     let right = stats.open == 0
         && stats.accepted == told.accepted
+        && stats.accepted == stats.open + ended
         && ended == told.ended.len() as u64
         && agrees;
     (!right).then(|| format!("{stats:?}"))

@@ -78,7 +78,7 @@ fn start(name: &str, server: Server, port: u16, folder: &Path) -> Child {
             command
         }
         Server::Bare => {
-            let mut command = Command::new(example("restart"));
+            let mut command = Command::new(example("restart_testbed"));
             command.arg(format!("--listen=127.0.0.1:{port}"));
             command.arg("--server=bare");
             command

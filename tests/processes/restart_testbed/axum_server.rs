@@ -4,14 +4,37 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ::axum_server::{Handle, tls_rustls::RustlsConfig};
+use app::routes;
 use axum::Router;
+use graceful_tls::restart::{Event, Listener, Restart};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::settings::Settings;
+use crate::{graceful, say_ready, settings::Settings};
+
+pub(crate) async fn serve(
+    settings: &Settings,
+    config: ServerConfig,
+    mut restart: Restart,
+) -> Result<String, String> {
+    let router = routes::router(graceful::tls(settings, config.clone())?);
+    let listeners = restart
+        .listeners("https")
+        .map_err(|error| error.to_string())?;
+    let mut running = restart.ready().map_err(|error| error.to_string())?;
+    say_ready(&running);
+    let server = AxumServer::new(config, router, settings);
+    let mut served = tokio::spawn(server.clone().serve(listeners));
+    loop {
+        tokio::select! {
+            event = running.next() => server.stop(event == Event::Hurry),
+            served = &mut served => return served.map_err(|error| error.to_string())?,
+        }
+    }
+}
 
 #[derive(Clone)]
-pub(crate) struct AxumServer {
+struct AxumServer {
     config: RustlsConfig,
     router: Router,
     keep_alive: Option<Duration>,
@@ -20,7 +43,7 @@ pub(crate) struct AxumServer {
 }
 
 impl AxumServer {
-    pub(crate) fn new(config: ServerConfig, router: Router, settings: &Settings) -> Self {
+    fn new(config: ServerConfig, router: Router, settings: &Settings) -> Self {
         Self {
             config: RustlsConfig::from_config(Arc::new(config)),
             router,
@@ -30,23 +53,28 @@ impl AxumServer {
         }
     }
 
-    pub(crate) fn stop(&self, hurry: bool) {
+    fn stop(&self, hurry: bool) {
         match hurry {
             true => self.handle.shutdown(),
             false => self.handle.graceful_shutdown(Some(self.shutdown_timeout)),
         }
     }
 
-    pub(crate) async fn serve(self, listeners: Vec<TcpListener>) -> Result<String, String> {
+    async fn serve(self, listeners: Vec<Listener>) -> Result<String, String> {
         let mut serving = JoinSet::new();
         for listener in listeners {
-            serving.spawn(self.clone().listen(listener));
+            if let Listener::Tcp(listener) = listener {
+                serving.spawn(
+                    self.clone()
+                        .listen(listener.into_inner().ok_or("handed over")?),
+                );
+            }
         }
         while let Some(ended) = serving.join_next().await {
             let ended = ended.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
             ended.map_err(|error| format!("a socket can no longer be listened on: {error}"))?;
         }
-        Ok("shutdown done".into())
+        Ok("shutdown took no longer than it may".into())
     }
 
     async fn listen(self, listener: TcpListener) -> std::io::Result<()> {

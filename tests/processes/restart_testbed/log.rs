@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 /// Starts the log, where the settings say.
 pub(crate) fn start(settings: &Settings) -> Result<(), String> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,ecdysis=error".into());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let Some(path) = &settings.log_file else {
         settings.log.start(filter);
         return Ok(());

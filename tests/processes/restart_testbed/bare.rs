@@ -3,7 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use app::routes;
 use axum::Router;
+use graceful_tls::{
+    Accept,
+    restart::{Event, Listener, Restart, Running, Shared},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -14,15 +19,31 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::{graceful, say_ready, settings::Settings};
 
-pub(crate) struct Bare {
+pub(crate) async fn serve(
+    settings: &Settings,
+    config: ServerConfig,
+    mut restart: Restart,
+) -> Result<String, String> {
+    let router = routes::router(graceful::tls(settings, config.clone())?);
+    let listeners = restart
+        .listeners("https")
+        .map_err(|error| error.to_string())?;
+    let mut running = restart.ready().map_err(|error| error.to_string())?;
+    say_ready(&running);
+    let bare = Arc::new(Bare::new(config, router, settings));
+    let served = tokio::spawn(bare.clone().serve(listeners));
+    bare.obey(&mut running, served).await
+}
+
+struct Bare {
     acceptor: TlsAcceptor,
     router: Router,
     keep_alive: Option<Duration>,
@@ -32,7 +53,7 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn new(config: ServerConfig, router: Router, settings: &Settings) -> Self {
+    fn new(config: ServerConfig, router: Router, settings: &Settings) -> Self {
         Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             router,
@@ -43,21 +64,31 @@ impl Bare {
         }
     }
 
-    pub(crate) fn stop(&self, hurry: bool) {
-        self.stop.cancel();
-        if hurry {
-            self.hurry.cancel();
+    async fn obey(
+        &self,
+        running: &mut Running,
+        mut served: JoinHandle<String>,
+    ) -> Result<String, String> {
+        loop {
+            tokio::select! {
+                event = running.next() => {
+                    self.stop.cancel();
+                    if event == Event::Hurry {
+                        self.hurry.cancel();
+                    }
+                }
+                served = &mut served => return served.map_err(|error| error.to_string()),
+            }
         }
     }
 
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        listeners: Vec<TcpListener>,
-    ) -> Result<String, String> {
+    async fn serve(self: Arc<Self>, listeners: Vec<Listener>) -> String {
         let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(self.clone().accept(listener, graceful.clone()));
+            if let Listener::Tcp(listener) = listener {
+                accepting.spawn(self.clone().accept(listener, graceful.clone()));
+            }
         }
         accepting.join_all().await;
         let graceful = Arc::into_inner(graceful).unwrap_or_default();
@@ -66,13 +97,17 @@ impl Bare {
             drained = drained => drained.is_ok(),
             () = self.hurry.cancelled() => false,
         };
-        Ok(match in_time {
-            true => "shutdown done".into(),
-            false => "shutdown done (deadline reached)".into(),
-        })
+        match in_time {
+            true => "shutdown took no longer than it may".into(),
+            false => "shutdown took too long (deadline reached)".into(),
+        }
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, graceful: Arc<GracefulShutdown>) {
+    async fn accept(
+        self: Arc<Self>,
+        mut listener: Shared<TcpListener>,
+        graceful: Arc<GracefulShutdown>,
+    ) {
         loop {
             tokio::select! {
                 accepted = listener.accept() => {

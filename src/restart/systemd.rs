@@ -1,20 +1,20 @@
 //! What systemd is told (sd_notify(3)). Without systemd all of it does nothing.
 
-use std::process;
-
 use sd_notify::{NotifyState, notify};
 
-/// Serving; this process is the service now, whichever started it.
-pub(crate) fn ready(status: &str) {
-    tell(&[
-        NotifyState::Ready,
-        NotifyState::MainPid(process::id()),
-        NotifyState::Status(status),
-    ]);
+/// The service serves, whichever process of it.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// This process is the service from now on: when it ends, systemd ends the others. So the old one is, as long as
+/// it would take over again.
+pub(super) fn main_process(id: u32) {
+    tell(&[NotifyState::MainPid(id)]);
 }
 
 /// A restart has begun: `Type=notify-reload` waits for READY=1, of the new process or this one.
-pub(crate) fn reloading() {
+pub(super) fn reloading() {
     let Ok(now) = NotifyState::monotonic_usec_now() else {
         return;
     };
@@ -25,7 +25,7 @@ pub(crate) fn reloading() {
     ]);
 }
 
-pub(crate) fn stopping() {
+pub(super) fn stopping() {
     tell(&[
         NotifyState::Stopping,
         NotifyState::Status("finishing what is in flight"),

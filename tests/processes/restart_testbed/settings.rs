@@ -1,18 +1,19 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use graceful_tls::restart::{ListenAddress, Restart, RestartBuilder};
 
 use crate::format::Log;
 
 /// A server that replaces itself on SIGUSR2 or SIGHUP, and stops on SIGTERM or Ctrl-C.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "restart", args_override_self = true)]
+#[command(name = "restart_testbed", args_override_self = true)]
 pub(crate) struct Settings {
     /// Address to listen on, unless systemd passes sockets; may be given more than once
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443", value_parser = address)]
-    pub(crate) listen: Vec<SocketAddr>,
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: Vec<ListenAddress>,
 
     /// Certificate chain, PEM, the server's own first [default: makes one for localhost]
     #[arg(long, value_name = "FILE")]
@@ -47,6 +48,24 @@ pub(crate) struct Settings {
     #[arg(default_value = "30000", allow_negative_numbers = true)]
     pub(crate) shutdown_timeout: Duration,
 
+    /// How long what is in flight may stay with a process that was replaced [default: as long as that]
+    #[arg(long = "old-process-timeout-ms", value_name = "MS", value_parser = milliseconds)]
+    pub(crate) old_process_timeout: Option<Duration>,
+
+    /// How long a new process may take to be ready
+    #[arg(long = "ready-within-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(default_value = "30000", allow_negative_numbers = true)]
+    pub(crate) ready_within: Duration,
+
+    /// How long the old process takes over again if the new one dies
+    #[arg(long = "undo-within-ms", value_name = "MS", value_parser = milliseconds)]
+    #[arg(default_value = "1000", allow_negative_numbers = true)]
+    pub(crate) undo_within: Duration,
+
+    /// How many old processes may live
+    #[arg(long, value_name = "N", default_value = "8")]
+    pub(crate) max_old_processes: usize,
+
     /// Over HTTP/2 a client at work is told when its last request has been answered, at half of that
     /// time at the latest
     #[arg(long)]
@@ -69,6 +88,26 @@ pub(crate) struct Settings {
     pub(crate) check: bool,
 }
 
+impl Settings {
+    pub(crate) fn restart(&self) -> RestartBuilder {
+        let mut restart = Restart::builder()
+            .check(self.check)
+            .ready_within(self.ready_within)
+            .undo_within(self.undo_within)
+            .max_old_processes(self.max_old_processes);
+        for address in &self.listen {
+            restart = restart.listen("https", address.clone());
+        }
+        if let Some(path) = &self.pid_file {
+            restart = restart.pid_file(path);
+        }
+        if let Some(timeout) = self.old_process_timeout {
+            restart = restart.old_process_timeout(timeout);
+        }
+        restart
+    }
+}
+
 /// What serves the connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[expect(clippy::enum_variant_names, reason = "the names of the servers")]
@@ -79,11 +118,6 @@ pub(crate) enum Server {
     Bare,
     /// axum-server and its handle, to compare with.
     AxumServer,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let address = text.parse();
-    address.map_err(|_| "give an IP address and a port, as in 127.0.0.1:8443".into())
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;

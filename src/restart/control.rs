@@ -1,0 +1,223 @@
+//! What two processes say to each other, over a Unix socket that the new one inherits.
+//!
+//! The old process says what it passes on (a [`Hello`]) before the new one runs, so that nobody waits for
+//! it. From then on there are only [`Word`]s, a line each, from the new process to those before it.
+//!
+//! The version is that of these lines: two versions of a program have to understand each other, so lines
+//! that are not known are skipped, and the version changes only where that would not do.
+
+use std::{
+    fmt,
+    io::{self, BufRead, BufReader},
+    os::unix::net::UnixStream,
+    str::FromStr,
+    time::Duration,
+};
+
+use data_encoding::BASE64;
+use zeroize::Zeroizing;
+
+use super::ListenAddress;
+
+/// The name of this socket among the descriptors that are passed (`LISTEN_FDNAMES`), and of those that lead to
+/// still older processes.
+pub(super) const CONTROL: &str = "graceful-tls.control";
+pub(super) const OLDER: &str = "graceful-tls.older";
+
+const VERSION: &str = "graceful-tls restart 1";
+
+/// The end of a hello.
+const END: &str = ".";
+
+/// It was written before this process was started: not that the one who reads it is let wait for ever by
+/// something that only looks like it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a socket comes from, at first.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    /// systemd has passed it.
+    Passed,
+    /// The program has bound it: this is what the settings said, where the port may have been 0.
+    Bound(ListenAddress),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => f.write_str("passed"),
+            Self::Bound(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Origin {
+    type Err = super::InvalidListenAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "passed" => Ok(Self::Passed),
+            address => address.parse().map(Self::Bound),
+        }
+    }
+}
+
+/// What the old process passes on.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Hello {
+    /// Name and origin of each listening socket, in the order of the descriptors.
+    pub(super) sockets: Vec<(String, Origin)>,
+    /// What [`TicketKeys`](crate::TicketKeys) has exported.
+    pub(super) ticket_keys: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Hello {
+    /// What is written for the new process to read.
+    pub(super) fn lines(&self) -> Zeroizing<String> {
+        let mut lines = Zeroizing::new(format!("{VERSION}\n"));
+        for (name, origin) in &self.sockets {
+            lines.push_str(&format!("socket {name} {origin}\n"));
+        }
+        if let Some(keys) = &self.ticket_keys {
+            let keys = Zeroizing::new(BASE64.encode(keys));
+            // As long as it will be: what it grows out of is not wiped.
+            lines.reserve(keys.len() + 20);
+            lines.push_str("ticket-keys ");
+            lines.push_str(&keys);
+            lines.push('\n');
+        }
+        lines.push_str(END);
+        lines.push('\n');
+        lines
+    }
+
+    /// Reads what the process before has left in the socket.
+    pub(super) fn read(from: &UnixStream) -> io::Result<Self> {
+        from.set_read_timeout(Some(PATIENCE))?;
+        let lines = BufReader::new(from).lines();
+        Self::parse(lines.take_while(|line| line.as_ref().map_or(true, |line| line != END)))
+    }
+
+    fn parse(mut lines: impl Iterator<Item = io::Result<String>>) -> io::Result<Self> {
+        let version = lines.next().transpose()?.unwrap_or_default();
+        if version != VERSION {
+            let other =
+                format!("it says {version:?}, this is {VERSION:?}: stop it, and start anew");
+            return Err(io::Error::other(other));
+        }
+        let mut hello = Self::default();
+        for line in lines {
+            hello.take(&line?)?;
+        }
+        Ok(hello)
+    }
+
+    fn take(&mut self, line: &str) -> io::Result<()> {
+        let words: Vec<_> = line.splitn(3, ' ').collect();
+        match words[..] {
+            ["socket", name, origin] => {
+                let origin = origin.parse().map_err(io::Error::other)?;
+                self.sockets.push((name.into(), origin));
+            }
+            ["ticket-keys", keys] => {
+                let keys = BASE64.decode(keys.as_bytes()).map_err(io::Error::other)?;
+                self.ticket_keys = Some(Zeroizing::new(keys));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a process says to one before it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Word {
+    /// To the one just before: it serves, and has taken the sockets with these numbers.
+    Ready { taken: Vec<usize> },
+    /// To the one just before: another has taken over by now, so there is nothing to take back.
+    Replaced,
+    /// To the oldest: there are too many, do not wait any longer.
+    TooMany,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready { taken } => {
+                f.write_str("ready")?;
+                taken.iter().try_for_each(|number| write!(f, " {number}"))
+            }
+            Self::Replaced => f.write_str("replaced"),
+            Self::TooMany => f.write_str("too-many"),
+        }
+    }
+}
+
+impl FromStr for Word {
+    type Err = ();
+
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let mut words = line.split(' ');
+        match words.next() {
+            Some("ready") => {
+                let taken: Result<_, _> = words.map(str::parse).collect();
+                Ok(Self::Ready {
+                    taken: taken.map_err(|_| ())?,
+                })
+            }
+            Some("replaced") => Ok(Self::Replaced),
+            Some("too-many") => Ok(Self::TooMany),
+            _ => Err(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn hello() -> Hello {
+        let address = |text: &str| Origin::Bound(text.parse().unwrap());
+        Hello {
+            sockets: vec![
+                ("https".into(), address("127.0.0.1:0")),
+                ("https".into(), Origin::Passed),
+                ("admin".into(), address("unix:/run/a b.sock")),
+            ],
+            ticket_keys: Some(Zeroizing::new((0..200).collect())),
+        }
+    }
+
+    fn parse(text: &str) -> io::Result<Hello> {
+        Hello::parse(text.lines().map(|line| Ok(line.to_owned())))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (mut old, new) = UnixStream::pair().unwrap();
+        old.write_all(hello().lines().as_bytes()).unwrap();
+        assert_eq!(Hello::read(&new).unwrap(), hello());
+        for word in [
+            Word::Ready { taken: vec![0, 2] },
+            Word::Ready { taken: vec![] },
+            Word::Replaced,
+            Word::TooMany,
+        ] {
+            assert_eq!(word.to_string().parse(), Ok(word));
+        }
+        for nothing in ["", "OK", "ready x", "ready -1", "replace"] {
+            assert_eq!(nothing.parse::<Word>(), Err(()), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_may_say_more() {
+        let said = format!("{VERSION}\nfrom the future\nsocket https passed\nsocket\n");
+        assert_eq!(parse(&said).unwrap().sockets.len(), 1);
+        assert!(parse("").is_err());
+        assert!(parse("graceful-tls restart 2\n").is_err());
+        assert!(parse(&format!("{VERSION}\nsocket https nowhere\n")).is_err());
+    }
+}

@@ -1,0 +1,511 @@
+//! Restarts that lose no request: a new process takes over the listening sockets of the old one.
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use graceful_tls::{GracefulTls, restart::Restart};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let restart = Restart::builder()
+//!         .listen("https", "[::]:443".parse()?)
+//!         .pid_file("/run/hello.pid")
+//!         .open()?; // before there are threads
+//!     tokio::runtime::Runtime::new()?.block_on(async {
+//!         let tls = GracefulTls::from_pem_files("cert.pem", "key.pem")?;
+//!         let app = Router::new().route("/", get(|| async { "hello\n" }));
+//!         println!("{}", restart.serve(&tls, app).await?);
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! SIGUSR2, or SIGHUP, starts the program anew, from the same path and with the same arguments: a binary,
+//! certificate or setting that has been replaced there takes effect.
+//!
+//! 1. The program is run to **check** its settings: it does all that it does at a start, until it would serve
+//!    ([`Restart::is_check`]). If that fails, this is the end of it.
+//! 2. It is started with the listening sockets, which are **inherited**. Connections wait in the same queue for
+//!    whoever accepts them.
+//! 3. It says that it is **ready**, once it is about to serve.
+//! 4. The old process accepts nothing more. It **hands over** ([`GracefulTls::handover`]): what has begun is
+//!    finished, and idle connections are held until their clients were told.
+//! 5. If the new process dies in its first seconds, the old one takes over again.
+//!
+//! If 1, 2 or 3 fails the old process goes on serving, and the log says why. SIGTERM or Ctrl-C stops the
+//! process that gets it; a second one skips to the deadline.
+//!
+//! systemd's sockets are taken where it passes some, and it is told of readiness, reloads and the end
+//! (sd_listen_fds(3), sd_notify(3); `Type=notify` with `NotifyAccess=all`, or `Type=notify-reload`).
+//!
+//! # What stands where
+//!
+//! `sockets` opens the listeners, each a [`Listener`]; `control` is what two processes say to each other;
+//! `successor` starts the new one; `running` is the life of one process, by what `signals` ask for, and `systemd` and
+//! `pid_file` tell others. Descriptors are passed by `command-fds` and taken by `listenfd`, in systemd's own
+//! protocol, so that it is all the same who passes them. (`ecdysis` does both, but in 5 s at most, it does not say how
+//! the new process has ended, and after one that could not be run it starts none any more.)
+
+mod address;
+mod control;
+mod error;
+mod listener;
+mod pid_file;
+mod running;
+mod signals;
+mod sockets;
+mod successor;
+mod systemd;
+
+use std::{
+    env, error::Error as StdError, fmt, io, path::PathBuf, process, sync::Arc, time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming as RequestBody;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tower_service::Service;
+
+pub use address::{InvalidListenAddress, ListenAddress};
+pub use error::RestartError;
+pub use listener::{Listener, Shared};
+pub use running::{Event, Running};
+
+use crate::{
+    graceful_tls::GracefulTls,
+    rustls::crypto::CryptoProvider,
+    shutdown::Report,
+    tickets::{TicketKeys, TicketKeysError},
+};
+use listener::Hold;
+use pid_file::PidFile;
+use running::{Kept, Stage, Starting};
+use signals::Signals;
+use sockets::{Listening, Open, Sockets, Wanted};
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What a [`RestartBuilder`] has been told.
+#[derive(Debug)]
+struct Settings {
+    wanted: Vec<Wanted>,
+    pid_file: Option<PidFile>,
+    is_check: bool,
+    ready_within: Duration,
+    undo_within: Duration,
+    old_process_timeout: Option<Duration>,
+    max_old_processes: usize,
+}
+
+/// Sets up a [`Restart`].
+#[derive(Debug)]
+#[must_use = "nothing is opened without `open`"]
+pub struct RestartBuilder {
+    settings: Settings,
+}
+
+impl RestartBuilder {
+    /// A listener. Those of one name are served alike: IPv4, IPv6 and a Unix socket, say.
+    ///
+    /// The name tells a listener from the others when they are handed over, and is the `FileDescriptorName=` of
+    /// systemd's socket unit. Where all listeners have one name, every socket that systemd passes is of that
+    /// name; where it passes some of a name, the addresses given here for that name are not listened on.
+    ///
+    /// A new process may listen elsewhere: what it does not take over is closed, in order, by the old one.
+    pub fn listen(mut self, name: &str, address: ListenAddress) -> Self {
+        self.settings.wanted.push(Wanted {
+            name: name.into(),
+            address,
+        });
+        self
+    }
+
+    /// Keeps the number of the process that serves in this file, which is replaced at once, and removed when the last one
+    /// stops. Default: none.
+    ///
+    /// A process that can't write it does not take over.
+    pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.pid_file = Some(PidFile::new(path.into()));
+        self
+    }
+
+    /// Whether this process only checks its settings, for a `--check` on a command line. Default: no, or what
+    /// the process says that wants to be replaced.
+    pub fn check(mut self, check: bool) -> Self {
+        self.settings.is_check |= check;
+        self
+    }
+
+    /// How long a new process may take to check its settings, and then to be ready; after that it is killed.
+    /// Default: 30 s.
+    pub fn ready_within(mut self, timeout: Duration) -> Self {
+        self.settings.ready_within = timeout;
+        self
+    }
+
+    /// How long the old process takes over again if the new one dies, be it killed or that it exits with
+    /// another status than 0. Default: 10 s. Zero: never.
+    ///
+    /// So long the old process is a lame duck ([`Builder::lame_duck`](crate::Builder::lame_duck) is for SIGTERM): it
+    /// accepts nothing, and tells clients to come back on new connections, but ends none. What the
+    /// new process was doing is lost.
+    pub fn undo_within(mut self, time: Duration) -> Self {
+        self.settings.undo_within = time;
+        self
+    }
+
+    /// How long what is in flight may stay with the old process after that: hours, where there are websockets,
+    /// streams of events or of gRPC. Default: as long as
+    /// [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout), within which idle connections end in any
+    /// case.
+    pub fn old_process_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.old_process_timeout = Some(timeout);
+        self
+    }
+
+    /// How many old processes may live beside the one that serves. Once there are more, the oldest skips to its
+    /// deadline. Default: 8.
+    pub fn max_old_processes(mut self, most: usize) -> Self {
+        self.settings.max_old_processes = most;
+        self
+    }
+
+    /// Takes over the sockets of the process before, takes those of systemd, or binds new ones.
+    ///
+    /// Call it before there are threads, so before a tokio runtime: it removes variables from the environment,
+    /// which the C library lets nobody read at the same time.
+    ///
+    /// # Errors
+    ///
+    /// See [`RestartError`]: a name or an address that can't be used, a socket that is not what it is said to be, or a
+    /// pid file that can't be written.
+    pub fn open(self) -> Result<Restart, RestartError> {
+        let settings = self.settings;
+        if settings.wanted.is_empty() {
+            return Err(RestartError::NoListener);
+        }
+        settings.wanted.iter().try_for_each(check)?;
+        if let Some(pid_file) = &settings.pid_file {
+            pid_file.check()?;
+        }
+        let sockets = match settings.is_check {
+            true => Sockets::default(),
+            false => sockets::open(&settings.wanted)?,
+        };
+        Ok(Restart::new(settings, sockets))
+    }
+}
+
+/// Names and paths go through `LISTEN_FDNAMES` and lines of text.
+fn check(wanted: &Wanted) -> Result<(), RestartError> {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let name = &wanted.name;
+    if name.is_empty() || name.len() > 200 || !name.chars().all(fits) {
+        return Err(RestartError::Name(name.clone()));
+    }
+    match &wanted.address {
+        ListenAddress::Unix(path) if path.to_str().is_none_or(|path| path.contains('\n')) => {
+            Err(RestartError::Path {
+                name: name.clone(),
+                path: path.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The listeners of a process that another one can replace: see [the module](self).
+#[derive(Debug)]
+pub struct Restart {
+    settings: Arc<Settings>,
+    sockets: Sockets,
+    /// Those of them that nobody has taken to serve.
+    untaken: Vec<bool>,
+    holds: Vec<watch::Sender<Hold>>,
+    ask: mpsc::UnboundedSender<()>,
+    asked: mpsc::UnboundedReceiver<()>,
+    ticket_keys: Option<TicketKeys>,
+}
+
+impl Restart {
+    /// Begins to set one up.
+    pub fn builder() -> RestartBuilder {
+        RestartBuilder {
+            settings: Settings {
+                wanted: Vec::new(),
+                pid_file: None,
+                is_check: env::var_os(successor::CHECK).is_some(),
+                ready_within: Duration::from_secs(30),
+                undo_within: running::UNDO,
+                old_process_timeout: None,
+                max_old_processes: 8,
+            },
+        }
+    }
+
+    fn new(settings: Settings, sockets: Sockets) -> Self {
+        let (ask, asked) = mpsc::unbounded_channel();
+        let open = sockets.open.iter();
+        Self {
+            untaken: open.clone().map(|_| true).collect(),
+            holds: open.map(|_| watch::Sender::new(Hold::Accepts)).collect(),
+            settings: Arc::new(settings),
+            sockets,
+            ask,
+            asked,
+            ticket_keys: None,
+        }
+    }
+
+    /// Whether this process is only to look whether it could serve: the one that wants to be replaced runs the
+    /// program so first. There are no listeners then, and [`serve`](Self::serve) returns at once.
+    ///
+    /// Ask before you do what must not be done twice, such as migrating a database.
+    pub fn is_check(&self) -> bool {
+        self.settings.is_check
+    }
+
+    /// Asks for restarts, as SIGUSR2 does: from a page for operators, say.
+    pub fn trigger(&self) -> RestartTrigger {
+        RestartTrigger(self.ask.clone())
+    }
+
+    /// Takes the listeners of this name, to serve them yourself: [`Listener::serve`], or any other server. None in
+    /// a [check](Self::is_check).
+    ///
+    /// ```no_run
+    /// # use graceful_tls::{GracefulTls, restart::{Listener, Restart}};
+    /// # use axum::Router;
+    /// # async fn f(mut restart: Restart, tls: GracefulTls, app: Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// for listener in restart.listeners("https")? {
+    ///     if let Listener::Tcp(listener) = listener {
+    ///         let server = axum::serve(tls.listener(listener), tls.service(app.clone()))
+    ///             .with_graceful_shutdown(tls.drained());
+    ///         tokio::spawn(async { server.await });
+    ///     }
+    /// }
+    /// let report = restart.ready()?.run(&tls).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name, or no tokio runtime.
+    pub fn listeners(&mut self, name: &str) -> Result<Vec<Listener>, RestartError> {
+        if self.is_check() {
+            return Ok(Vec::new());
+        }
+        let taken = self.take(|of| of.name == name)?;
+        match taken.is_empty() {
+            false => Ok(taken),
+            true => Err(RestartError::Unknown {
+                name: name.into(),
+                known: sockets::known(self.sockets.open.iter().map(|of| of.name.as_str())),
+            }),
+        }
+    }
+
+    fn take(&mut self, which: impl Fn(&Open) -> bool) -> Result<Vec<Listener>, RestartError> {
+        in_a_runtime()?;
+        let open = self.sockets.open.iter().zip(&self.holds);
+        let mut taken = Vec::new();
+        for ((of, hold), untaken) in open.zip(&mut self.untaken) {
+            if *untaken && which(of) {
+                *untaken = false;
+                taken.push(listener(of, hold).map_err(RestartError::Runtime)?);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Keys for session tickets that are handed over with the sockets, for
+    /// [`Builder::ticket_keys`](crate::Builder::ticket_keys): clients resume their sessions with the new process.
+    ///
+    /// They go from process to process through a socket that nobody else has, and are never written anywhere.
+    /// Servers of one process share them, each in a [`scope`](TicketKeys::scope) of its own. What the process
+    /// before has handed over and can't be used, as after a change of the crypto provider, is said in the log: its
+    /// clients do full handshakes then.
+    ///
+    /// ```no_run
+    /// # use graceful_tls::{GracefulTls, restart::Restart, rustls::ServerConfig};
+    /// # fn f(mut restart: Restart, config: ServerConfig) -> Result<(), Box<dyn std::error::Error>> {
+    /// let keys = restart.ticket_keys(config.crypto_provider())?;
+    /// let tls = GracefulTls::builder(config).ticket_keys(keys).build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`TicketKeys::new`].
+    pub fn ticket_keys(
+        &mut self,
+        provider: &CryptoProvider,
+    ) -> Result<TicketKeys, TicketKeysError> {
+        if let Some(keys) = &self.ticket_keys {
+            return Ok(keys.clone());
+        }
+        let keys = TicketKeys::new(provider)?;
+        if let Some(before) = self.sockets.ticket_keys.take() {
+            if let Err(error) = keys.import(&before) {
+                tracing::warn!(%error, "the ticket keys of the process before can't be used");
+            }
+        }
+        self.ticket_keys = Some(keys.clone());
+        Ok(keys)
+    }
+
+    /// Says that this process serves: to the one before it, which hands over, to systemd, and in the pid file
+    /// and the log. From here on signals are caught.
+    ///
+    /// # Errors
+    ///
+    /// The pid file can't be written, or there is no tokio runtime. The process before goes on serving.
+    pub fn ready(self) -> Result<Running, RestartError> {
+        in_a_runtime()?;
+        let signals = Signals::catch().map_err(RestartError::Runtime)?;
+        if let Some(pid_file) = &self.settings.pid_file {
+            pid_file.write()?;
+        }
+        let Sockets {
+            open,
+            before,
+            taken,
+            older,
+            ..
+        } = self.sockets;
+        let kept = open.into_iter().zip(self.holds).map(|(of, hold)| {
+            let address = of.socket.address();
+            Kept {
+                name: of.name,
+                origin: of.origin,
+                address: address.unwrap_or_else(|error| error.to_string()),
+                socket: Some(of.socket),
+                hold,
+            }
+        });
+        let mut running = Running {
+            sockets: kept.collect(),
+            signals,
+            asked: self.asked,
+            before: older.into_iter().chain(before).collect(),
+            starting: Starting::default(),
+            successor: None,
+            undo_until: None,
+            stopping: Default::default(),
+            stage: Stage::Serving,
+            settings: self.settings,
+            ticket_keys: self.ticket_keys,
+        };
+        running.announce(taken);
+        let addresses = running.addresses();
+        if running.before.is_empty() {
+            systemd::main_process(process::id());
+        }
+        systemd::ready(&format!("listening on {addresses}"));
+        tracing::info!(%addresses, pid = process::id(), "this process serves");
+        Ok(running)
+    }
+
+    /// Serves `service` to every connection of the listeners that were not [taken](Self::listeners), until this
+    /// process has been stopped or replaced and the last connection of `tls` has ended.
+    ///
+    /// See [`GracefulTls::serve`] for what it does with `service`. Call it when everything is set up: from here on
+    /// this process is the one that serves.
+    ///
+    /// # Errors
+    ///
+    /// See [`RestartError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the listeners and leaves the open connections to themselves.
+    pub async fn serve<S, B>(
+        mut self,
+        tls: &GracefulTls,
+        service: S,
+    ) -> Result<Served, RestartError>
+    where
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        if self.is_check() {
+            return Ok(Served::Checked);
+        }
+        let listeners = self.take(|_| true)?;
+        let running = self.ready()?;
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            let (tls, service) = (tls.clone(), service.clone());
+            serving.spawn(async move { listener.serve(&tls, service).await });
+        }
+        let broken = async {
+            while let Some(ended) = serving.join_next().await {
+                if let Err(error) = ended.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+                    tls.shutdown();
+                    return Some(error);
+                }
+            }
+            None
+        };
+        match tokio::join!(running.run(tls), broken) {
+            (report, None) => Ok(Served::Closed(report)),
+            (_, Some(error)) => Err(RestartError::Broken(error)),
+        }
+    }
+}
+
+/// tokio would panic.
+fn in_a_runtime() -> Result<(), RestartError> {
+    let handle = tokio::runtime::Handle::try_current();
+    handle
+        .map(drop)
+        .map_err(|error| RestartError::Runtime(io::Error::other(error)))
+}
+
+fn listener(of: &Open, hold: &watch::Sender<Hold>) -> io::Result<Listener> {
+    let hold = hold.subscribe();
+    Ok(match of.socket.try_clone()? {
+        Listening::Tcp(socket) => Listener::Tcp(Shared::new(TcpListener::from_std(socket)?, hold)),
+        Listening::Unix(socket) => {
+            Listener::Unix(Shared::new(UnixListener::from_std(socket)?, hold))
+        }
+    })
+}
+
+/// Asks for restarts: see [`Restart::trigger`]. Clones ask the same process.
+#[derive(Clone, Debug)]
+pub struct RestartTrigger(mpsc::UnboundedSender<()>);
+
+impl RestartTrigger {
+    /// Restarts, as SIGUSR2 does. How it goes is in the log. Does nothing once this process has ended to serve.
+    pub fn restart(&self) {
+        let _ = self.0.send(());
+    }
+}
+
+/// How [`Restart::serve`] has ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Served {
+    /// There was nothing to serve: this process was only to check its settings, and they can be used.
+    Checked,
+    /// Every connection has ended.
+    Closed(Report),
+}
+
+/// The report, or that the settings can be used.
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checked => f.write_str("the settings can be used"),
+            Self::Closed(report) => report.fmt(f),
+        }
+    }
+}

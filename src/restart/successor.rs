@@ -1,0 +1,343 @@
+//! The process that takes over.
+//!
+//! It is checked first and started then: what a check finds costs nothing.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream as StdUnixStream,
+    },
+    process::{self, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use command_fds::CommandFdExt;
+use rustix::io::fcntl_dupfd_cloexec;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, Take},
+    net::UnixStream,
+    process::{Child, Command},
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+
+use super::control::{CONTROL, Hello, OLDER, Word};
+
+/// Set for a process that is only to look whether it could serve.
+pub(super) const CHECK: &str = "GRACEFUL_TLS_CHECK";
+
+/// Between two lines in the log while a new process gets ready.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Words are short and few. Something else may be at the other end.
+const MOST: u64 = 4096;
+
+/// Why a new process has not taken over, for the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("{program} can't be started: {source}")]
+    Start { program: String, source: io::Error },
+    #[error("{program}, asked to check its settings: {complaint}")]
+    Check { program: String, complaint: String },
+    #[error(
+        "{program}, asked to check its settings, was not done within {patience:?}, and was killed"
+    )]
+    SlowCheck { program: String, patience: Duration },
+    #[error(
+        "the new process exited or was killed before it was ready ({0}): see what it said last"
+    )]
+    Exited(ExitStatus),
+    #[error("the new process was not ready within {0:?}, and was killed")]
+    Slow(Duration),
+    #[error(
+        "the new process said {0:?} instead of being ready, and was killed: is it another program?"
+    )]
+    Lied(String),
+    #[error("nothing can be passed on to a new process: {0}")]
+    PassOn(#[source] io::Error),
+    #[error("it was told to stop first")]
+    Stopped,
+}
+
+/// This program, as it was started.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    words: Vec<OsString>,
+    /// How long it may take to check its settings, and how long to be ready then.
+    pub(super) patience: Duration,
+}
+
+impl Program {
+    pub(super) fn of_this_process(patience: Duration) -> Self {
+        let words = env::args_os().collect();
+        Self { words, patience }
+    }
+
+    fn command(&self) -> process::Command {
+        let mut words = self.words.iter();
+        let mut command = process::Command::new(words.next().cloned().unwrap_or_default());
+        command
+            .args(words)
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
+            .env_remove(CHECK);
+        command
+    }
+
+    fn shown(&self) -> String {
+        let name = self.words.first().map(|name| name.to_string_lossy());
+        name.unwrap_or_default().into_owned()
+    }
+
+    fn start_error(&self, source: io::Error) -> Failed {
+        let program = self.shown();
+        Failed::Start { program, source }
+    }
+
+    /// Lets the program look at its settings, without serving.
+    pub(super) async fn check(&self) -> Result<(), Failed> {
+        let (program, patience) = (self.shown(), self.patience);
+        let mut command = self.command();
+        command.env(CHECK, "1").stdin(Stdio::null());
+        let checked = Command::from(command).kill_on_drop(true).output();
+        match timeout(patience, checked).await {
+            Ok(Ok(output)) if output.status.success() => Ok(()),
+            Ok(Ok(output)) => Err(Failed::Check {
+                program,
+                complaint: complaint(&output),
+            }),
+            Ok(Err(source)) => Err(Failed::Start { program, source }),
+            Err(_) => Err(Failed::SlowCheck { program, patience }),
+        }
+    }
+
+    /// Starts it with these sockets, and waits until it is ready.
+    pub(super) async fn start(&self, legacy: Legacy) -> Result<Successor, Failed> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(Failed::PassOn)?;
+        (&ours)
+            .write_all(legacy.hello.lines().as_bytes())
+            .map_err(Failed::PassOn)?;
+        let (names, descriptors) = legacy.with(theirs.into());
+        let descriptors = contiguous(descriptors).map_err(Failed::PassOn)?;
+
+        let mut command = self.command();
+        let first = descriptors.first().map_or(3, AsRawFd::as_raw_fd);
+        command
+            .env("LISTEN_FDS", descriptors.len().to_string())
+            .env("LISTEN_FDS_FIRST_FD", first.to_string())
+            .env("LISTEN_FDNAMES", names.join(":"))
+            .preserved_fds(descriptors);
+        let child = Command::from(command).spawn();
+        let child = child.map_err(|source| self.start_error(source))?;
+        let mut successor = Successor::new(child, ours).map_err(Failed::PassOn)?;
+        successor.get_ready(self.patience).await?;
+        Ok(successor)
+    }
+}
+
+/// What a process leaves to the one that takes over.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    pub(super) hello: Hello,
+    /// As the hello says.
+    pub(super) sockets: Vec<OwnedFd>,
+    /// The ways to the processes before this one, the oldest first.
+    pub(super) older: Vec<OwnedFd>,
+}
+
+impl Legacy {
+    fn with(self, control: OwnedFd) -> (Vec<String>, Vec<OwnedFd>) {
+        let mut names: Vec<_> = self
+            .hello
+            .sockets
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        names.extend(self.older.iter().map(|_| OLDER.to_owned()));
+        names.push(CONTROL.into());
+        let sockets = self.sockets.into_iter().chain(self.older);
+        (names, sockets.chain([control]).collect())
+    }
+}
+
+/// The same descriptors, with numbers one after the other, as the protocol has it.
+///
+/// They are open here already when the new process begins: had they to be moved there, one could come to stand
+/// where the standard library says why a program could not be run.
+fn contiguous(descriptors: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let mut first = 3;
+    'from_there: loop {
+        let mut copies = Vec::with_capacity(descriptors.len());
+        for (number, descriptor) in (first..).zip(&descriptors) {
+            let copy = fcntl_dupfd_cloexec(descriptor.as_fd(), number)?;
+            if copy.as_raw_fd() != number {
+                first = copy.as_raw_fd();
+                continue 'from_there;
+            }
+            copies.push(copy);
+        }
+        return Ok(copies);
+    }
+}
+
+/// What a check has said about its failure: what the program's `main` has returned, or else the last line, or
+/// how it ended.
+fn complaint(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<_> = said
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let is_error = |line: &&str| line.to_ascii_lowercase().starts_with("error");
+    let begins = lines.iter().rposition(is_error);
+    match &lines[begins.unwrap_or(lines.len().saturating_sub(1))..] {
+        [] => output.status.to_string(),
+        lines => lines.join(" ").trim_start_matches("error: ").to_owned(),
+    }
+}
+
+/// A new process, from its start on.
+#[derive(Debug)]
+pub(super) struct Successor {
+    child: Child,
+    words: Lines<BufReader<Take<UnixStream>>>,
+    /// Of the sockets that were passed to it, those that it listens on.
+    pub(super) taken: Vec<usize>,
+    /// Nothing more is to be heard of it.
+    is_silent: bool,
+}
+
+/// What becomes known of a new process that serves.
+#[derive(Debug)]
+pub(super) enum News {
+    Ended(io::Result<ExitStatus>),
+    Said(Word),
+}
+
+impl Successor {
+    fn new(child: Child, control: StdUnixStream) -> io::Result<Self> {
+        control.set_nonblocking(true)?;
+        let control = UnixStream::from_std(control)?.take(MOST);
+        Ok(Self {
+            child,
+            words: BufReader::new(control).lines(),
+            taken: Vec::new(),
+            is_silent: false,
+        })
+    }
+
+    /// Its number, as long as it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    async fn get_ready(&mut self, patience: Duration) -> Result<(), Failed> {
+        let said = tokio::select! {
+            biased;
+            said = timeout(patience, self.words.next_line()) => said,
+            // What it has started may hold the other end.
+            Ok(status) = self.child.wait() => return Err(Failed::Exited(status)),
+            never = progress(patience) => never,
+        };
+        let failed = match said {
+            Ok(Ok(Some(line))) => match line.parse() {
+                Ok(Word::Ready { taken }) => {
+                    self.taken = taken;
+                    return Ok(());
+                }
+                _ => Failed::Lied(line),
+            },
+            // Nobody has the other end any more.
+            Ok(_) => match timeout(patience, self.child.wait()).await {
+                Ok(Ok(status)) => Failed::Exited(status),
+                _ => Failed::Slow(patience),
+            },
+            Err(_) => Failed::Slow(patience),
+        };
+        // It may have gone already.
+        let _ = self.child.kill().await;
+        Err(failed)
+    }
+
+    /// The next that becomes known of it. Cancel safe.
+    pub(super) async fn news(&mut self) -> News {
+        loop {
+            let line = tokio::select! {
+                ended = self.child.wait() => return News::Ended(ended),
+                line = self.words.next_line(), if !self.is_silent => line,
+            };
+            match line {
+                Ok(Some(line)) => {
+                    if let Ok(word) = line.parse() {
+                        return News::Said(word);
+                    }
+                }
+                _ => self.is_silent = true,
+            }
+        }
+    }
+}
+
+/// Says that a new process is waited for.
+async fn progress<T>(patience: Duration) -> T {
+    let begun = Instant::now();
+    let mut ticks = interval_at(begun + PROGRESS, PROGRESS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        tracing::info!(
+            "the new process has not been ready for {:.0} s, it has {:.0} s",
+            begun.elapsed().as_secs_f64(),
+            patience.as_secs_f64()
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::unix::process::ExitStatusExt};
+
+    use super::*;
+
+    #[test]
+    fn descriptors_stand_one_after_the_other() {
+        let open = || OwnedFd::from(File::open("/dev/null").unwrap());
+        let mut some: Vec<_> = (0..40).map(|_| open()).collect();
+        let mut number = 0;
+        // Gaps of one, in which not all of them have room.
+        some.retain(|_| {
+            number += 1;
+            number % 3 != 0
+        });
+        let numbers = contiguous(some.split_off(20)).unwrap();
+        let numbers: Vec<_> = numbers.iter().map(AsRawFd::as_raw_fd).collect();
+        assert!(
+            numbers.windows(2).all(|two| two[0] + 1 == two[1]),
+            "{numbers:?}"
+        );
+    }
+
+    #[test]
+    fn the_reason_of_a_check() {
+        for (stderr, expected) in [
+            ("error: --cert: no such file\n", "--cert: no such file"),
+            (
+                "INFO x\nError: cert.pem\n\nCaused by:\n    no file\n",
+                "Error: cert.pem Caused by: no file",
+            ),
+            ("one\ntwo\n", "two"),
+            ("", "exit status: 3"),
+        ] {
+            let output = Output {
+                status: ExitStatus::from_raw(3 << 8),
+                stdout: Vec::new(),
+                stderr: stderr.into(),
+            };
+            assert_eq!(complaint(&output), expected);
+        }
+    }
+}
