@@ -67,6 +67,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tower_service::Service;
 
 pub use address::{InvalidListenAddress, ListenAddress};
@@ -76,7 +77,6 @@ pub use running::{Event, Running};
 
 use crate::{
     graceful_tls::GracefulTls,
-    rustls::crypto::CryptoProvider,
     shutdown::Report,
     tickets::{TicketKeys, TicketKeysError},
 };
