@@ -202,6 +202,6 @@ pub use shutdown::{ListenerReport, Report, Trigger};
 pub use stats::{EndedCount, Stats};
 pub use stream::GracefulStream;
 #[cfg(feature = "tickets")]
-pub use tickets::{TicketKeys, TicketKeysError};
+pub use tickets::{ExportedTicketKeys, TicketKeys, TicketKeysError};
 /// The rustls that this crate is made with: its types are in the public API.
 pub use tokio_rustls::rustls;

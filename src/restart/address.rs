@@ -4,8 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// Where to listen: `192.0.2.1:443`, `[::]:443`, or `unix:/run/app.sock`.
 ///
-/// `[::]` takes IPv4 clients as well (RFC 3493 3.7), unless `0.0.0.0` with the same port is listened on
-/// too. Port 0 takes a free one, and a restart keeps it.
+/// `[::]` takes IPv6 clients only (RFC 3493 5.3), as in nginx: give `0.0.0.0` as well. Port 0 takes a free one, and a restart keeps it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ListenAddress {

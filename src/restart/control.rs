@@ -1,14 +1,14 @@
 //! What two processes say to each other, over a Unix socket that the new one inherits.
 //!
-//! The old process says what it passes on (a [`Hello`]) before the new one runs, so that nobody waits for
-//! it. From then on there are only [`Word`]s, a line each, from the new process to those before it.
+//! The old process says what it passes on (a [`Hello`]). From then on there are only [`Word`]s, a line each, from
+//! the new process to those before it.
 //!
 //! The version is that of these lines: two versions of a program have to understand each other, so lines
 //! that are not known are skipped, and the version changes only where that would not do.
 
 use std::{
     fmt,
-    io::{self, BufRead, BufReader},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     str::FromStr,
     time::Duration,
@@ -18,6 +18,7 @@ use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
 use super::ListenAddress;
+use crate::tickets::ExportedTicketKeys;
 
 /// The name of this socket among the descriptors that are passed (`LISTEN_FDNAMES`), and of those that lead to
 /// still older processes.
@@ -29,7 +30,7 @@ const VERSION: &str = "graceful-tls restart 1";
 /// The end of a hello.
 const END: &str = ".";
 
-/// It was written before this process was started: not that the one who reads it is let wait for ever by
+/// It is written as soon as this process is started: not that the one who reads it is let wait for ever by
 /// something that only looks like it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -63,12 +64,12 @@ impl FromStr for Origin {
 }
 
 /// What the old process passes on.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Hello {
     /// Name and origin of each listening socket, in the order of the descriptors.
     pub(super) sockets: Vec<(String, Origin)>,
     /// What [`TicketKeys`](crate::TicketKeys) has exported.
-    pub(super) ticket_keys: Option<Zeroizing<Vec<u8>>>,
+    pub(super) ticket_keys: Option<ExportedTicketKeys>,
 }
 
 impl Hello {
@@ -91,24 +92,31 @@ impl Hello {
         lines
     }
 
-    /// Reads what the process before has left in the socket.
-    pub(super) fn read(from: &UnixStream) -> io::Result<Self> {
+    /// Reads what the process before says, or has said.
+    pub(super) fn read(mut from: &UnixStream) -> io::Result<Self> {
         from.set_read_timeout(Some(PATIENCE))?;
-        let lines = BufReader::new(from).lines();
-        Self::parse(lines.take_while(|line| line.as_ref().map_or(true, |line| line != END)))
+        // What a buffer leaves behind as it grows nobody wipes: this is more than there usually is.
+        let mut said = Zeroizing::new(Vec::with_capacity(64 * 1024));
+        let mut some = Zeroizing::new([0; 4096]);
+        while !said.ends_with(b"\n.\n") {
+            match from.read(&mut *some)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => said.extend_from_slice(&some[..length]),
+            }
+        }
+        Self::parse(&String::from_utf8_lossy(&said))
     }
 
-    fn parse(mut lines: impl Iterator<Item = io::Result<String>>) -> io::Result<Self> {
-        let version = lines.next().transpose()?.unwrap_or_default();
+    fn parse(said: &str) -> io::Result<Self> {
+        let mut lines = said.lines();
+        let version = lines.next().unwrap_or_default();
         if version != VERSION {
             let other =
                 format!("it says {version:?}, this is {VERSION:?}: stop it, and start anew");
             return Err(io::Error::other(other));
         }
         let mut hello = Self::default();
-        for line in lines {
-            hello.take(&line?)?;
-        }
+        lines.try_for_each(|line| hello.take(line))?;
         Ok(hello)
     }
 
@@ -121,7 +129,7 @@ impl Hello {
             }
             ["ticket-keys", keys] => {
                 let keys = BASE64.decode(keys.as_bytes()).map_err(io::Error::other)?;
-                self.ticket_keys = Some(Zeroizing::new(keys));
+                self.ticket_keys = Some(ExportedTicketKeys::new(Zeroizing::new(keys)));
             }
             _ => {}
         }
@@ -134,7 +142,7 @@ impl Hello {
 pub(super) enum Word {
     /// To the one just before: it serves, and has taken the sockets with these numbers.
     Ready { taken: Vec<usize> },
-    /// To the one just before: another has taken over by now, so there is nothing to take back.
+    /// To those before that one: it serves, so there is nothing to take back any more.
     Replaced,
     /// To the oldest: there are too many, do not wait any longer.
     TooMany,
@@ -150,6 +158,14 @@ impl fmt::Display for Word {
             Self::Replaced => f.write_str("replaced"),
             Self::TooMany => f.write_str("too-many"),
         }
+    }
+}
+
+impl Word {
+    /// In one piece, for others may be writing to the same process. What is said to one that has gone is lost;
+    /// whether it can have heard it.
+    pub(super) fn tell(&self, mut process: &UnixStream) -> bool {
+        process.write_all(format!("{self}\n").as_bytes()).is_ok()
     }
 }
 
@@ -174,8 +190,6 @@ impl FromStr for Word {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn hello() -> Hello {
@@ -186,19 +200,17 @@ mod tests {
                 ("https".into(), Origin::Passed),
                 ("admin".into(), address("unix:/run/a b.sock")),
             ],
-            ticket_keys: Some(Zeroizing::new((0..200).collect())),
+            ticket_keys: Some(ExportedTicketKeys::new(Zeroizing::new((0..200).collect()))),
         }
-    }
-
-    fn parse(text: &str) -> io::Result<Hello> {
-        Hello::parse(text.lines().map(|line| Ok(line.to_owned())))
     }
 
     #[test]
     fn what_is_written_is_read() {
         let (mut old, new) = UnixStream::pair().unwrap();
         old.write_all(hello().lines().as_bytes()).unwrap();
-        assert_eq!(Hello::read(&new).unwrap(), hello());
+        let read = Hello::read(&new).unwrap();
+        assert_eq!(read.sockets, hello().sockets);
+        assert_eq!(read.ticket_keys.as_deref(), hello().ticket_keys.as_deref());
         for word in [
             Word::Ready { taken: vec![0, 2] },
             Word::Ready { taken: vec![] },
@@ -215,9 +227,9 @@ mod tests {
     #[test]
     fn a_later_version_may_say_more() {
         let said = format!("{VERSION}\nfrom the future\nsocket https passed\nsocket\n");
-        assert_eq!(parse(&said).unwrap().sockets.len(), 1);
-        assert!(parse("").is_err());
-        assert!(parse("graceful-tls restart 2\n").is_err());
-        assert!(parse(&format!("{VERSION}\nsocket https nowhere\n")).is_err());
+        assert_eq!(Hello::parse(&said).unwrap().sockets.len(), 1);
+        assert!(Hello::parse("").is_err());
+        assert!(Hello::parse("graceful-tls restart 2\n").is_err());
+        assert!(Hello::parse(&format!("{VERSION}\nsocket https nowhere\n")).is_err());
     }
 }

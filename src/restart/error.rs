@@ -13,7 +13,10 @@ pub enum RestartError {
     NoListener,
 
     /// A name that others could not read.
-    #[error("listener {0:?}: a name has letters, digits, '-', '_' and '.', and up to 200 of them")]
+    #[error(
+        "listener {0:?}: a name has letters, digits, '-', '_' and '.', up to 200 of them, and is not one of this \
+         crate's own"
+    )]
     Name(String),
 
     /// A path that others could not read.
@@ -35,7 +38,7 @@ pub enum RestartError {
     },
 
     /// An address can't be listened on.
-    #[error("listener {name}, {address}: {source}{}", advice(source))]
+    #[error("listener {name}, {address}: {source}{}", advice(address, source))]
     Listen {
         /// The listener's.
         name: String,
@@ -54,7 +57,10 @@ pub enum RestartError {
     Predecessor(String),
 
     /// The pid file can't be written.
-    #[error("pid file {}: {source}: give a file that can be written, on a disk with room", path.display())]
+    #[error(
+        "pid file {}: {source}: give a file in a folder that can be written to, on a disk with room",
+        path.display()
+    )]
     PidFile {
         /// Where it was to be.
         path: PathBuf,
@@ -66,12 +72,20 @@ pub enum RestartError {
     #[error("{0}: call this in a tokio runtime, with IO and time enabled")]
     Runtime(#[source] io::Error),
 
+    /// The process that had taken over has died, too late for this one to go on, so that nobody serves. What was open
+    /// has ended in order. Only under systemd, which can then start the service again.
+    #[error("the new process has died, and it was too late to take over from it")]
+    SuccessorDied,
+
     /// A listener broke while it was served. Everything that was open has ended in order.
     #[error("a listener can no longer be listened on: {0}")]
     Broken(#[source] io::Error),
 }
 
-fn advice(error: &io::Error) -> &'static str {
+fn advice(address: &ListenAddress, error: &io::Error) -> &'static str {
+    if let ListenAddress::Unix(_) = address {
+        return ": give a path in a folder that can be written to, where no other server listens";
+    }
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             ": stop what listens there, or choose another; port 0 takes a free one"

@@ -29,20 +29,20 @@ pub(super) enum Hold {
 #[non_exhaustive]
 pub enum Listener {
     /// TCP.
-    Tcp(Shared<TcpListener>),
+    Tcp(Inherited<TcpListener>),
     /// A Unix socket.
-    Unix(Shared<UnixListener>),
+    Unix(Inherited<UnixListener>),
 }
 
 /// A listener from which nothing more is accepted once it was handed over to another process, not even by the
 /// last look before it is closed.
 #[derive(Debug)]
-pub struct Shared<L> {
+pub struct Inherited<L> {
     listener: Option<L>,
     hold: watch::Receiver<Hold>,
 }
 
-impl<L> Shared<L> {
+impl<L> Inherited<L> {
     pub(super) fn new(listener: L, hold: watch::Receiver<Hold>) -> Self {
         Self {
             listener: Some(listener),
@@ -52,7 +52,8 @@ impl<L> Shared<L> {
 
     /// The listener itself, for a server that takes nothing else: that server has to stop accepting at
     /// [`Event::Handover`](super::Event::Handover), and to drop the listener. `None` once it was handed over.
-    pub fn into_inner(self) -> Option<L> {
+    pub fn into_inner(mut self) -> Option<L> {
+        self.held();
         self.listener
     }
 
@@ -65,7 +66,7 @@ impl<L> Shared<L> {
     }
 }
 
-impl<L: Accept> Accept for Shared<L> {
+impl<L: Accept> Accept for Inherited<L> {
     type Io = L::Io;
 
     async fn accept(&mut self) -> io::Result<(Self::Io, Option<SocketAddr>)> {

@@ -6,7 +6,7 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let restart = Restart::builder()
-//!         .listen("https", "[::]:443".parse()?)
+//!         .listen("https", "0.0.0.0:443".parse()?)
 //!         .pid_file("/run/hello.pid")
 //!         .open()?; // before there are threads
 //!     tokio::runtime::Runtime::new()?.block_on(async {
@@ -34,14 +34,15 @@
 //! process that gets it; a second one skips to the deadline.
 //!
 //! systemd's sockets are taken where it passes some, and it is told of readiness, reloads and the end
-//! (sd_listen_fds(3), sd_notify(3); `Type=notify` with `NotifyAccess=all`, or `Type=notify-reload`).
+//! (sd_listen_fds(3), sd_notify(3); `Type=notify` or `Type=notify-reload`, with `NotifyAccess=all`). The old process stays
+//! the main one as long as it would take over again.
 //!
 //! # What stands where
 //!
 //! `sockets` opens the listeners, each a [`Listener`]; `control` is what two processes say to each other;
 //! `successor` starts the new one; `running` is the life of one process, by what `signals` ask for, and `systemd` and
-//! `pid_file` tell others. Descriptors are passed by `command-fds` and taken by `listenfd`, in systemd's own
-//! protocol, so that it is all the same who passes them. (`ecdysis` does both, but in 5 s at most, it does not say how
+//! `pid_file` tell others. Descriptors are passed by `command-fds` and taken by `listenfd`, as systemd passes them but
+//! for where they begin (`LISTEN_FDS_FIRST_FD`). (`ecdysis` does both, but in 5 s at most, it does not say how
 //! the new process has ended, and after one that could not be run it starts none any more.)
 
 mod address;
@@ -72,11 +73,12 @@ use tower_service::Service;
 
 pub use address::{InvalidListenAddress, ListenAddress};
 pub use error::RestartError;
-pub use listener::{Listener, Shared};
+pub use listener::{Inherited, Listener};
 pub use running::{Event, Running};
 
 use crate::{
     graceful_tls::GracefulTls,
+    settings::LONGEST,
     shutdown::Report,
     tickets::{TicketKeys, TicketKeysError},
 };
@@ -84,7 +86,7 @@ use listener::Hold;
 use pid_file::PidFile;
 use running::{Kept, Stage, Starting};
 use signals::Signals;
-use sockets::{Listening, Open, Sockets, Wanted};
+use sockets::{Listening, Open, SocketFile, Sockets, Wanted};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -109,6 +111,10 @@ pub struct RestartBuilder {
 
 impl RestartBuilder {
     /// A listener. Those of one name are served alike: IPv4, IPv6 and a Unix socket, say.
+    ///
+    /// IPv6 is IPv6 only, as in nginx: for both there are two, `0.0.0.0:443` and `[::]:443`. Once it is listened on, an
+    /// address can't be exchanged by a restart for one that overlaps, such as `127.0.0.1` for `0.0.0.0`: give both, or
+    /// stop and start.
     ///
     /// The name tells a listener from the others when they are handed over, and is the `FileDescriptorName=` of
     /// systemd's socket unit. Where all listeners have one name, every socket that systemd passes is of that
@@ -142,27 +148,27 @@ impl RestartBuilder {
     /// How long a new process may take to check its settings, and then to be ready; after that it is killed.
     /// Default: 30 s.
     pub fn ready_within(mut self, timeout: Duration) -> Self {
-        self.settings.ready_within = timeout;
+        self.settings.ready_within = timeout.min(LONGEST);
         self
     }
 
     /// How long the old process takes over again if the new one dies, be it killed or that it exits with
-    /// another status than 0. Default: 10 s. Zero: never.
+    /// another status than 0. Default: 10 s; a day at most. Zero: never.
     ///
     /// So long the old process is a lame duck ([`Builder::lame_duck`](crate::Builder::lame_duck) is for SIGTERM): it
     /// accepts nothing, and tells clients to come back on new connections, but ends none. What the
     /// new process was doing is lost.
     pub fn undo_within(mut self, time: Duration) -> Self {
-        self.settings.undo_within = time;
+        self.settings.undo_within = time.min(LONGEST);
         self
     }
 
     /// How long what is in flight may stay with the old process after that: hours, where there are websockets,
     /// streams of events or of gRPC. Default: as long as
     /// [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout), within which idle connections end in any
-    /// case.
+    /// case; a day at most. SIGTERM to the old process leaves it that time, too.
     pub fn old_process_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.old_process_timeout = Some(timeout);
+        self.settings.old_process_timeout = Some(timeout.min(LONGEST));
         self
     }
 
@@ -203,11 +209,16 @@ impl RestartBuilder {
 fn check(wanted: &Wanted) -> Result<(), RestartError> {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let name = &wanted.name;
-    if name.is_empty() || name.len() > 200 || !name.chars().all(fits) {
+    let is_ours = [control::CONTROL, control::OLDER].contains(&name.as_str());
+    if is_ours || name.is_empty() || name.len() > 200 || !name.chars().all(fits) {
         return Err(RestartError::Name(name.clone()));
     }
     match &wanted.address {
-        ListenAddress::Unix(path) if path.to_str().is_none_or(|path| path.contains('\n')) => {
+        ListenAddress::Unix(path)
+            if path
+                .to_str()
+                .is_none_or(|path| path.is_empty() || path.contains('\n')) =>
+        {
             Err(RestartError::Path {
                 name: name.clone(),
                 path: path.clone(),
@@ -219,6 +230,7 @@ fn check(wanted: &Wanted) -> Result<(), RestartError> {
 
 /// The listeners of a process that another one can replace: see [the module](self).
 #[derive(Debug)]
+#[must_use = "nothing is served without `serve`"]
 pub struct Restart {
     settings: Arc<Settings>,
     sockets: Sockets,
@@ -295,17 +307,16 @@ impl Restart {
     ///
     /// There is none of that name, or no tokio runtime.
     pub fn listeners(&mut self, name: &str) -> Result<Vec<Listener>, RestartError> {
-        if self.is_check() {
-            return Ok(Vec::new());
-        }
         let taken = self.take(|of| of.name == name)?;
-        match taken.is_empty() {
-            false => Ok(taken),
-            true => Err(RestartError::Unknown {
-                name: name.into(),
-                known: sockets::known(self.sockets.open.iter().map(|of| of.name.as_str())),
-            }),
+        let is_wanted = self.settings.wanted.iter().any(|of| of.name == name);
+        if !taken.is_empty() || self.is_check() && is_wanted {
+            return Ok(taken);
         }
+        let names = self.settings.wanted.iter().map(|of| of.name.as_str());
+        Err(RestartError::Unknown {
+            name: name.into(),
+            known: sockets::known(names),
+        })
     }
 
     fn take(&mut self, which: impl Fn(&Open) -> bool) -> Result<Vec<Listener>, RestartError> {
@@ -325,9 +336,8 @@ impl Restart {
     /// [`Builder::ticket_keys`](crate::Builder::ticket_keys): clients resume their sessions with the new process.
     ///
     /// They go from process to process through a socket that nobody else has, and are never written anywhere.
-    /// Servers of one process share them, each in a [`scope`](TicketKeys::scope) of its own. What the process
-    /// before has handed over and can't be used, as after a change of the crypto provider, is said in the log: its
-    /// clients do full handshakes then.
+    /// Servers of one process share them, each in a [`scope`](TicketKeys::scope) of its own. Where the new process has another
+    /// crypto provider, which seals in another way, clients do full handshakes.
     ///
     /// ```no_run
     /// # use graceful_tls::{GracefulTls, restart::Restart, rustls::ServerConfig};
@@ -366,8 +376,10 @@ impl Restart {
     pub fn ready(self) -> Result<Running, RestartError> {
         in_a_runtime()?;
         let signals = Signals::catch().map_err(RestartError::Runtime)?;
-        if let Some(pid_file) = &self.settings.pid_file {
-            pid_file.write()?;
+        let is_check = self.is_check();
+        match &self.settings.pid_file {
+            Some(pid_file) if !is_check => pid_file.write()?,
+            _ => {}
         }
         let Sockets {
             open,
@@ -379,6 +391,7 @@ impl Restart {
         let kept = open.into_iter().zip(self.holds).map(|(of, hold)| {
             let address = of.socket.address();
             Kept {
+                file: SocketFile::of(&of.origin),
                 name: of.name,
                 origin: of.origin,
                 address: address.unwrap_or_else(|error| error.to_string()),
@@ -394,11 +407,16 @@ impl Restart {
             starting: Starting::default(),
             successor: None,
             undo_until: None,
+            again: false,
+            is_orphaned: false,
             stopping: Default::default(),
             stage: Stage::Serving,
             settings: self.settings,
             ticket_keys: self.ticket_keys,
         };
+        if is_check {
+            return Ok(running);
+        }
         running.announce(taken);
         let addresses = running.addresses();
         if running.before.is_empty() {
@@ -439,7 +457,7 @@ impl Restart {
             return Ok(Served::Checked);
         }
         let listeners = self.take(|_| true)?;
-        let running = self.ready()?;
+        let mut running = self.ready()?;
         let mut serving = JoinSet::new();
         for listener in listeners {
             let (tls, service) = (tls.clone(), service.clone());
@@ -454,9 +472,13 @@ impl Restart {
             }
             None
         };
-        match tokio::join!(running.run(tls), broken) {
-            (report, None) => Ok(Served::Closed(report)),
-            (_, Some(error)) => Err(RestartError::Broken(error)),
+        let (report, broken) = tokio::join!(running.run_until_closed(tls), broken);
+        let is_orphaned = running.is_orphaned;
+        running.finish().await;
+        match broken {
+            Some(error) => Err(RestartError::Broken(error)),
+            None if is_orphaned => Err(RestartError::SuccessorDied),
+            None => Ok(Served::Closed(report)),
         }
     }
 }
@@ -472,9 +494,11 @@ fn in_a_runtime() -> Result<(), RestartError> {
 fn listener(of: &Open, hold: &watch::Sender<Hold>) -> io::Result<Listener> {
     let hold = hold.subscribe();
     Ok(match of.socket.try_clone()? {
-        Listening::Tcp(socket) => Listener::Tcp(Shared::new(TcpListener::from_std(socket)?, hold)),
+        Listening::Tcp(socket) => {
+            Listener::Tcp(Inherited::new(TcpListener::from_std(socket)?, hold))
+        }
         Listening::Unix(socket) => {
-            Listener::Unix(Shared::new(UnixListener::from_std(socket)?, hold))
+            Listener::Unix(Inherited::new(UnixListener::from_std(socket)?, hold))
         }
     })
 }

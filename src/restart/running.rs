@@ -14,8 +14,7 @@
 //! serves its connections. [`Running::run`] is that for a [`GracefulTls`].
 
 use std::{
-    fmt, future::pending, io::Write, os::unix::net::UnixStream, pin::pin, process, sync::Arc,
-    time::Duration,
+    fmt, future::pending, os::unix::net::UnixStream, pin::pin, process, sync::Arc, time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -27,15 +26,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ListenAddress, Settings,
+    Settings,
     control::{Hello, Origin, Word},
     listener::Hold,
     signals::{Request, Signals},
-    sockets::Listening,
+    sockets::{Listening, SocketFile},
     successor::{Failed, Legacy, News, Program, Successor},
     systemd,
 };
-use crate::{graceful_tls::GracefulTls, shutdown::Report, tickets::TicketKeys};
+use crate::{graceful_tls::GracefulTls, phase::Phase, shutdown::Report, tickets::TicketKeys};
 
 /// What has become of this process, for whoever serves its connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +45,9 @@ pub enum Event {
     /// The [`Listener`](super::Listener)s see to the latter themselves.
     Handover,
     /// The other process has died: serve on. Listeners accept again.
+    ///
+    /// A server that has dropped them can't, and has to set
+    /// [`undo_within`](super::RestartBuilder::undo_within) to zero.
     Undo,
     /// Finish what has begun, and end.
     Stop,
@@ -55,6 +57,7 @@ pub enum Event {
 
 /// A process that serves, and what may become of it.
 #[derive(Debug)]
+#[must_use = "nobody obeys signals without `run` or `next`"]
 pub struct Running {
     pub(super) settings: Arc<Settings>,
     pub(super) sockets: Vec<Kept>,
@@ -67,6 +70,10 @@ pub struct Running {
     pub(super) successor: Option<Box<Successor>>,
     /// Until then this process takes over again if the new one dies.
     pub(super) undo_until: Option<Instant>,
+    /// Another restart is to follow the one under way.
+    pub(super) again: bool,
+    /// The new process has died, and nobody serves.
+    pub(super) is_orphaned: bool,
     pub(super) stopping: CancellationToken,
     pub(super) stage: Stage,
     pub(super) ticket_keys: Option<TicketKeys>,
@@ -80,14 +87,9 @@ pub(super) struct Kept {
     pub(super) address: String,
     /// As long as another process may want it.
     pub(super) socket: Option<Listening>,
+    /// Of a Unix socket that the program has bound.
+    pub(super) file: Option<SocketFile>,
     pub(super) hold: watch::Sender<Hold>,
-}
-
-impl Kept {
-    fn release(&mut self) {
-        self.socket = None;
-        self.hold.send_replace(Hold::Released);
-    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -125,6 +127,8 @@ enum Happened {
     Started(Result<Box<Successor>, String>),
     News(News),
     UndoIsOver,
+    /// There is nothing to serve.
+    Checked,
 }
 
 impl Running {
@@ -154,36 +158,63 @@ impl Running {
     ///
     /// Dropping the future leaves the connections to themselves, and nobody obeys signals any more.
     pub async fn run(mut self, tls: &GracefulTls) -> Report {
-        let mut closed = pin!(tls.closed());
-        let report = loop {
-            let event = tokio::select! {
-                event = self.next() => event,
-                report = &mut closed => break report,
-            };
-            match event {
-                Event::Handover => {
-                    let timeout = self.settings.old_process_timeout;
-                    let timeout = timeout.unwrap_or_else(|| tls.shutdown_timeout());
-                    tls.handover_within(self.settings.undo_within, timeout);
-                }
-                Event::Undo if tls.resume() => {}
-                Event::Undo => tracing::error!("nobody serves any more: it was too late to go on"),
-                Event::Stop => tls.shutdown(),
-                Event::Hurry => tls.shutdown_now(),
-            }
-        };
+        let report = self.run_until_closed(tls).await;
         self.finish().await;
         report
     }
 
-    /// Waits for a restart that is still under way, so that its end is not missed. Call it when the last
-    /// connection has ended.
-    pub async fn finish(mut self) {
-        if self.starting.is_under_way() {
-            let ended = self.starting.ended().await;
-            self.started(ended);
+    pub(super) async fn run_until_closed(&mut self, tls: &GracefulTls) -> Report {
+        let mut closed = pin!(tls.closed());
+        let mut hurry_at = None;
+        loop {
+            let hurry = async {
+                match hurry_at {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                event = self.next() => {
+                    // One that was replaced may have hours, but not once it is told to stop.
+                    if event == Event::Stop && tls.phase() > Phase::Serving {
+                        hurry_at = Some(Instant::now() + tls.shutdown_timeout());
+                    }
+                    self.has_come(event, tls);
+                }
+                () = hurry => {
+                    hurry_at = None;
+                    tls.shutdown_now();
+                }
+                report = &mut closed => return report,
+            }
         }
-        self.let_go();
+    }
+
+    fn has_come(&self, event: Event, tls: &GracefulTls) {
+        match event {
+            Event::Handover => {
+                let timeout = self.settings.old_process_timeout;
+                let timeout = timeout.unwrap_or_else(|| tls.shutdown_timeout());
+                tls.handover_within(self.settings.undo_within, timeout);
+            }
+            Event::Undo if tls.resume() => {}
+            Event::Undo => tracing::error!("nobody serves any more: it was too late to go on"),
+            Event::Stop => tls.shutdown(),
+            Event::Hurry => tls.shutdown_now(),
+        }
+    }
+
+    /// Waits for a restart that is still under way, so that its end is not missed. Call it when the last
+    /// connection has ended. A signal to stop is obeyed at once.
+    pub async fn finish(mut self) {
+        while self.starting.is_under_way() {
+            tokio::select! {
+                ended = self.starting.ended() => drop(self.started(ended)),
+                request = self.signals.next() => if request == Request::Stop {
+                    break;
+                }
+            }
+        }
     }
 
     async fn happens(&mut self) -> Happened {
@@ -193,6 +224,12 @@ impl Running {
                 None => pending().await,
             }
         };
+        let check = async {
+            match self.settings.is_check && self.stage == Stage::Serving {
+                true => {}
+                false => pending().await,
+            }
+        };
         let news = async {
             match &mut self.successor {
                 Some(successor) => successor.news().await,
@@ -200,6 +237,8 @@ impl Running {
             }
         };
         tokio::select! {
+            biased;
+            () = check => Happened::Checked,
             request = self.signals.next() => Happened::Asked(request),
             Some(()) = self.asked.recv() => Happened::Asked(Request::Restart),
             ended = self.starting.ended() => Happened::Started(ended),
@@ -210,6 +249,10 @@ impl Running {
 
     fn obey(&mut self, happened: Happened) -> Option<Event> {
         match happened {
+            Happened::Checked => {
+                self.stage = Stage::Stopping;
+                Some(Event::Hurry)
+            }
             Happened::Asked(Request::Restart) => self.restart(),
             Happened::Asked(Request::Stop) => self.stop(),
             Happened::Started(ended) => self.started(ended),
@@ -218,7 +261,13 @@ impl Running {
                 tracing::warn!("more than {most} old processes: this is the oldest, it ends now");
                 Some(Event::Hurry)
             }
-            Happened::News(News::Said(_)) | Happened::UndoIsOver => {
+            Happened::News(News::Said(Word::Replaced)) => self.is_replaced_after_all(),
+            Happened::News(News::Gone) => {
+                self.successor = None;
+                None
+            }
+            Happened::News(News::Said(Word::Ready { .. })) => None,
+            Happened::UndoIsOver => {
                 self.let_go();
                 None
             }
@@ -232,8 +281,10 @@ impl Running {
 
     fn restart(&mut self) -> Option<Event> {
         match self.stage {
+            // What has changed meanwhile may come too late for that one.
             Stage::Serving if self.starting.is_under_way() => {
-                tracing::warn!("a restart is under way already, this one is ignored");
+                tracing::info!("a restart is under way already, another follows");
+                self.again = true;
             }
             // As in a container.
             Stage::Serving if process::id() == 1 => {
@@ -287,22 +338,20 @@ impl Running {
         })
     }
 
-    /// SIGTERM. Of one that finishes anyway it takes two to hurry it.
+    /// SIGTERM.
     fn stop(&mut self) -> Option<Event> {
         let before = std::mem::replace(&mut self.stage, Stage::Stopping);
         self.stopping.cancel();
         match before {
             Stage::Stopping => return Some(Event::Hurry),
-            Stage::Replaced => {
-                self.let_go();
-                return None;
-            }
+            Stage::Replaced => {}
             Stage::Serving if self.starting.is_under_way() => tracing::warn!(
                 "stopping during a restart: if the new process gets ready, it serves on; signal it to stop it \
                  too"
             ),
             Stage::Serving => systemd::stopping(),
         }
+        self.let_go();
         Some(Event::Stop)
     }
 
@@ -317,37 +366,59 @@ impl Running {
             Err(why) => {
                 tracing::error!("restart failed, this process goes on serving: {why}");
                 self.serves(&format!("; restart failed: {why}"));
+                if std::mem::take(&mut self.again) {
+                    return self.restart();
+                }
             }
         }
         None
     }
 
     fn hand_over(&mut self, successor: Box<Successor>) -> Option<Event> {
-        tracing::info!(
-            successor = successor.id(),
-            "the new process serves: finishing what is in flight here"
-        );
+        let id = successor.id();
         for (number, kept) in self.sockets.iter_mut().enumerate() {
             if successor.taken.contains(&number) {
                 kept.hold.send_replace(Hold::Waits);
             }
         }
-        // Those before are not to take over again what this one has given away.
-        self.tell_before(&Word::Replaced);
         self.successor = Some(successor);
         self.undo_until = Some(Instant::now() + self.settings.undo_within);
+        tracing::info!(
+            successor = id,
+            "the new process serves: finishing what is in flight here"
+        );
         if self.stage == Stage::Stopping {
             self.let_go();
             return None;
         }
         self.stage = Stage::Replaced;
+        if std::mem::take(&mut self.again) {
+            self.pass_on();
+        }
         Some(Event::Handover)
+    }
+
+    /// A process that the new one has started serves, whatever has become of that one.
+    fn is_replaced_after_all(&mut self) -> Option<Event> {
+        let serves = self.stage == Stage::Serving;
+        if serves {
+            tracing::info!("a newer process serves: finishing what is in flight here");
+            self.stage = Stage::Replaced;
+        }
+        for kept in &self.sockets {
+            kept.hold.send_replace(Hold::Waits);
+        }
+        self.let_go();
+        if let Some(successor) = &mut self.successor {
+            successor.forget_the_first();
+        }
+        serves.then_some(Event::Handover)
     }
 
     /// The new process has ended: by itself, and on purpose, or so that this one has to take over again.
     fn successor_ended(&mut self, failed: bool, status: &str) -> Option<Event> {
-        self.successor = None;
-        if self.undo_until.is_some() && failed {
+        let in_time = self.undo_until.is_some_and(|until| Instant::now() < until);
+        if in_time && failed {
             tracing::error!("the new process has died ({status}), this one takes over again");
             self.undo_until = None;
             self.stage = Stage::Serving;
@@ -357,27 +428,33 @@ impl Running {
             self.serves(&format!("; the new process has died ({status})"));
             return Some(Event::Undo);
         }
-        if failed {
-            tracing::error!(
-                "the new process has died ({status}), too late for this one to take over"
-            );
-        }
         self.let_go();
-        None
+        if !failed {
+            return None;
+        }
+        tracing::error!("the new process has died ({status}), too late for this one to take over");
+        if self.stage == Stage::Stopping || !systemd::is_there() {
+            return None;
+        }
+        // It restarts the service when its main process fails.
+        systemd::main_process(process::id());
+        self.is_orphaned = true;
+        Some(Event::Hurry)
     }
 
-    /// Nothing is taken back any more: the sockets are the new process's alone.
+    /// Nothing is taken back any more: no socket is kept, those that were taken are the new process's alone.
     fn let_go(&mut self) {
         if self.undo_until.take().is_some() {
             if let Some(successor) = self.successor.as_ref().and_then(|of| of.id()) {
                 systemd::main_process(successor);
             }
         }
-        let given = |of: &&mut Kept| *of.hold.borrow() == Hold::Waits;
-        self.sockets
-            .iter_mut()
-            .filter(given)
-            .for_each(Kept::release);
+        for kept in &mut self.sockets {
+            kept.socket = None;
+            if *kept.hold.borrow() == Hold::Waits {
+                kept.hold.send_replace(Hold::Released);
+            }
+        }
     }
 
     /// Says that this process serves, to whoever watches it.
@@ -390,23 +467,20 @@ impl Running {
         systemd::ready(&format!("listening on {}{but}", self.addresses()));
     }
 
-    /// Says something to the process just before; whether it can have heard it.
-    fn tell_before(&self, word: &Word) -> bool {
-        let Some(mut before) = self.before.last() else {
-            return true;
-        };
-        writeln!(before, "{word}").is_ok()
-    }
-
-    /// Says to those before that this process serves now, and to the oldest that there are too many.
+    /// Says to those before that this process serves now, and to the oldest if there are too many.
     pub(super) fn announce(&mut self, taken: Vec<usize>) {
-        if !self.tell_before(&Word::Ready { taken }) {
-            tracing::warn!("the process before is gone: serving without a word to it");
+        if let Some((last, older)) = self.before.split_last() {
+            if !(Word::Ready { taken }).tell(last) {
+                tracing::warn!("the process before is gone: serving without a word to it");
+            }
+            for process in older {
+                Word::Replaced.tell(process);
+            }
         }
         self.before.retain(|process| !has_ended(process));
         let most = self.settings.max_old_processes;
-        for mut process in &self.before[..self.before.len().saturating_sub(most)] {
-            let _ = writeln!(process, "{}", Word::TooMany);
+        for process in &self.before[..self.before.len().saturating_sub(most)] {
+            Word::TooMany.tell(process);
         }
     }
 }
@@ -436,13 +510,18 @@ fn has_ended(process: &UnixStream) -> bool {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.let_go();
         if let Some(pid_file) = &self.settings.pid_file {
             pid_file.remove();
         }
+        // The process before would take over again, and needs the files.
+        if self.before.last().is_some_and(|of| !has_ended(of)) {
+            return;
+        }
         let own = |of: &&Kept| *of.hold.borrow() == Hold::Accepts;
         for kept in self.sockets.iter().filter(own) {
-            if let Origin::Bound(ListenAddress::Unix(path)) = &kept.origin {
-                let _ = std::fs::remove_file(path);
+            if let Some(file) = &kept.file {
+                file.remove();
             }
         }
     }

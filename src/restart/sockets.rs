@@ -6,23 +6,27 @@
 use std::{
     env,
     ffi::c_int,
+    fs,
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener},
     os::{
         fd::OwnedFd,
-        unix::net::{UnixListener, UnixStream},
+        unix::{
+            fs::MetadataExt,
+            net::{UnixListener, UnixStream},
+        },
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use listenfd::ListenFd;
-use socket2::{Domain, SockRef, Socket, Type};
-use zeroize::Zeroizing;
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::{
     ListenAddress, RestartError,
     control::{CONTROL, Hello, OLDER, Origin},
 };
+use crate::tickets::ExportedTicketKeys;
 
 /// How many connections may wait to be accepted, if the kernel lets so many.
 const BACKLOG: c_int = 1024;
@@ -74,17 +78,53 @@ impl Listening {
         })
     }
 
-    /// Of two kinds that share what is asked of them.
-    fn check(&self) -> io::Result<()> {
-        let socket = match self {
+    fn socket(&self) -> SockRef<'_> {
+        match self {
             Self::Tcp(socket) => SockRef::from(socket),
             Self::Unix(socket) => SockRef::from(socket),
-        };
-        if !socket.is_listener()? {
+        }
+    }
+
+    /// Of what was passed. Systems that can't say whether it listens say so when it is accepted from.
+    fn check(&self) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        if !self.socket().is_listener()? {
             return Err(io::Error::other("is a socket that does not listen"));
         }
-        socket.set_nonblocking(true)
+        self.socket().set_nonblocking(true)
     }
+}
+
+/// The file of a Unix socket, which may have become another's.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    /// As it is now.
+    pub(super) fn of(origin: &Origin) -> Option<Self> {
+        let Origin::Bound(ListenAddress::Unix(path)) = origin else {
+            return None;
+        };
+        Some(Self {
+            identity: identity(path)?,
+            path: path.clone(),
+        })
+    }
+
+    pub(super) fn remove(&self) {
+        if identity(&self.path) == Some(self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let file = fs::symlink_metadata(path).ok()?;
+    Some((file.dev(), file.ino()))
 }
 
 /// All that this process begins with.
@@ -98,7 +138,7 @@ pub(super) struct Sockets {
     /// The ways to processes that are older still, the oldest first.
     pub(super) older: Vec<UnixStream>,
     /// Those of the process before.
-    pub(super) ticket_keys: Option<Zeroizing<Vec<u8>>>,
+    pub(super) ticket_keys: Option<ExportedTicketKeys>,
 }
 
 /// Takes over the sockets of the process before, takes those of systemd, or makes new ones.
@@ -146,7 +186,7 @@ fn assign(wanted: &[Wanted], pool: Vec<Open>) -> Result<(Vec<Open>, Vec<usize>),
                 taken.push(number);
                 Open { name, ..socket }
             }
-            None => bind(wanted_one, wanted)?,
+            None => bind(wanted_one)?,
         });
     }
     Ok((open, taken))
@@ -184,9 +224,9 @@ impl Open {
     }
 }
 
-fn bind(wanted: &Wanted, all: &[Wanted]) -> Result<Open, RestartError> {
+fn bind(wanted: &Wanted) -> Result<Open, RestartError> {
     let bound = match &wanted.address {
-        ListenAddress::Tcp(address) => bind_tcp(*address, all),
+        ListenAddress::Tcp(address) => bind_tcp(*address),
         ListenAddress::Unix(path) => bind_unix(path),
     };
     let socket = bound.map_err(|source| RestartError::Listen {
@@ -201,13 +241,12 @@ fn bind(wanted: &Wanted, all: &[Wanted]) -> Result<Open, RestartError> {
     })
 }
 
-fn bind_tcp(address: SocketAddr, all: &[Wanted]) -> io::Result<Listening> {
+fn bind_tcp(address: SocketAddr) -> io::Result<Listening> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        // Both would take the port of all IPv4 addresses.
-        let beside = |of: &Wanted| matches!(of.address, ListenAddress::Tcp(of) if of.is_ipv4() && of.port() == address.port());
-        socket.set_only_v6(all.iter().any(beside))?;
+        // Else it would depend on what else there is, and so could not be handed over as it is.
+        socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -217,9 +256,12 @@ fn bind_tcp(address: SocketAddr, all: &[Wanted]) -> io::Result<Listening> {
 
 /// A file that nobody listens behind is left over from a process that was killed.
 fn bind_unix(path: &Path) -> io::Result<Listening> {
-    let left_over = |path: &Path| matches!(UnixStream::connect(path), Err(error) if error.kind() == ErrorKind::ConnectionRefused);
-    if left_over(path) {
-        std::fs::remove_file(path)?;
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Where somebody listens, but is too busy, it would wait.
+    probe.set_nonblocking(true)?;
+    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    if probe.connect(&SockAddr::unix(path)?).is_err_and(refused) {
+        fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path)?;
     SockRef::from(&socket).listen(BACKLOG)?;

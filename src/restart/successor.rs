@@ -5,20 +5,24 @@
 use std::{
     env,
     ffi::OsString,
-    io::{self, Write},
+    future::pending,
+    io::{self, Read, Seek},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    process::{self, ExitStatus, Output, Stdio},
+    process::{self, ExitStatus, Stdio},
     time::Duration,
 };
 
 use command_fds::CommandFdExt;
 use rustix::io::fcntl_dupfd_cloexec;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, Take},
-    net::UnixStream,
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     process::{Child, Command},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
@@ -100,15 +104,30 @@ impl Program {
     /// Lets the program look at its settings, without serving.
     pub(super) async fn check(&self) -> Result<(), Failed> {
         let (program, patience) = (self.shown(), self.patience);
+        // Not a pipe: what it leaves behind would hold that open.
+        let mut said = tempfile::tempfile().map_err(Failed::PassOn)?;
+        let errors = said.try_clone().map_err(Failed::PassOn)?;
         let mut command = self.command();
-        command.env(CHECK, "1").stdin(Stdio::null());
-        let checked = Command::from(command).kill_on_drop(true).output();
-        match timeout(patience, checked).await {
-            Ok(Ok(output)) if output.status.success() => Ok(()),
-            Ok(Ok(output)) => Err(Failed::Check {
-                program,
-                complaint: complaint(&output),
-            }),
+        command
+            .env(CHECK, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors);
+        let mut checking = Command::from(command);
+        let mut checking = checking
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| self.start_error(source))?;
+        match timeout(patience, checking.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => {
+                let mut text = Vec::new();
+                let _ = said.rewind().and_then(|()| said.read_to_end(&mut text));
+                Err(Failed::Check {
+                    program,
+                    complaint: complaint(&String::from_utf8_lossy(&text), status),
+                })
+            }
             Ok(Err(source)) => Err(Failed::Start { program, source }),
             Err(_) => Err(Failed::SlowCheck { program, patience }),
         }
@@ -117,9 +136,7 @@ impl Program {
     /// Starts it with these sockets, and waits until it is ready.
     pub(super) async fn start(&self, legacy: Legacy) -> Result<Successor, Failed> {
         let (ours, theirs) = StdUnixStream::pair().map_err(Failed::PassOn)?;
-        (&ours)
-            .write_all(legacy.hello.lines().as_bytes())
-            .map_err(Failed::PassOn)?;
+        let hello = legacy.hello.lines();
         let (names, descriptors) = legacy.with(theirs.into());
         let descriptors = contiguous(descriptors).map_err(Failed::PassOn)?;
 
@@ -133,7 +150,7 @@ impl Program {
         let child = Command::from(command).spawn();
         let child = child.map_err(|source| self.start_error(source))?;
         let mut successor = Successor::new(child, ours).map_err(Failed::PassOn)?;
-        successor.get_ready(self.patience).await?;
+        successor.get_ready(&hello, self.patience).await?;
         Ok(successor)
     }
 }
@@ -185,8 +202,7 @@ fn contiguous(descriptors: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
 
 /// What a check has said about its failure: what the program's `main` has returned, or else the last line, or
 /// how it ended.
-fn complaint(output: &Output) -> String {
-    let said = String::from_utf8_lossy(&output.stderr);
+fn complaint(said: &str, status: ExitStatus) -> String {
     let lines: Vec<_> = said
         .lines()
         .map(str::trim)
@@ -195,20 +211,21 @@ fn complaint(output: &Output) -> String {
     let is_error = |line: &&str| line.to_ascii_lowercase().starts_with("error");
     let begins = lines.iter().rposition(is_error);
     match &lines[begins.unwrap_or(lines.len().saturating_sub(1))..] {
-        [] => output.status.to_string(),
+        [] => status.to_string(),
         lines => lines.join(" ").trim_start_matches("error: ").to_owned(),
     }
 }
 
-/// A new process, from its start on.
+/// A new process, from its start on, and whoever comes after it.
 #[derive(Debug)]
 pub(super) struct Successor {
-    child: Child,
-    words: Lines<BufReader<Take<UnixStream>>>,
+    /// Until it has ended.
+    child: Option<Child>,
+    words: Lines<BufReader<Take<OwnedReadHalf>>>,
+    /// Nobody reads what is written here after the hello. It is open as long as this process is there to be told.
+    hello: OwnedWriteHalf,
     /// Of the sockets that were passed to it, those that it listens on.
     pub(super) taken: Vec<usize>,
-    /// Nothing more is to be heard of it.
-    is_silent: bool,
 }
 
 /// What becomes known of a new process that serves.
@@ -216,68 +233,96 @@ pub(super) struct Successor {
 pub(super) enum News {
     Ended(io::Result<ExitStatus>),
     Said(Word),
+    /// Neither it nor any that it has started is there any more.
+    Gone,
 }
 
 impl Successor {
     fn new(child: Child, control: StdUnixStream) -> io::Result<Self> {
         control.set_nonblocking(true)?;
-        let control = UnixStream::from_std(control)?.take(MOST);
+        let (words, hello) = UnixStream::from_std(control)?.into_split();
         Ok(Self {
-            child,
-            words: BufReader::new(control).lines(),
+            child: Some(child),
+            words: BufReader::new(words.take(MOST)).lines(),
+            hello,
             taken: Vec::new(),
-            is_silent: false,
         })
     }
 
     /// Its number, as long as it runs.
     pub(super) fn id(&self) -> Option<u32> {
-        self.child.id()
+        self.child.as_ref()?.id()
     }
 
-    async fn get_ready(&mut self, patience: Duration) -> Result<(), Failed> {
+    /// How the process itself ends is of no concern any more, only what those say that it has started.
+    pub(super) fn forget_the_first(&mut self) {
+        self.child = None;
+    }
+
+    async fn get_ready(&mut self, hello: &str, patience: Duration) -> Result<(), Failed> {
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
+        let says = async {
+            // Whether it was read shows in what comes back.
+            let _ = self.hello.write_all(hello.as_bytes()).await;
+            match self.words.next_line().await {
+                Ok(Some(line)) => line,
+                // It has closed the socket, and will say nothing more.
+                _ => pending().await,
+            }
+        };
         let said = tokio::select! {
             biased;
-            said = timeout(patience, self.words.next_line()) => said,
+            said = timeout(patience, says) => said,
             // What it has started may hold the other end.
-            Ok(status) = self.child.wait() => return Err(Failed::Exited(status)),
+            Ok(status) = child.wait() => return Err(Failed::Exited(status)),
             never = progress(patience) => never,
         };
         let failed = match said {
-            Ok(Ok(Some(line))) => match line.parse() {
+            Ok(line) => match line.parse() {
                 Ok(Word::Ready { taken }) => {
                     self.taken = taken;
                     return Ok(());
                 }
                 _ => Failed::Lied(line),
             },
-            // Nobody has the other end any more.
-            Ok(_) => match timeout(patience, self.child.wait()).await {
-                Ok(Ok(status)) => Failed::Exited(status),
-                _ => Failed::Slow(patience),
-            },
             Err(_) => Failed::Slow(patience),
         };
         // It may have gone already.
-        let _ = self.child.kill().await;
+        let _ = child.kill().await;
         Err(failed)
     }
 
     /// The next that becomes known of it. Cancel safe.
     pub(super) async fn news(&mut self) -> News {
-        loop {
-            let line = tokio::select! {
-                ended = self.child.wait() => return News::Ended(ended),
-                line = self.words.next_line(), if !self.is_silent => line,
-            };
-            match line {
-                Ok(Some(line)) => {
-                    if let Ok(word) = line.parse() {
-                        return News::Said(word);
-                    }
-                }
-                _ => self.is_silent = true,
+        let child = async {
+            match &mut self.child {
+                Some(child) => child.wait().await,
+                None => pending().await,
             }
+        };
+        let words = async {
+            loop {
+                match self.words.next_line().await {
+                    Ok(Some(line)) => {
+                        if let Ok(word) = line.parse() {
+                            return Some(word);
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            // What it has said before it ended counts.
+            Some(word) = words => News::Said(word),
+            ended = child => {
+                self.child = None;
+                News::Ended(ended)
+            }
+            else => News::Gone,
         }
     }
 }
@@ -332,12 +377,7 @@ mod tests {
             ("one\ntwo\n", "two"),
             ("", "exit status: 3"),
         ] {
-            let output = Output {
-                status: ExitStatus::from_raw(3 << 8),
-                stdout: Vec::new(),
-                stderr: stderr.into(),
-            };
-            assert_eq!(complaint(&output), expected);
+            assert_eq!(complaint(stderr, ExitStatus::from_raw(3 << 8)), expected);
         }
     }
 }

@@ -1,6 +1,12 @@
 //! What systemd is told (sd_notify(3)). Without systemd all of it does nothing.
 
+use std::env;
+
 use sd_notify::{NotifyState, notify};
+
+pub(super) fn is_there() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some()
+}
 
 /// The service serves, whichever process of it.
 pub(super) fn ready(status: &str) {

@@ -7,7 +7,7 @@
 //! The first key is the one that seals. How old a key is goes with it, so that rotation goes on where it was;
 //! how often that is, and how long tickets are good for, is the new process's to say.
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, sync::Arc};
 
 use zeroize::Zeroizing;
 
@@ -21,7 +21,33 @@ const FORMAT: u8 = 1;
 /// The longest key there is, in bytes.
 const LONGEST: usize = 64;
 
-pub(super) fn write<'a>(keys: impl Iterator<Item = &'a Key>) -> Zeroizing<Vec<u8>> {
+/// The keys of [`TicketKeys::export`](super::TicketKeys::export), in bytes. They are wiped when dropped, and `Debug`
+/// shows nothing of them.
+#[derive(Clone)]
+pub struct ExportedTicketKeys(Zeroizing<Vec<u8>>);
+
+impl ExportedTicketKeys {
+    #[cfg(all(unix, feature = "restart"))]
+    pub(crate) fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Deref for ExportedTicketKeys {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ExportedTicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportedTicketKeys").finish_non_exhaustive()
+    }
+}
+
+pub(super) fn write<'a>(keys: impl Iterator<Item = &'a Key>) -> ExportedTicketKeys {
     let keys: Vec<_> = keys.collect();
     // Enough at once: what a vector leaves behind as it grows nobody wipes.
     let capacity = 1 + keys.len() * (16 + 8 + 1 + LONGEST);
@@ -33,7 +59,7 @@ pub(super) fn write<'a>(keys: impl Iterator<Item = &'a Key>) -> Zeroizing<Vec<u8
         bytes.push(key.secret.len() as u8);
         bytes.extend(&key.secret[..]);
     }
-    bytes
+    ExportedTicketKeys(bytes)
 }
 
 /// None of them is younger than `now`, whatever the other's clock says.

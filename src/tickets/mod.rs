@@ -28,10 +28,10 @@ use std::{
 };
 
 use tokio_rustls::rustls::{crypto::CryptoProvider, server::ProducesTickets};
-use zeroize::Zeroizing;
 
 use crate::watched::Watched;
 pub use error::TicketKeysError;
+pub use handed::ExportedTicketKeys;
 use key::{Crypto, Key};
 use ring::Ring;
 
@@ -115,7 +115,7 @@ impl TicketKeys {
     ///
     /// A key a line, in base64, of 48 or 80 bytes: `openssl rand -base64 48`. The last three open tickets, and
     /// of these the last but one seals (of two the first, of one that one). So a new key is known
-    /// everywhere before anybody seals with it: append a line to every server's file, wait until all have it, and
+    /// everywhere before anybody seals with it: append a line to a copy of every server's file, rename it over the old one, wait until all have it, and
     /// the next line may follow. Do that every few hours, and no more often than three times in
     /// a [`ticket_lifetime`](Self::ticket_lifetime) if tickets are to be good for all of it.
     /// [`rotate_every`](Self::rotate_every) is nothing to these.
@@ -207,7 +207,7 @@ impl TicketKeys {
     /// Who has them can do what is [said above](Self#what-they-are-worth-to-a-thief): pass them in memory, as by a
     /// pipe or a socket, and not by a file, the environment or the command line. They are wiped when dropped. Of
     /// those from a file there are none: the next process reads it.
-    pub fn export(&self) -> Zeroizing<Vec<u8>> {
+    pub fn export(&self) -> ExportedTicketKeys {
         self.shared.refresh();
         let ring = self.shared.read();
         let keys = ring.keys().filter(|_| self.shared.file.is_none());
@@ -322,6 +322,9 @@ impl Shared {
     /// Without random numbers the old key goes on to be the one, but there are no tickets.
     fn rotate(&self) {
         let now = clock::now();
+        if self.read().has_expired(now) {
+            self.write().prune(now);
+        }
         if !self.read().is_due(now) {
             return;
         }
@@ -330,7 +333,7 @@ impl Shared {
         };
         let mut ring = self.write();
         if ring.is_due(now) {
-            ring.rotate(next, now);
+            ring.rotate(next);
         }
     }
 

@@ -1,6 +1,13 @@
 //! [`Ring`]: the keys that open tickets, and the one among them that seals.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     error::TicketKeysError,
@@ -14,6 +21,8 @@ const HOUR: u64 = 60 * 60;
 pub(super) struct Ring {
     keys: BTreeMap<Name, Arc<Key>>,
     sealing: Arc<Key>,
+    /// Whether any of them has sealed here.
+    has_sealed: AtomicBool,
     times: Times,
 }
 
@@ -64,6 +73,7 @@ impl Ring {
         Self {
             keys: keys.into_iter().map(|key| (key.name, key)).collect(),
             sealing,
+            has_sealed: AtomicBool::new(false),
             times: Times::default(),
         }
     }
@@ -77,6 +87,7 @@ impl Ring {
     }
 
     pub(super) fn sealing(&self) -> Arc<Key> {
+        self.has_sealed.store(true, Ordering::Relaxed);
         self.sealing.clone()
     }
 
@@ -99,23 +110,35 @@ impl Ring {
         now.saturating_sub(self.sealing.made) >= self.times.rotate_every
     }
 
-    /// From now on `next` seals. Those of which every ticket has expired are gone.
-    pub(super) fn rotate(&mut self, next: Key, now: u64) {
-        let Times {
-            rotate_every,
-            lifetime,
-        } = self.times;
-        let opens_for = rotate_every + u64::from(lifetime);
-        self.keys
-            .retain(|_, key| now.saturating_sub(key.made) < opens_for);
+    /// From now on `next` seals.
+    pub(super) fn rotate(&mut self, next: Key) {
         self.seal_with(Arc::new(next));
     }
 
-    /// Goes on with another's keys, of which the first seals; its own open what they have sealed.
+    /// Whether there is a key of which every ticket has expired.
+    pub(super) fn has_expired(&self, now: u64) -> bool {
+        self.keys.values().any(|key| self.is_expired(key, now))
+    }
+
+    /// Those are gone.
+    pub(super) fn prune(&mut self, now: u64) {
+        let keys = std::mem::take(&mut self.keys).into_iter();
+        self.keys = keys.filter(|(_, key)| !self.is_expired(key, now)).collect();
+    }
+
+    fn is_expired(&self, key: &Key, now: u64) -> bool {
+        let opens_for = self.times.rotate_every + u64::from(self.times.lifetime);
+        key.name != self.sealing.name && now.saturating_sub(key.made) >= opens_for
+    }
+
+    /// Goes on with another's keys, of which the first seals; its own open what they have sealed, if anything.
     pub(super) fn adopt(&mut self, keys: Vec<Arc<Key>>) {
         let Some(first) = keys.first().cloned() else {
             return;
         };
+        if !*self.has_sealed.get_mut() {
+            self.keys.remove(&self.sealing.name);
+        }
         self.keys
             .extend(keys.into_iter().map(|key| (key.name, key)));
         self.sealing = first;

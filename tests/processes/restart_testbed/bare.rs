@@ -7,7 +7,7 @@ use app::routes;
 use axum::Router;
 use graceful_tls::{
     Accept,
-    restart::{Event, Listener, Restart, Running, Shared},
+    restart::{Event, Inherited, Listener, Restart, Running},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -105,7 +105,7 @@ impl Bare {
 
     async fn accept(
         self: Arc<Self>,
-        mut listener: Shared<TcpListener>,
+        mut listener: Inherited<TcpListener>,
         graceful: Arc<GracefulShutdown>,
     ) {
         loop {

@@ -46,9 +46,6 @@ fn run(settings: &Settings) -> Result<(), String> {
         .restart()
         .open()
         .map_err(|error| error.to_string())?;
-    if restart.is_check() {
-        return Ok(());
-    }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| format!("no threads could be started: {error}"))?;
     let report = runtime.block_on(serve(settings, config, restart))?;
