@@ -319,15 +319,18 @@ impl Shared {
         Ok(())
     }
 
-    /// Without random numbers the old key goes on to be the one, but there are no tickets.
     fn rotate(&self) {
         let now = clock::now();
+        if self.read().is_due(now) {
+            self.make_the_next(now);
+        }
         if self.read().has_expired(now) {
             self.write().prune(now);
         }
-        if !self.read().is_due(now) {
-            return;
-        }
+    }
+
+    /// Without random numbers the old key goes on to be the one, but there are no tickets.
+    fn make_the_next(&self, now: u64) {
         let Ok(next) = Key::fresh(self.crypto, now) else {
             return;
         };

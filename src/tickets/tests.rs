@@ -120,7 +120,7 @@ async fn keys_go_when_their_tickets_have() {
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_was_ahead_makes_no_key_last() {
     let keys = keys();
-    let mut ahead = keys.export();
+    let mut ahead = keys.export().to_vec();
     // The year's highest bits.
     ahead[17] = 0x7f;
     let next = self::keys();
