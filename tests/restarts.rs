@@ -210,6 +210,60 @@ fn a_third_process_takes_over_from_the_first() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
+/// Whatever its status: it is not the one that serves.
+#[test]
+fn a_new_process_that_comes_too_late_does_not_serve() {
+    let site = Site::start(&["--ready-within-ms=1000"]);
+    // The shell is killed, and not what it waits for.
+    site.replace("(sleep 2; exec \"$0.real\" \"$@\") & wait");
+    site.fails_to_restart("the new process was not ready within 1s, and was killed");
+    site.wait_for(
+        "the process before did not hand over: it has not waited for this one any longer",
+    );
+    for _ in 0..10 {
+        assert_eq!(get(&site), "hello\n");
+    }
+    assert_eq!(
+        site.said().matches("listening on ").count(),
+        1,
+        "{}",
+        site.said()
+    );
+}
+
+#[test]
+fn a_new_process_that_is_told_to_stop_is_not_undone() {
+    let site = Site::start(&["--undo-within-ms=20000", "--shutdown-timeout-ms=100"]);
+    let old = site.pid();
+    kill("USR2", old);
+    site.wait_for("the new process serves");
+    let new = site.pid();
+    kill("TERM", new);
+    site.wait_gone(new);
+    let refused = eventually(|| TcpStream::connect(site.addr).err());
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(!site.said().contains("takes over"), "{}", site.said());
+}
+
+#[test]
+fn why_a_check_has_failed() {
+    let site = Site::start(&[]);
+    for (body, why) in [
+        (
+            "kill -KILL $$",
+            "asked to check its settings: signal: 9 (SIGKILL)",
+        ),
+        ("exit 4", "asked to check its settings: exit status: 4"),
+        (
+            "yes | head -c 50000000 >&2; echo error: no room >&2; sleep 60 & exit 1",
+            "asked to check its settings: no room",
+        ),
+    ] {
+        site.replace_by(format!("#!/bin/sh\n{body}\n").as_bytes(), 0o755);
+        site.fails_to_restart(why);
+    }
+}
+
 /// As systemd does at a stop, which has no hours.
 #[test]
 fn a_replaced_process_that_is_told_to_stop_has_the_time_of_a_stop() {

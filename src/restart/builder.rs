@@ -36,7 +36,7 @@ impl RestartBuilder {
             settings: Settings {
                 wanted: Vec::new(),
                 pid_file: None,
-                is_check: env::var_os(CHECK).is_some(),
+                is_check: env::var_os(CHECK).is_some_and(|check| check == "1"),
                 ready_within: Duration::from_secs(30),
                 undo_within: Duration::from_secs(10),
                 old_process_timeout: None,
@@ -87,8 +87,8 @@ impl RestartBuilder {
         self
     }
 
-    /// How long the old process takes over again if the new one dies, be it killed or that it exits with
-    /// another status than 0. Default: 10 s; a day at most. Zero: never.
+    /// How long the old process takes over again if the new one ends and was not told to, by a signal or because its
+    /// connections have all ended. Default: 10 s; a day at most. Zero: never.
     ///
     /// So long the old process is a lame duck ([`Builder::lame_duck`](crate::Builder::lame_duck) is for SIGTERM): it
     /// accepts nothing, and tells clients to come back on new connections, but ends none. What the

@@ -1,7 +1,7 @@
 //! What two processes say to each other, over a Unix socket that the new one inherits.
 //!
 //! The old process says what it passes on (a [`Hello`]). From then on there are only [`Word`]s, a line each, from
-//! the new process to those before it.
+//! the new process to those before it, and one answer: whether it is the one that serves. So there are never two.
 //!
 //! The version is that of these lines: two versions of a program have to understand each other, so lines
 //! that are not known are skipped, and the version changes only where that would not do.
@@ -10,7 +10,7 @@ use std::{
     fmt,
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    str::FromStr,
+    str::{self, FromStr},
     time::Duration,
 };
 
@@ -37,8 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where a socket comes from, at first.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Origin {
-    /// systemd has passed it.
-    Passed,
+    /// systemd has passed it, by this name.
+    Passed(String),
     /// The program has bound it: this is what the settings said, where the port may have been 0.
     Bound(ListenAddress),
 }
@@ -46,7 +46,7 @@ pub(super) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Passed => f.write_str("passed"),
+            Self::Passed(name) => write!(f, "passed:{name}"),
             Self::Bound(address) => address.fmt(f),
         }
     }
@@ -56,9 +56,9 @@ impl FromStr for Origin {
     type Err = super::InvalidListenAddress;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "passed" => Ok(Self::Passed),
-            address => address.parse().map(Self::Bound),
+        match text.strip_prefix("passed:") {
+            Some(name) => Ok(Self::Passed(name.into())),
+            None => text.parse().map(Self::Bound),
         }
     }
 }
@@ -137,13 +137,19 @@ impl Hello {
     }
 }
 
-/// What a process says to one before it.
+/// What a process says to one before it, and what it is answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Word {
     /// To the one just before: it serves, and has taken the sockets with these numbers.
     Ready { taken: Vec<usize> },
     /// To those before that one: it serves, so there is nothing to take back any more.
     Replaced,
+    /// To the one just before: it ends because it was told to, and not because it fails.
+    Stopping,
+    /// The answer to the first: it is the one that serves.
+    Serve,
+    /// Or that it came too late, and the old process serves on.
+    TooLate,
     /// To the oldest: there are too many, do not wait any longer.
     TooMany,
 }
@@ -156,6 +162,9 @@ impl fmt::Display for Word {
                 taken.iter().try_for_each(|number| write!(f, " {number}"))
             }
             Self::Replaced => f.write_str("replaced"),
+            Self::Stopping => f.write_str("stopping"),
+            Self::Serve => f.write_str("serve"),
+            Self::TooLate => f.write_str("too-late"),
             Self::TooMany => f.write_str("too-many"),
         }
     }
@@ -167,6 +176,14 @@ impl Word {
     pub(super) fn tell(&self, mut process: &UnixStream) -> bool {
         process.write_all(format!("{self}\n").as_bytes()).is_ok()
     }
+}
+
+/// The answer of the process before to [`Word::Ready`]; `None` where it has gone, or does not run.
+pub(super) fn answer(mut from: &UnixStream) -> Option<Word> {
+    from.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut line = [0; 64];
+    let length = from.read(&mut line).ok()?;
+    str::from_utf8(&line[..length]).ok()?.trim().parse().ok()
 }
 
 impl FromStr for Word {
@@ -182,6 +199,9 @@ impl FromStr for Word {
                 })
             }
             Some("replaced") => Ok(Self::Replaced),
+            Some("stopping") => Ok(Self::Stopping),
+            Some("serve") => Ok(Self::Serve),
+            Some("too-late") => Ok(Self::TooLate),
             Some("too-many") => Ok(Self::TooMany),
             _ => Err(()),
         }
@@ -197,7 +217,7 @@ mod tests {
         Hello {
             sockets: vec![
                 ("https".into(), address("127.0.0.1:0")),
-                ("https".into(), Origin::Passed),
+                ("https".into(), Origin::Passed("web.socket".into())),
                 ("admin".into(), address("unix:/run/a b.sock")),
             ],
             ticket_keys: Some(ExportedTicketKeys::new(Zeroizing::new((0..200).collect()))),
@@ -215,6 +235,9 @@ mod tests {
             Word::Ready { taken: vec![0, 2] },
             Word::Ready { taken: vec![] },
             Word::Replaced,
+            Word::Stopping,
+            Word::Serve,
+            Word::TooLate,
             Word::TooMany,
         ] {
             assert_eq!(word.to_string().parse(), Ok(word));
@@ -226,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_later_version_may_say_more() {
-        let said = format!("{VERSION}\nfrom the future\nsocket https passed\nsocket\n");
+        let said = format!("{VERSION}\nfrom the future\nsocket https passed:a\nsocket\n");
         assert_eq!(Hello::parse(&said).unwrap().sockets.len(), 1);
         assert!(Hello::parse("").is_err());
         assert!(Hello::parse("graceful-tls restart 2\n").is_err());

@@ -225,7 +225,8 @@ impl Restart {
     ///
     /// # Errors
     ///
-    /// The pid file can't be written, or there is no tokio runtime. The process before goes on serving.
+    /// The pid file can't be written, there is no tokio runtime, or the process before has not waited so long. It goes
+    /// on serving.
     pub fn ready(self) -> Result<Running, RestartError> {
         in_a_runtime()?;
         let signals = Signals::catch().map_err(RestartError::Runtime)?;
@@ -259,7 +260,7 @@ impl Restart {
         if is_check {
             return Ok(running);
         }
-        running.announce(taken);
+        running.announce(taken)?;
         let addresses = running.addresses();
         if running.before.is_empty() {
             systemd::main_process(process::id());

@@ -46,6 +46,9 @@ impl PidFile {
     }
 
     fn written(&self) -> io::Result<NamedTempFile> {
+        if self.0.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         let folder = self.0.parent().filter(|path| !path.as_os_str().is_empty());
         let mut file = tempfile::Builder::new()
             // Who watches the server reads it, too.

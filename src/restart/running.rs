@@ -196,6 +196,7 @@ impl Running {
     /// Waits for a restart that is still under way, so that its end is not missed. Call it when the last
     /// connection has ended. A signal to stop is obeyed at once.
     pub async fn finish(mut self) {
+        self.tell_stopping();
         while self.starting.is_under_way() {
             tokio::select! {
                 ended = self.starting.ended() => drop(self.started(ended)),
@@ -255,15 +256,19 @@ impl Running {
                 self.successor = None;
                 None
             }
-            Happened::News(News::Said(Word::Ready { .. })) => None,
+            // Its answer is all that it waits for.
+            Happened::News(News::Said(Word::Stopping)) => {
+                self.is_rid();
+                None
+            }
+            Happened::News(News::Said(_)) => None,
             Happened::UndoIsOver => {
                 self.let_go();
                 None
             }
             Happened::News(News::Ended(status)) => {
-                let failed = !status.as_ref().is_ok_and(|status| status.success());
                 let shown = status.map_or_else(|error| error.to_string(), |of| of.to_string());
-                self.successor_ended(failed, &shown)
+                self.successor_ended(&shown)
             }
         }
     }

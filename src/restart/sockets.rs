@@ -170,8 +170,7 @@ pub(super) fn open(wanted: &[Wanted]) -> Result<Sockets, RestartError> {
 fn assign(wanted: &[Wanted], pool: Vec<Open>) -> Result<(Vec<Open>, Vec<usize>), RestartError> {
     let (mut open, mut taken) = (Vec::new(), Vec::new());
     let pool = pool.into_iter().enumerate();
-    let (passed, mut pool): (Vec<_>, Vec<_>) =
-        pool.partition(|(_, of)| of.origin == Origin::Passed);
+    let (passed, mut pool): (Vec<_>, Vec<_>) = pool.partition(|(_, of)| of.is_passed());
     for (number, socket) in passed {
         let name = name_of(&socket, wanted)?;
         taken.push(number);
@@ -194,17 +193,21 @@ fn assign(wanted: &[Wanted], pool: Vec<Open>) -> Result<(Vec<Open>, Vec<usize>),
 
 /// Which listener a socket of systemd is. Where there is only one, every socket is.
 fn name_of(passed: &Open, wanted: &[Wanted]) -> Result<String, RestartError> {
+    let passed = match &passed.origin {
+        Origin::Passed(name) => name,
+        Origin::Bound(_) => &passed.name,
+    };
     let mut names = wanted.iter().map(|of| &of.name);
     let first = names.next().ok_or(RestartError::NoListener)?;
-    if names.all(|name| name == first) || *first == passed.name {
+    if names.all(|name| name == first) || first == passed {
         return Ok(first.clone());
     }
-    match wanted.iter().any(|of| of.name == passed.name) {
-        true => Ok(passed.name.clone()),
+    match wanted.iter().any(|of| of.name == *passed) {
+        true => Ok(passed.clone()),
         false => Err(RestartError::Passed(format!(
             "LISTEN_FDNAMES: {:?} is none of the listeners of this program, {}: set FileDescriptorName= in \
              the socket unit",
-            passed.name,
+            passed,
             known(wanted.iter().map(|of| of.name.as_str()))
         ))),
     }
@@ -217,6 +220,10 @@ pub(super) fn known<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Open {
+    fn is_passed(&self) -> bool {
+        matches!(self.origin, Origin::Passed(_))
+    }
+
     fn is(&self, wanted: &Wanted) -> bool {
         let free = matches!(&wanted.address, ListenAddress::Tcp(of) if of.port() == 0);
         let address = matches!(&self.origin, Origin::Bound(address) if *address == wanted.address);
@@ -318,7 +325,9 @@ impl Passed {
     fn by_systemd(&self) -> Hello {
         let names = self.names.iter().cloned();
         Hello {
-            sockets: names.map(|name| (name, Origin::Passed)).collect(),
+            sockets: names
+                .map(|name| (name.clone(), Origin::Passed(name)))
+                .collect(),
             ticket_keys: None,
         }
     }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    control::{Hello, Word},
+    RestartError,
+    control::{self, Hello, Word},
     listener::Hold,
     running::{Event, Running},
     sockets::Listening,
@@ -98,7 +99,15 @@ impl Running {
             Stage::Serving => systemd::stopping(),
         }
         self.let_go();
+        self.tell_stopping();
         Some(Event::Stop)
+    }
+
+    /// This process ends because it was told to: nobody is to take over from it.
+    pub(super) fn tell_stopping(&self) {
+        if let Some(before) = self.before.last() {
+            Word::Stopping.tell(before);
+        }
     }
 
     /// The new process is ready, or this is why it is not.
@@ -154,17 +163,13 @@ impl Running {
         for kept in &self.sockets {
             kept.hold.send_replace(Hold::Waits);
         }
-        self.let_go();
-        if let Some(successor) = &mut self.successor {
-            successor.forget_the_first();
-        }
+        self.is_rid();
         serves.then_some(Event::Handover)
     }
 
-    /// The new process has ended: by itself, and on purpose, or so that this one has to take over again.
-    pub(super) fn successor_ended(&mut self, failed: bool, status: &str) -> Option<Event> {
-        let in_time = self.undo_until.is_some_and(|until| Instant::now() < until);
-        if in_time && failed {
+    /// The new process has ended, and was not told to.
+    pub(super) fn successor_ended(&mut self, status: &str) -> Option<Event> {
+        if self.undo_until.is_some_and(|until| Instant::now() < until) {
             tracing::error!("the new process has died ({status}), this one takes over again");
             self.undo_until = None;
             self.stage = Stage::Serving;
@@ -175,9 +180,6 @@ impl Running {
             return Some(Event::Undo);
         }
         self.let_go();
-        if !failed {
-            return None;
-        }
         tracing::error!("the new process has died ({status}), too late for this one to take over");
         if self.stage == Stage::Stopping || !systemd::is_there() {
             return None;
@@ -186,6 +188,14 @@ impl Running {
         systemd::main_process(process::id());
         self.is_orphaned = true;
         Some(Event::Hurry)
+    }
+
+    /// What becomes of the new process is no concern any more.
+    pub(super) fn is_rid(&mut self) {
+        self.let_go();
+        if let Some(successor) = &mut self.successor {
+            successor.forget_the_first();
+        }
     }
 
     /// Nothing is taken back any more: no socket is kept, those that were taken are the new process's alone.
@@ -213,11 +223,18 @@ impl Running {
         systemd::ready(&format!("listening on {}{but}", self.addresses()));
     }
 
-    /// Says to those before that this process serves now, and to the oldest if there are too many.
-    pub(super) fn announce(&mut self, taken: Vec<usize>) {
+    /// Says to those before that this process serves now, and to the oldest if there are too many. The one just
+    /// before has a say.
+    pub(super) fn announce(&mut self, taken: Vec<usize>) -> Result<(), RestartError> {
         if let Some((last, older)) = self.before.split_last() {
-            if !(Word::Ready { taken }).tell(last) {
-                tracing::warn!("the process before is gone: serving without a word to it");
+            (Word::Ready { taken }).tell(last);
+            match control::answer(last) {
+                Some(Word::TooLate) => {
+                    let late = "it has not waited for this one any longer, and serves on";
+                    return Err(RestartError::Predecessor(late.into()));
+                }
+                Some(_) => {}
+                None => tracing::warn!("the process before is gone: serving without a word to it"),
             }
             for process in older {
                 Word::Replaced.tell(process);
@@ -228,6 +245,7 @@ impl Running {
         for process in &self.before[..self.before.len().saturating_sub(most)] {
             Word::TooMany.tell(process);
         }
+        Ok(())
     }
 }
 

@@ -3,14 +3,16 @@
 //! It is checked first and started then: what a check finds costs nothing.
 
 use std::{
+    collections::VecDeque,
     env,
     ffi::OsString,
     future::pending,
-    io::{self, Read, Seek},
+    io,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
+    pin::pin,
     process::{self, ExitStatus, Stdio},
     time::Duration,
 };
@@ -23,7 +25,7 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
     time::{Instant, MissedTickBehavior, interval_at, timeout},
 };
 
@@ -59,7 +61,7 @@ pub(super) enum Failed {
         "the new process said {0:?} instead of being ready, and was killed: is it another program?"
     )]
     Lied(String),
-    #[error("nothing can be passed on to a new process: {0}")]
+    #[error("nothing can be passed on to a new process: {0}: are there too many open files?")]
     PassOn(#[source] io::Error),
     #[error("it was told to stop first")]
     Stopped,
@@ -104,30 +106,26 @@ impl Program {
     /// Lets the program look at its settings, without serving.
     pub(super) async fn check(&self) -> Result<(), Failed> {
         let (program, patience) = (self.shown(), self.patience);
-        // Not a pipe: what it leaves behind would hold that open.
-        let mut said = tempfile::tempfile().map_err(Failed::PassOn)?;
-        let errors = said.try_clone().map_err(Failed::PassOn)?;
         let mut command = self.command();
         command
             .env(CHECK, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(errors);
+            .stderr(Stdio::piped());
         let mut checking = Command::from(command);
         let mut checking = checking
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| self.start_error(source))?;
-        match timeout(patience, checking.wait()).await {
+        let mut said = Tail::default();
+        let stderr = checking.stderr.take();
+        let ended = timeout(patience, said.of(stderr, checking.wait())).await;
+        match ended {
             Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => {
-                let mut text = Vec::new();
-                let _ = said.rewind().and_then(|()| said.read_to_end(&mut text));
-                Err(Failed::Check {
-                    program,
-                    complaint: complaint(&String::from_utf8_lossy(&text), status),
-                })
-            }
+            Ok(Ok(status)) => Err(Failed::Check {
+                program,
+                complaint: complaint(&said.text(), status),
+            }),
             Ok(Err(source)) => Err(Failed::Start { program, source }),
             Err(_) => Err(Failed::SlowCheck { program, patience }),
         }
@@ -200,19 +198,68 @@ fn contiguous(descriptors: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     }
 }
 
-/// What a check has said about its failure: what the program's `main` has returned, or else the last line, or
-/// how it ended.
+/// The last that a process says, whatever else it has said.
+#[derive(Default)]
+struct Tail(VecDeque<u8>);
+
+impl Tail {
+    const LENGTH: usize = 8 * 1024;
+
+    /// Reads until the process has ended, and then what there is: something that it leaves behind may hold the pipe
+    /// open.
+    async fn of<T>(&mut self, stderr: Option<ChildStderr>, ended: impl Future<Output = T>) -> T {
+        let mut ended = pin!(ended);
+        let Some(mut stderr) = stderr else {
+            return ended.await;
+        };
+        let mut some = [0; 4096];
+        let mut is_open = true;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut ended => break ended,
+                read = stderr.read(&mut some), if is_open => match read {
+                    Ok(length @ 1..) => self.add(&some[..length]),
+                    _ => is_open = false,
+                },
+            }
+        };
+        // It does not block, and asks nobody whether it may.
+        while let Ok(length @ 1..) = rustix::io::read(&stderr, &mut some) {
+            self.add(&some[..length]);
+            if length < some.len() {
+                break;
+            }
+        }
+        ended
+    }
+
+    fn add(&mut self, some: &[u8]) {
+        self.0.extend(some);
+        self.0.drain(..self.0.len().saturating_sub(Self::LENGTH));
+    }
+
+    fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.0.make_contiguous()).into_owned()
+    }
+}
+
+/// What a check has said about its failure: what the program's `main` has returned, or its panic, or else the last
+/// line; and how it has ended, if that says more.
 fn complaint(said: &str, status: ExitStatus) -> String {
     let lines: Vec<_> = said
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        .filter(|line| !line.is_empty() && !line.starts_with("note: run with"))
         .collect();
-    let is_error = |line: &&str| line.to_ascii_lowercase().starts_with("error");
+    let is_error = |line: &&str| {
+        line.to_ascii_lowercase().starts_with("error") || line.contains("panicked at")
+    };
     let begins = lines.iter().rposition(is_error);
-    match &lines[begins.unwrap_or(lines.len().saturating_sub(1))..] {
-        [] => status.to_string(),
-        lines => lines.join(" ").trim_start_matches("error: ").to_owned(),
+    let said = lines[begins.unwrap_or(lines.len().saturating_sub(1))..].join(" ");
+    match (said.trim_start_matches("error: "), status.code()) {
+        ("", _) => status.to_string(),
+        (said, Some(_)) => said.to_owned(),
+        (said, None) => format!("{status}, after it had said: {said}"),
     }
 }
 
@@ -276,22 +323,31 @@ impl Successor {
             biased;
             said = timeout(patience, says) => said,
             // What it has started may hold the other end.
-            Ok(status) = child.wait() => return Err(Failed::Exited(status)),
+            Ok(status) = child.wait() => {
+                self.answer(&Word::TooLate).await;
+                return Err(Failed::Exited(status));
+            }
             never = progress(patience) => never,
         };
         let failed = match said {
             Ok(line) => match line.parse() {
                 Ok(Word::Ready { taken }) => {
                     self.taken = taken;
+                    self.answer(&Word::Serve).await;
                     return Ok(());
                 }
                 _ => Failed::Lied(line),
             },
             Err(_) => Failed::Slow(patience),
         };
-        // It may have gone already.
+        // It may have gone already, and may have left another behind that comes later.
         let _ = child.kill().await;
+        self.answer(&Word::TooLate).await;
         Err(failed)
+    }
+
+    async fn answer(&mut self, word: &Word) {
+        let _ = self.hello.write_all(format!("{word}\n").as_bytes()).await;
     }
 
     /// The next that becomes known of it. Cancel safe.
@@ -376,6 +432,10 @@ mod tests {
             ),
             ("one\ntwo\n", "two"),
             ("", "exit status: 3"),
+            (
+                "thread 'main' panicked at src/main.rs:3:5:\nno\nnote: run with `RUST_BACKTRACE=1`\n",
+                "thread 'main' panicked at src/main.rs:3:5: no",
+            ),
         ] {
             assert_eq!(complaint(stderr, ExitStatus::from_raw(3 << 8)), expected);
         }
