@@ -136,7 +136,8 @@ pub struct Ended {
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
     /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
-    /// handler's error or panic. They are in flight no more.
+    /// handler's error or panic, and not where the code blames the client (RFC 9113 7). They are in flight no
+    /// more.
     pub requests_failed: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,

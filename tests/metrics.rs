@@ -17,7 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, routing::get};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::{get, post},
+};
 use futures_util::{StreamExt, stream};
 use graceful_tls::{
     Builder, Cause, Ended, HandshakeError, Observer, Outcome, TlsConnection,
@@ -136,6 +140,8 @@ fn app() -> Router {
         .route("/cut", get(cut))
         .route("/never", get(never))
         .route("/silent", get(pending::<()>))
+        .route("/large", get(async || vec![b'x'; 1 << 20]))
+        .route("/upload", post(async |body: Bytes| body.len().to_string()))
 }
 
 fn everywhere(run: impl Fn(Version, &str)) {

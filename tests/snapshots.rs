@@ -8,17 +8,22 @@ mod support;
 mod within;
 
 use std::{
+    future::pending,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use axum::{Router, body::Body, extract::Request, routing::get};
 use graceful_tls::{
-    Builder, ConnectionStats, Drain, Ended, Observer, Outcome, Protocol, State, Stats,
-    TlsConnection, WaitsFor,
+    Builder, ConnectionStats, Drain, Ended, GracefulTls, GracefulTlsLayer, Observer, Outcome,
+    Protocol, State, Stats, TlsConnection, WaitsFor,
 };
+use http::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use served::{PATIENCE, SERVERS, Serve, Served, app, ask, everywhere, until};
-use tokio::io::duplex;
+use tokio::io::{AsyncWriteExt, duplex};
 use wire::{Client, H2, H2Options, RawTcp, Version};
+use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use self::frame::{
     ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, REFUSED_STREAM, RST_STREAM, Reader,
-    SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
+    SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
@@ -289,7 +289,7 @@ impl Http2 {
         self.cut
     }
 
-    /// How many of them it was the server who broke off.
+    /// How many of them the server has broken off by itself, and found no fault with the client.
     pub(crate) fn failed(&self) -> u32 {
         self.failed
     }
@@ -336,10 +336,10 @@ impl Http2 {
     }
 
     /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
-    fn reset(&mut self, id: u32) {
+    fn reset(&mut self, id: u32, code: u32) {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
             self.cut = true;
-            self.failed += 1;
+            self.failed += u32::from(!blames_peer(code));
             self.is_noise();
         }
         self.close(id);
@@ -515,7 +515,7 @@ impl Http2 {
                 self.is_noise();
                 self.close(head.id);
             }
-            (RST_STREAM, _) => self.reset(head.id),
+            (RST_STREAM, Some(code)) => self.reset(head.id, code),
             (GOAWAY, Some(last)) => {
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;

@@ -474,6 +474,15 @@ fn goaways() {
     assert_eq!(ignored.last_stream(), 1);
 }
 
+/// What a server says of itself or of an answer is a failure of its own; the others blame the client.
+#[test]
+fn who_has_failed() {
+    let ask = headers(Client, END_HEADERS, 1);
+    let failed = |code| after(&[ask.clone(), rst(Server, 1, code)]).failed() == 1;
+    let own: Vec<_> = (0..20).filter(|code| failed(*code)).collect();
+    assert_eq!(own, [0, 2, 8, 10, 14, 15, 16, 17, 18, 19]);
+}
+
 #[test]
 #[rustfmt::skip] // a rule a line
 fn what_is_a_cut() {
@@ -498,7 +507,7 @@ fn what_is_a_cut() {
         ("zero", vec![ask()], 0, false),
     ] {
         let mut http2 = after(&frames);
-        http2.reset(id);
+        http2.reset(id, 8);
         assert_eq!(http2.was_cut(), want, "{what}");
         if id > 0 {
             http2.sent(&rst_stream(id, 8));
@@ -909,7 +918,7 @@ proptest! {
                 }
             }
             if reset {
-                http2.reset(size as u32);
+                http2.reset(size as u32, 8);
             }
             now += Duration::from_secs(1);
             let found = http2.stalled(now, Duration::from_secs(3), Rate(0), &Progress::default());
