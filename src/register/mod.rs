@@ -21,7 +21,7 @@ use slab::Slab;
 use crate::{
     connection::{TlsConnection, TrackedRequest},
     context::Occupied,
-    ending::{Cause, Outcome},
+    ending::{Cause, Outcome, Resets},
     observe::{self, Cut, Ended, Observed},
     phase::Phase,
     tally::{Tallies, Tally, Totals},
@@ -124,7 +124,7 @@ impl Register {
             connection,
             key,
             truncated: false,
-            failed: 0,
+            resets: Resets::default(),
             occupied,
             observed,
         }
@@ -207,7 +207,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    failed: u32,
+    resets: Resets,
     occupied: Occupied,
     observed: Observed,
 }
@@ -222,9 +222,9 @@ impl Registration {
         self.truncated = true;
     }
 
-    /// Whatever it ends for, the server has broken so many answers off before.
-    pub(crate) fn set_failed(&mut self, failed: u32) {
-        self.failed = failed;
+    /// Whatever it ends for, so many answers have been broken off before.
+    pub(crate) fn set_resets(&mut self, resets: Resets) {
+        self.resets = resets;
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -262,7 +262,7 @@ impl Registration {
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;
-        let ended = Ended::new(connection, cause, outcome, self.failed);
+        let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
             requests: ended.requests.into(),
             received: ended.received,
