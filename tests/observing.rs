@@ -462,6 +462,30 @@ async fn phases_are_told_in_their_order() {
     }
 }
 
+const PHASES: [&str; 4] = [
+    "phase LameDuck",
+    "phase Draining",
+    "phase Deadline",
+    "phase Closed",
+];
+
+#[test]
+fn who_waits_for_the_end_waits_for_the_observer_too() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    for run in 0..300 {
+        let notes = Notes::default();
+        let builder = support::pair(support::VERSIONS[1]).0;
+        let builder = builder.lame_duck(Duration::ZERO).observer(notes.clone());
+        let tls = builder.build().unwrap();
+        runtime.block_on(async {
+            tls.shutdown();
+            tls.closed().await;
+        });
+        assert_eq!(notes.phases(), PHASES, "run {run}");
+    }
+}
+
 #[test]
 fn handshakes_that_fail_are_told_once_with_the_reason() {
     everywhere(|server, version| {

@@ -23,7 +23,7 @@ use crate::{
     context::Occupied,
     ending::{Cause, Outcome, Resets},
     observe::{self, Cut, Ended, Observed},
-    phase::Phase,
+    phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Register {
 #[derive(Debug, Default)]
 struct Turns {
     observers: Vec<Observed>,
-    untold: VecDeque<Phase>,
+    untold: VecDeque<(Phase, Option<Turned>)>,
     /// Somebody tells of them.
     telling: bool,
 }
@@ -82,9 +82,10 @@ impl Register {
         }
     }
 
-    /// The shutdown has come to `phase`. To be called in the order in which they come.
-    pub(crate) fn note_phase(&self, phase: Phase) {
-        self.turns().untold.push_back(phase);
+    /// The shutdown has come to `phase`. To be called in the order in which they come. What waits for `turned`
+    /// waits until observers have been told.
+    pub(crate) fn note_phase(&self, phase: Phase, turned: Option<Turned>) {
+        self.turns().untold.push_back((phase, turned));
     }
 
     /// Tells of the phases that have been noted, unless somebody does already: who is told may come back, so
@@ -93,14 +94,15 @@ impl Register {
         if std::mem::replace(&mut self.turns().telling, true) {
             return;
         }
-        while let Some((phase, observers)) = self.next_untold() {
+        while let Some(((phase, turned), observers)) = self.next_untold() {
             for observed in observers {
                 observed.tell(|of| of.phase(phase));
             }
+            drop(turned);
         }
     }
 
-    fn next_untold(&self) -> Option<(Phase, Vec<Observed>)> {
+    fn next_untold(&self) -> Option<((Phase, Option<Turned>), Vec<Observed>)> {
         let mut turns = self.turns();
         let next = turns.untold.pop_front();
         turns.telling = next.is_some();
