@@ -168,6 +168,17 @@ impl Shutdown {
         self.report.get().cloned().unwrap_or_default()
     }
 
+    /// Says how many of those that were cut short have had no line of their own: after them comes none.
+    fn say_left_out(&self) {
+        let unlogged = self.context.losses.left_out();
+        if unlogged > 0 {
+            tracing::warn!(
+                unlogged,
+                "more connections ended with an exchange cut short than are told of"
+            );
+        }
+    }
+
     fn enter(&self, phase: Phase) {
         self.context.phases.enter(phase);
         self.register.note_phase(phase, None);
