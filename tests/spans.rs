@@ -465,6 +465,10 @@ fn so_are_those_of_the_deadline() {
         clients.iter_mut().for_each(|client| ask(client, "/never"));
         until(|| served.tls().stats(), |of| of.requests_in_flight == 30);
         served.tls().shutdown();
+        for mut client in clients {
+            client.finish();
+            client.close().unwrap();
+        }
         let report = served.within.closed(PATIENCE);
         assert_eq!((report.truncated, report.cut.len()), (30, 30));
         let mut lines = log.warned();

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tracing::Span;
@@ -42,9 +43,9 @@ impl<B> GracefulTlsBody<B> {
 
 impl<B> GracefulTlsBody<B> {
     /// Its answer has begun.
-    pub(super) fn begins(&self) {
+    pub(super) fn begins(&self, status: StatusCode) {
         if let Some(tracking) = &self.connection {
-            tracking.answers();
+            tracking.answers(status);
         }
     }
 }

@@ -101,7 +101,7 @@ where
         let _entered = span.as_ref().map(Span::enter);
         let answer = self.poll_unwatched(cx);
         if let Poll::Ready(Ok(answer)) = &answer {
-            answer.body().begins();
+            answer.body().begins(answer.status());
         }
         answer
     }
