@@ -43,7 +43,7 @@ pub(crate) struct Context {
     /// Whether it has been said that an answer did not pass the layer.
     pub(crate) unlayered: Once,
     /// What is said of connections that were cut short.
-    pub(crate) losses: Sparing,
+    pub(crate) losses: Arc<Sparing>,
     /// When connections have to go, from the beginning of a shutdown on.
     departures: Arc<Mutex<Option<Departures>>>,
     /// How many connections there have been.
@@ -63,7 +63,7 @@ impl Context {
             epoch: Instant::now(),
             warned: Once::new(),
             unlayered: Once::new(),
-            losses: Sparing::new(),
+            losses: Arc::new(Sparing::new()),
             departures: Arc::default(),
             connections: Arc::default(),
             runtime: Arc::default(),
@@ -76,6 +76,7 @@ impl Context {
             phases: self.phases.clone(),
             room: self.room.clone(),
             epoch: self.epoch,
+            losses: self.losses.clone(),
             departures: self.departures.clone(),
             connections: self.connections.clone(),
             runtime: self.runtime.clone(),

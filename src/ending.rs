@@ -84,6 +84,32 @@ pub enum Outcome {
     Aborted,
 }
 
+/// Requests whose streams were reset before their answers were out while the connection went on, as HTTP/2 can
+/// (RFC 9113 6.4), by why.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Resets {
+    /// By the server itself, and not for a fault of the client's: as [`Cause::Dropped`] over HTTP/1.
+    pub(crate) failed: u32,
+    /// See [`Cause::Stalled`].
+    pub(crate) stalled: u32,
+    /// See [`Cause::BodyTimeout`].
+    pub(crate) body: u32,
+    /// See [`Cause::TunnelTimeout`].
+    pub(crate) tunnel: u32,
+}
+
+impl Resets {
+    /// One more of the last three.
+    pub(crate) fn count(&mut self, cause: Cause) {
+        match cause {
+            Cause::Stalled => self.stalled += 1,
+            Cause::BodyTimeout => self.body += 1,
+            Cause::TunnelTimeout => self.tunnel += 1,
+            _ => {}
+        }
+    }
+}
+
 named!(Cause:
     Orderly "orderly"
     Dropped "dropped"

@@ -14,7 +14,7 @@ use tracing::field::display;
 
 use crate::{
     connection::{TlsConnection, TrackedRequest},
-    ending::{Cause, Outcome},
+    ending::{Cause, Outcome, Resets},
     handshake_error::HandshakeError,
     phase::Phase,
     sparing::Sparing,
@@ -67,7 +67,8 @@ pub trait Observer: Send + Sync + 'static {
 
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
     /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. What is begun or called off in
-    /// here is told of after it.
+    /// here is told of after it. [`GracefulTls::closed`](crate::GracefulTls::closed) resolves when
+    /// [`Phase::Closed`] has been told.
     fn phase(&self, phase: Phase) {
         let _ = phase;
     }
@@ -136,8 +137,18 @@ pub struct Ended {
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
     /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
-    /// handler's error or panic. They are in flight no more.
+    /// handler's error or panic, and not where the code blames the client (RFC 9113 7). They are in flight no
+    /// more.
     pub requests_failed: u32,
+    /// Those whose streams were reset before because the client took nothing of them: see
+    /// [`Cause::Stalled`], which ends an HTTP/1 connection. They are in flight no more.
+    pub requests_stalled: u32,
+    /// Those whose streams were reset before because the rest of them did not come in: see
+    /// [`Cause::BodyTimeout`].
+    pub requests_body_timeout: u32,
+    /// Those that were tunnels, and whose streams were reset before because nothing went through: see
+    /// [`Cause::TunnelTimeout`].
+    pub requests_tunnel_timeout: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,
     /// Bytes that the kernel has taken for the client, as TLS records.
@@ -153,7 +164,7 @@ impl Ended {
         connection: &TlsConnection,
         cause: Cause,
         outcome: Outcome,
-        requests_failed: u32,
+        resets: Resets,
     ) -> Self {
         let requests = connection.requests();
         Self {
@@ -161,7 +172,10 @@ impl Ended {
             outcome,
             requests: requests.begun,
             requests_in_flight: requests.in_flight,
-            requests_failed,
+            requests_failed: resets.failed,
+            requests_stalled: resets.stalled,
+            requests_body_timeout: resets.body,
+            requests_tunnel_timeout: resets.tunnel,
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
             age: connection.age(),
@@ -275,6 +289,11 @@ fn peers_doing(cause: Cause) -> bool {
     )
 }
 
+/// Whether something was lost that a peer can't have brought about at will.
+fn is_our_doing(ended: &Ended) -> bool {
+    ended.outcome == Outcome::Truncated && (ended.requests_failed > 0 || !peers_doing(ended.cause))
+}
+
 /// One line for one ended connection.
 ///
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
@@ -291,16 +310,21 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
         sent,
         ..
     } = *ended;
+    // Most have none.
+    let some = |requests: u32| (requests > 0).then_some(requests);
+    let requests_stalled = some(ended.requests_stalled);
+    let requests_body_timeout = some(ended.requests_body_timeout);
+    let requests_tunnel_timeout = some(ended.requests_tunnel_timeout);
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
-    let lost = outcome == Outcome::Truncated && (requests_failed > 0 || !peers_doing(cause));
     let admitted = || connection.context().losses.admit();
-    let Some(unlogged) = lost.then(admitted).flatten() else {
+    let Some(unlogged) = is_our_doing(ended).then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
-            %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
+            %cause, %outcome, requests, requests_in_flight, requests_failed,
+            requests_stalled, requests_body_timeout, requests_tunnel_timeout, received, sent,
             "connection ended"
         );
         return;
@@ -309,7 +333,8 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let names = (!names.is_empty()).then_some(names);
     tracing::warn!(
         id, peer, server_name, protocol,
-        %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
+        %cause, %outcome, requests, requests_in_flight, requests_failed,
+        requests_stalled, requests_body_timeout, requests_tunnel_timeout, received, sent,
         unlogged, cut = names,
         "connection ended with an exchange cut short"
     );

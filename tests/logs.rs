@@ -36,7 +36,7 @@ const JSON: [&str; 5] = [
 ];
 
 /// All that any of our lines may have.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 28] = [
     // Of a snapshot and of metrics.
     "cause",
     "connections",
@@ -50,6 +50,9 @@ const NAMES: [&str; 25] = [
     "requests",
     "requests_in_flight",
     "requests_failed",
+    "requests_stalled",
+    "requests_body_timeout",
+    "requests_tunnel_timeout",
     "sent",
     "server_name",
     // Of the log alone.
@@ -110,6 +113,9 @@ fn is_named(line: &Line) {
         "received",
         "requests",
         "requests_failed",
+        "requests_stalled",
+        "requests_body_timeout",
+        "requests_tunnel_timeout",
         "requests_in_flight",
         "sent",
     ] {

@@ -10,7 +10,8 @@ mod within;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, Once, OnceLock},
     thread,
     time::Duration,
 };
@@ -20,6 +21,7 @@ use graceful_tls::{
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use wire::{Client, Frame, RawTcp, Version};
 use within::Within;
 
@@ -296,6 +298,7 @@ fn a_panic_in_a_handler_is_told() {
         let goes_on =
             "established, request, request, closing peer_closed, ended peer_closed truncated 2 0";
         notes.are(&[panicked, goes_on]);
+        assert_eq!(notes.of(|written| written.ended[1].requests_failed), 1);
     });
 }
 
@@ -308,6 +311,31 @@ fn an_answer_that_is_cut_is_told() {
         client.finish();
         client.close().unwrap();
         notes.are(&["established, request, closing dropped, ended dropped truncated 1 1"]);
+    });
+}
+
+/// As HTTP/2 has it: more of a body than was said. The server finds fault with the client, not with itself.
+#[test]
+fn a_client_that_breaks_the_protocol_fails_no_handler() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut h2 = served.h2();
+        let head = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "localhost"),
+            (":path", "/upload"),
+            ("content-length", "2"),
+        ];
+        let stream = h2.send_request(&head, false).unwrap();
+        h2.data(stream, b"more than two", false).unwrap();
+        let reset = h2.wait_stream(stream, PATIENCE).reset;
+        assert_eq!(reset.map(|(code, _)| code), Some(1));
+        h2.conn.send_close_notify().unwrap();
+        h2.finish();
+        h2.conn.close().unwrap();
+        let ended = notes.ended();
+        assert_eq!((ended.requests, ended.requests_failed), (1, 0), "{ended:?}");
     });
 }
 
@@ -472,6 +500,30 @@ async fn phases_are_told_in_their_order() {
     for (at, phase) in told.iter().enumerate() {
         let turn = [Phase::LameDuck, Phase::Serving][at % 2];
         assert_eq!(*phase, turn, "number {at}");
+    }
+}
+
+const PHASES: [&str; 4] = [
+    "phase LameDuck",
+    "phase Draining",
+    "phase Deadline",
+    "phase Closed",
+];
+
+#[test]
+fn who_waits_for_the_end_waits_for_the_observer_too() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    for run in 0..300 {
+        let notes = Notes::default();
+        let builder = support::pair(support::VERSIONS[1]).0;
+        let builder = builder.lame_duck(Duration::ZERO).observer(notes.clone());
+        let tls = builder.build().unwrap();
+        runtime.block_on(async {
+            tls.shutdown();
+            tls.closed().await;
+        });
+        assert_eq!(notes.phases(), PHASES, "run {run}");
     }
 }
 

@@ -587,6 +587,32 @@ fn so_are_more_than_ten_panics_of_the_observer() {
     });
 }
 
+/// There is no line after these that could tell.
+#[test]
+fn so_are_those_of_the_deadline() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, tracks);
+        let mut clients: Vec<_> = (0..30).map(|_| served.client()).collect();
+        clients.iter_mut().for_each(|client| ask(client, "/never"));
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 30);
+        served.tls().shutdown();
+        for mut client in clients {
+            client.finish();
+            client.close().unwrap();
+        }
+        let report = served.within.closed(PATIENCE);
+        assert_eq!((report.truncated, report.cut.len()), (30, 30));
+        let mut lines = log.warned();
+        lines.retain(|line| line.fields.contains_key("unlogged"));
+        let said = lines.iter().filter(|line| line.says(CUT)).count();
+        let unlogged = lines
+            .iter()
+            .map(|line| line.has("unlogged").parse::<usize>().unwrap());
+        assert!((10..30).contains(&said), "{said}");
+        assert_eq!(said + unlogged.sum::<usize>(), 30, "{lines:#?}");
+    });
+}
+
 #[test]
 fn a_shutdown_names_what_it_waits_for() {
     everywhere(|server, version| {

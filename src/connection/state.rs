@@ -218,11 +218,6 @@ impl TlsConnection {
         self.idle_moment().filter(|_| !self.has(COMING))
     }
 
-    /// Whether it has become a tunnel, as a whole.
-    pub(super) fn is_a_tunnel(&self) -> bool {
-        self.shared.since.load(Ordering::Relaxed) == Used::Tunnel as u64
-    }
-
     /// How long ago it began to end.
     pub(crate) fn closing_for(&self) -> Duration {
         match self.shared.closing_since.load(Ordering::Relaxed) {

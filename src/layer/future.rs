@@ -126,8 +126,8 @@ where
         let span = self.connection.as_ref().and_then(Tracking::span);
         let _entered = span.as_ref().map(Span::enter);
         let answered = self.poll_unwatched(cx);
-        if let Poll::Ready(Ok((_, Some(tracking), _))) = &answered {
-            tracking.answers();
+        if let Poll::Ready(Ok((response, Some(tracking), _))) = &answered {
+            tracking.answers(response.status());
         }
         answered
     }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{Protocol, Requests},
-    ending::Cause,
+    ending::{Cause, Resets},
     pace::Rate,
 };
 
@@ -362,11 +362,11 @@ impl Ledger {
         })
     }
 
-    /// How many answers the server has broken off and gone on, as it can over HTTP/2.
-    pub(crate) fn failed(&self) -> u32 {
+    /// How many answers were broken off while the connection went on, as it can over HTTP/2.
+    pub(crate) fn resets(&self) -> Resets {
         match self {
-            Self::Http2(http2) => http2.failed(),
-            Self::Undecided { .. } | Self::Http1(_) => 0,
+            Self::Http2(http2) => http2.resets(),
+            Self::Undecided { .. } | Self::Http1(_) => Resets::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the ledger answers, whichever protocol it is, and how it finds that out.
 
 use super::*;
+use crate::ending::Cause;
 
 /// What went by, in order.
 #[derive(Clone, Copy, Debug)]
@@ -403,7 +404,7 @@ fn held_streams() {
             streams
         );
     }
-    ledger.http2().unwrap().break_off(1);
+    ledger.http2().unwrap().break_off(1, Cause::Stalled);
     assert!(!ledger.has_held() && ledger.is_cut_short());
 
     for steps in [vec![], vec![In(GET)]] {

@@ -21,9 +21,9 @@ use slab::Slab;
 use crate::{
     connection::{TlsConnection, TrackedRequest},
     context::Occupied,
-    ending::{Cause, Outcome},
+    ending::{Cause, Outcome, Resets},
     observe::{self, Cut, Ended, Observed},
-    phase::Phase,
+    phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
 };
 
@@ -50,7 +50,7 @@ pub(crate) struct Register {
 #[derive(Debug, Default)]
 struct Turns {
     observers: Vec<Observed>,
-    untold: VecDeque<Phase>,
+    untold: VecDeque<(Phase, Option<Turned>)>,
     /// Somebody tells of them.
     telling: bool,
 }
@@ -82,9 +82,10 @@ impl Register {
         }
     }
 
-    /// The shutdown has come to `phase`. To be called in the order in which they come.
-    pub(crate) fn note_phase(&self, phase: Phase) {
-        self.turns().untold.push_back(phase);
+    /// The shutdown has come to `phase`. To be called in the order in which they come. What waits for `turned`
+    /// waits until observers have been told.
+    pub(crate) fn note_phase(&self, phase: Phase, turned: Option<Turned>) {
+        self.turns().untold.push_back((phase, turned));
     }
 
     /// Tells of the phases that have been noted, unless somebody does already: who is told may come back, so
@@ -93,14 +94,15 @@ impl Register {
         if std::mem::replace(&mut self.turns().telling, true) {
             return;
         }
-        while let Some((phase, observers)) = self.next_untold() {
+        while let Some(((phase, turned), observers)) = self.next_untold() {
             for observed in observers {
                 observed.tell(|of| of.phase(phase));
             }
+            drop(turned);
         }
     }
 
-    fn next_untold(&self) -> Option<(Phase, Vec<Observed>)> {
+    fn next_untold(&self) -> Option<((Phase, Option<Turned>), Vec<Observed>)> {
         let mut turns = self.turns();
         let next = turns.untold.pop_front();
         turns.telling = next.is_some();
@@ -124,7 +126,7 @@ impl Register {
             connection,
             key,
             truncated: false,
-            failed: 0,
+            resets: Resets::default(),
             occupied,
             observed,
         }
@@ -207,7 +209,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    failed: u32,
+    resets: Resets,
     occupied: Occupied,
     observed: Observed,
 }
@@ -222,9 +224,9 @@ impl Registration {
         self.truncated = true;
     }
 
-    /// Whatever it ends for, the server has broken so many answers off before.
-    pub(crate) fn set_failed(&mut self, failed: u32) {
-        self.failed = failed;
+    /// Whatever it ends for, so many answers have been broken off before.
+    pub(crate) fn set_resets(&mut self, resets: Resets) {
+        self.resets = resets;
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -262,7 +264,7 @@ impl Registration {
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;
-        let ended = Ended::new(connection, cause, outcome, self.failed);
+        let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
             requests: ended.requests.into(),
             received: ended.received,

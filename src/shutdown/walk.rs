@@ -77,6 +77,7 @@ pub(super) async fn run(
         force(shutdown).await;
     }
     let report = closes.report(!in_time);
+    shutdown.say_left_out();
     tracing::info!(phase = %Phase::Closed, "{report}");
     shutdown.close(report);
 }

@@ -391,7 +391,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }
-        registration.set_failed(self.ledger.failed());
+        registration.set_resets(self.ledger.resets());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }
