@@ -22,7 +22,7 @@ use graceful_tls::{
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
 use tracing_subscriber::layer::{Context, SubscriberExt};
-use wire::{Client, Frame, RawTcp, Version};
+use wire::{Client, Frame, H2, H2Options, RawTcp, Version};
 use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
@@ -350,6 +350,114 @@ fn a_client_that_resets_is_told_of_as_one_that_abandons() {
         client.reset().unwrap();
         h2.conn.reset().unwrap();
         notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"; 2]);
+    });
+}
+
+/// Something that the server has not read lies before the end, so that it learns of that by writing.
+#[test]
+fn a_client_that_leaves_behind_something_unread_has_abandoned_its_answer() {
+    everywhere(|server, version| {
+        let large = "GET /large HTTP/1.1\r\nhost: localhost\r\n";
+        for (more, behind) in [
+            ("", ""),
+            ("content-length: 7\r\n", "{\"q\":1}"),
+            ("", "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+            ("", "GET / HT"),
+            ("", "\r\n"),
+        ] {
+            let (served, notes) = observed(server, version);
+            let mut client = served.client();
+            client.send(format!("{large}{more}\r\n")).unwrap();
+            client.send(behind).unwrap();
+            until(|| served.tls().stats(), |of| of.sent > 100_000);
+            client.close().unwrap();
+            let ended = notes.ended();
+            let how = (ended.cause, ended.outcome);
+            let left = (Cause::Abandoned, Outcome::Aborted);
+            assert_eq!(how, left, "{behind:?}: {ended:?}");
+        }
+    });
+}
+
+/// The server is told of it as of an error of the stream.
+#[test]
+fn a_client_that_breaks_tls_is_told_of() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let (mut client, mut h2) = (served.client(), served.h2());
+        ask(&mut client, "/never");
+        h2.get("/never").unwrap();
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+        client.send_corrupt_record().unwrap();
+        h2.conn.send_corrupt_record().unwrap();
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        let broken = "established, request, \
+                      closing protocol_error, ended protocol_error truncated 1 1";
+        notes.are(&[broken; 2]);
+    });
+}
+
+/// What is no request has no answer that could be lost.
+#[test]
+fn a_client_that_asks_for_nothing_has_lost_nothing() {
+    everywhere(|server, version| {
+        for garbage in ["GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "garbage"] {
+            let (served, notes) = observed(server, version);
+            let options = served.options().h2();
+            let mut client = Client::connect_with(served.within.addr, &options).unwrap();
+            client.send(garbage).unwrap();
+            client.finish();
+            client.close().unwrap();
+            let ended = notes.ended();
+            assert_ne!(ended.outcome, Outcome::Truncated, "{garbage}: {ended:?}");
+            assert_eq!(ended.requests_in_flight, 0, "{garbage}: {ended:?}");
+        }
+    });
+}
+
+/// HTTP/2 that no server was asked for by ALPN: where none speaks it nothing is looked at, as its GOAWAY says.
+#[test]
+fn what_is_dismissed_is_not_in_flight() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let options = served.options().alpn(&[]);
+        let mut h2 = H2::connect_with(served.within.addr, &options, H2Options::default()).unwrap();
+        let asked = h2.get("/").unwrap();
+        h2.wait_stream(asked, PATIENCE);
+        h2.conn.close().unwrap();
+        let ended = notes.ended();
+        assert_ne!(ended.outcome, Outcome::Truncated, "{ended:?}");
+        assert_eq!(ended.requests_in_flight, 0, "{ended:?}");
+    });
+}
+
+/// However rude its client is after that.
+#[test]
+fn a_stream_that_a_handler_cuts_is_lost_however_its_connection_ends() {
+    everywhere(|server, version| {
+        for path in ["/cut", "/panic"] {
+            for resets in [true, false] {
+                let (served, notes) = observed(server, version);
+                let mut h2 = served.h2();
+                assert!(!h2.h2_get(path).unwrap().is_complete());
+                h2.get("/never").unwrap();
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 1);
+                match resets {
+                    true => h2.conn.reset().unwrap(),
+                    false => h2.conn.close().unwrap(),
+                }
+                let ended = notes.ended();
+                assert_eq!(
+                    (ended.cause, ended.outcome, ended.requests_failed),
+                    (Cause::Abandoned, Outcome::Truncated, 1),
+                    "{ended:?}"
+                );
+                served.tls().shutdown();
+            }
+        }
     });
 }
 

@@ -338,29 +338,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    fn why(&self, orderly: bool) -> Cause {
+    fn why(&mut self, orderly: bool) -> Cause {
+        if let Some(cause) = self.lifetime.over() {
+            return cause;
+        }
         let idle = self.ledger.requests().in_flight == 0;
-        // One that waits for its answer behind its close_notify has abandoned nothing.
-        let gone = self.half_close.is_closed() && !self.half_close.is_waiting();
+        let closed = self.half_close.is_closed();
+        let left = !(idle && orderly) && self.has_left();
         // hyper shuts an HTTP/2 connection down in order whose peer has gone, whatever is in flight.
-        let orderly = orderly && !(gone && self.ledger.end() == End::Shown);
-        match self.lifetime.over() {
-            Some(cause) => cause,
-            None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
-            None if self.half_close.is_closed() && idle => Cause::PeerClosed,
+        let orderly = orderly && !(left && self.ledger.end() == End::Shown);
+        match () {
+            () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
+            () if closed && idle => Cause::PeerClosed,
             // An HTTP/2 server shuts down in order after an error, too.
-            None if orderly => {
+            () if orderly => {
                 let why = self
                     .ledger
                     .error()
                     .or_else(|| self.connection.why_retired());
                 why.unwrap_or(Cause::Orderly)
             }
-            None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
-            None if std::thread::panicking() => Cause::Panicked,
-            None if gone => Cause::Abandoned,
-            None => Cause::Dropped,
+            () if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
+            () if std::thread::panicking() => Cause::Panicked,
+            () if left => Cause::Abandoned,
+            () => Cause::Dropped,
         }
+    }
+
+    /// Whether the peer has closed or reset the connection. The server may have heard of it by a write, where
+    /// something that it has not read lies before the end; or not at all yet.
+    fn has_left(&mut self) -> bool {
+        // One that waits for its answer behind its close_notify has not.
+        let closed = self.half_close.is_closed() && !self.half_close.is_waiting();
+        let State::Open(tls, _) = &mut self.state else {
+            return closed;
+        };
+        closed || tls.get_mut().0.has_failed()
     }
 
     /// The teardown of an open stream; `None` where it has begun already.
