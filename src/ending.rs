@@ -77,7 +77,8 @@ pub enum Outcome {
     /// the connection gave its place to a newer one.
     DrainCut,
     /// An answer, or a request being received, was cut short. By the deadline also where the peer was
-    /// slow to take it: nobody knows whether it would have taken the rest.
+    /// slow to take it: nobody knows whether it would have taken the rest. An answer that the server has broken
+    /// off before over HTTP/2 counts, however the connection ended then.
     Truncated,
     /// The peer reset the connection, closed it while something was in flight, or took no more bytes, so
     /// not everything could be sent.

@@ -257,6 +257,8 @@ impl Registration {
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
         let outcome = match (self.truncated, outcome) {
+            // What a handler has broken off was lost before, whatever the peer does then.
+            _ if self.resets.failed > 0 => Outcome::Truncated,
             (false, _) => outcome,
             // Of what the deadline cut nobody knows whether the peer would have taken the rest.
             (true, Outcome::Aborted) if cause != Cause::Deadline => outcome,
