@@ -319,7 +319,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
-    let admitted = || connection.context().losses.admit();
+    let admitted = || connection.context().losses[cause as usize].admit();
     let Some(unlogged) = is_our_doing(ended).then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,

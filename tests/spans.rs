@@ -555,6 +555,33 @@ fn more_than_ten_warnings_a_second_are_counted() {
     });
 }
 
+/// Clients that hold their connections to the end of the grace, as anybody can.
+#[test]
+fn what_clients_bring_about_leaves_out_no_fault_of_a_handler() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            tracks(of)
+                .drain(Drain::default().idle_timeout(50 * MS))
+                .max_connection_age(100 * MS)
+                .max_connection_age_grace(100 * MS)
+        });
+        let mut clients: Vec<_> = (0..40).map(|_| served.client()).collect();
+        clients.iter_mut().for_each(|client| ask(client, "/never"));
+        let lost = |of: &graceful_tls::Stats, so_many| {
+            of.ended_with(graceful_tls::Outcome::Truncated) >= so_many
+        };
+        until(|| served.tls().stats(), |of| lost(of, 20));
+        let mut client = served.client();
+        ask(&mut client, "/cut");
+        client.finish();
+        until(|| served.tls().stats(), |of| lost(of, 41));
+        let lines = log.saying(CUT, 1);
+        let of = |cause| lines.iter().filter(|of| of.has("cause") == cause).count();
+        assert_eq!(of("dropped"), 1, "{lines:#?}");
+        assert!(of("max_age_grace") < 40, "{lines:#?}");
+    });
+}
+
 /// Panics at whatever a client does.
 struct Panics;
 

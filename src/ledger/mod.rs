@@ -339,14 +339,18 @@ impl Ledger {
         }
     }
 
-    /// Whether an answer was, or is by now, cut short.
+    /// Whether an answer was, or is by now, cut short. Where nothing was asked there is none.
     pub(crate) fn is_cut_short(&self) -> bool {
         match self {
             Self::Undecided { .. } => false,
             Self::Http1(http1) => {
-                !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
+                let unknown = http1.begun() > 0 && !http1.answers_are_followed();
+                unknown || http1.in_flight() > 0 || http1.is_answering()
             }
-            Self::Http2(http2) => !http2.is_followed() || http2.in_flight() > 0 || http2.was_cut(),
+            Self::Http2(http2) => {
+                let unknown = http2.begun() > 0 && !http2.is_followed();
+                unknown || http2.in_flight() > 0 || http2.was_cut()
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use crate::{
     phase::Phase,
     register::Register,
     settings::Settings,
+    sparing::Sparing,
 };
 
 pub use report::{ListenerReport, Report};
@@ -170,7 +171,7 @@ impl Shutdown {
 
     /// Says how many of those that were cut short have had no line of their own: after them comes none.
     fn say_left_out(&self) {
-        let unlogged = self.context.losses.left_out();
+        let unlogged: u64 = self.context.losses.iter().map(Sparing::left_out).sum();
         if unlogged > 0 {
             tracing::warn!(
                 unlogged,
