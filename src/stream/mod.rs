@@ -394,8 +394,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if orderly && start.notify {
             self.ledger.finish();
         }
-        self.publish();
         self.say_goodbye();
+        // What that has dismissed was not begun.
+        self.publish();
         let State::Open(mut tls, mut registration) = mem::replace(&mut self.state, State::Closed)
         else {
             return None;
