@@ -20,8 +20,8 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    departures::Departures, ending::Cause, gate::Pass, phase::Phases, room::Room, settings::Settings,
-    sparing::Sparing, tally::Tally,
+    departures::Departures, ending::Cause, gate::Pass, phase::Phases, room::Room,
+    settings::Settings, sparing::Sparing, tally::Tally,
 };
 
 /// What all connections of one server share.

@@ -149,6 +149,9 @@ pub struct Ended {
     /// Those that were tunnels, and whose streams were reset before because nothing went through: see
     /// [`Cause::TunnelTimeout`].
     pub requests_tunnel_timeout: u32,
+    /// gRPC calls that the shutdown's deadline has ended, each by the status `UNAVAILABLE` (feature `tonic`).
+    /// One whose status the client has not taken is in flight still.
+    pub requests_deadline: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,
     /// Bytes that the kernel has taken for the client, as TLS records.
@@ -176,6 +179,7 @@ impl Ended {
             requests_stalled: resets.stalled,
             requests_body_timeout: resets.body,
             requests_tunnel_timeout: resets.tunnel,
+            requests_deadline: connection.last_calls(),
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
             age: connection.age(),
@@ -196,7 +200,9 @@ pub struct Cut {
     pub cause: Cause,
     /// Requests that were not answered to the last byte.
     pub requests_in_flight: u32,
-    /// Those of them that are known by name, the first 100: see
+    /// See [`Ended::requests_deadline`].
+    pub requests_deadline: u32,
+    /// Those of all these that are known by name, the first 100: see
     /// [`Builder::track_requests`](crate::Builder::track_requests).
     pub requests: Vec<TrackedRequest>,
 }
@@ -205,13 +211,14 @@ impl Cut {
     const MOST_REQUESTS: usize = 100;
 
     pub(crate) fn new(connection: &TlsConnection, cause: Cause) -> Self {
-        let mut requests = connection.tracked_requests();
+        let mut requests = connection.cut_requests();
         requests.truncate(Self::MOST_REQUESTS);
         Self {
             id: connection.id(),
             peer: connection.remote_addr(),
             cause,
             requests_in_flight: connection.requests_in_flight(),
+            requests_deadline: connection.last_calls(),
             requests,
         }
     }
@@ -315,6 +322,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let requests_stalled = some(ended.requests_stalled);
     let requests_body_timeout = some(ended.requests_body_timeout);
     let requests_tunnel_timeout = some(ended.requests_tunnel_timeout);
+    let requests_deadline = some(ended.requests_deadline);
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
@@ -324,17 +332,19 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
         tracing::debug!(
             id, peer, server_name, protocol,
             %cause, %outcome, requests, requests_in_flight, requests_failed,
-            requests_stalled, requests_body_timeout, requests_tunnel_timeout, received, sent,
+            requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+            received, sent,
             "connection ended"
         );
         return;
     };
-    let names = Names(&connection.tracked_requests()).to_string();
+    let names = Names(&connection.cut_requests()).to_string();
     let names = (!names.is_empty()).then_some(names);
     tracing::warn!(
         id, peer, server_name, protocol,
         %cause, %outcome, requests, requests_in_flight, requests_failed,
-        requests_stalled, requests_body_timeout, requests_tunnel_timeout, received, sent,
+        requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+        received, sent,
         unlogged, cut = names,
         "connection ended with an exchange cut short"
     );

@@ -36,7 +36,7 @@ const JSON: [&str; 5] = [
 ];
 
 /// All that any of our lines may have.
-const NAMES: [&str; 28] = [
+const NAMES: [&str; 29] = [
     // Of a snapshot and of metrics.
     "cause",
     "connections",
@@ -53,6 +53,7 @@ const NAMES: [&str; 28] = [
     "requests_stalled",
     "requests_body_timeout",
     "requests_tunnel_timeout",
+    "requests_deadline",
     "sent",
     "server_name",
     // Of the log alone.

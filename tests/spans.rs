@@ -20,7 +20,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, middleware, routing::get};
 use futures_util::{StreamExt, stream};
-use graceful_tls::{Builder, GracefulTlsLayer, Observer, Report};
+use graceful_tls::{Builder, Drain, GracefulTlsLayer, Observer, Report};
 use served::{PATIENCE, Serve, Served, ask, everywhere, until};
 use tokio::time::sleep;
 use tower::Service;

@@ -12,7 +12,7 @@
 use std::{
     collections::VecDeque,
     fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -63,6 +63,8 @@ struct Entries {
     /// Over HTTP/1 the number of the last one, or less. Over HTTP/2 how many have passed the layer.
     called: u32,
     known: VecDeque<Entry>,
+    /// gRPC calls that the deadline has ended, and whose status is sent.
+    last_calls: Vec<TrackedRequest>,
 }
 
 #[derive(Debug)]
@@ -74,8 +76,21 @@ struct Entry {
     answering: bool,
     /// Its answer has made a tunnel of an HTTP/1 connection.
     tunnel: bool,
+    /// It is a gRPC call that the deadline ends.
+    last_call: bool,
     /// The layer has nothing more to do with it.
     over: bool,
+}
+
+impl Entry {
+    fn shown(&self) -> TrackedRequest {
+        TrackedRequest {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            age: self.since.elapsed(),
+            answering: self.answering,
+        }
+    }
 }
 
 impl Tracked {
@@ -115,7 +130,11 @@ impl Entries {
             let unseen = begun.saturating_sub(self.called);
             let seen = in_flight.saturating_sub(unseen) as usize;
             if self.known.len() > seen {
-                self.known.retain(|of| !of.over);
+                let known = mem::take(&mut self.known).into_iter();
+                let (over, known): (Vec<_>, _) = known.partition(|of| of.over);
+                self.known = known;
+                let ended = over.iter().filter(|of| of.last_call);
+                self.last_calls.extend(ended.map(Entry::shown));
             }
         }
     }
@@ -190,6 +209,12 @@ impl Tracking {
         });
     }
 
+    /// It is a gRPC call that the deadline ends, by a status.
+    pub(crate) fn is_called_last(&self) {
+        self.0.shared.last_calls.fetch_add(1, Ordering::AcqRel);
+        self.change(|of| of.last_call = true);
+    }
+
     #[cold]
     fn change(&self, change: impl FnOnce(&mut Entry)) {
         let Some(tracked) = &self.0.shared.tracked else {
@@ -227,13 +252,16 @@ impl TlsConnection {
         };
         let mut entries = tracked.lock();
         entries.forget(self);
-        let shown = |of: &Entry| TrackedRequest {
-            method: of.method.clone(),
-            path: of.path.clone(),
-            age: of.since.elapsed(),
-            answering: of.answering,
-        };
-        entries.known.iter().map(shown).collect()
+        entries.known.iter().map(Entry::shown).collect()
+    }
+
+    /// What is lost if the connection ends now, as far as it is known by name.
+    pub(crate) fn cut_requests(&self) -> Vec<TrackedRequest> {
+        let mut cut = self.tracked_requests();
+        if let Some(tracked) = &self.shared.tracked {
+            cut.extend(tracked.lock().last_calls.iter().cloned());
+        }
+        cut
     }
 
     /// How this request is known from now on.
@@ -248,6 +276,7 @@ impl TlsConnection {
             since: Instant::now(),
             answering: false,
             tunnel: false,
+            last_call: false,
             over: false,
         });
         entries.forget(self);

@@ -95,6 +95,7 @@ impl<B: Body> GracefulTlsBody<B> {
             .get_or_insert_with(|| LastCall::new(tracking.connection().context()));
         let trailers = ready!(call.poll(cx));
         *this.ended = true;
+        tracking.is_called_last();
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }

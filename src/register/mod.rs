@@ -256,7 +256,8 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let outcome = match (self.truncated, outcome) {
+        let truncated = self.truncated || self.connection.last_calls() > 0;
+        let outcome = match (truncated, outcome) {
             // What a handler has broken off was lost before, whatever the peer does then.
             _ if self.resets.failed > 0 => Outcome::Truncated,
             (false, _) => outcome,

@@ -71,6 +71,9 @@ pub(super) async fn run(
     };
     let in_time = unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.is_over();
 
+    if !in_time {
+        say_what_is_left(shutdown);
+    }
     let finished = in_time || last_call(shutdown).await;
     shutdown.enter(Phase::Deadline);
     if !finished {
@@ -154,18 +157,21 @@ async fn last_call(shutdown: &Shutdown) -> bool {
     !phases.calls.is_empty() && timeout(LAST_CALL, phases.over()).await.is_ok()
 }
 
-/// Ends what is left. Teardowns are bounded, so this is too.
-async fn force(shutdown: &Shutdown) {
-    let phases = &shutdown.context.phases;
+fn say_what_is_left(shutdown: &Shutdown) {
     let left = shutdown.register.left();
     tracing::warn!(
         phase = %Phase::Deadline,
         connections = left.connections,
         requests_in_flight = left.requests,
-        others = phases.others.len(),
+        others = shutdown.context.phases.others.len(),
         "the deadline has passed, ending what is left{}",
         Longest(shutdown.register.longest(NAMED)),
     );
+}
+
+/// Ends what is left. Teardowns are bounded, so this is too.
+async fn force(shutdown: &Shutdown) {
+    let phases = &shutdown.context.phases;
     shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {

@@ -339,6 +339,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     fn why(&mut self, orderly: bool) -> Cause {
+        if self.connection.last_calls() > 0 {
+            // That is what has made it idle, and its client close it.
+            return Cause::Deadline;
+        }
         if let Some(cause) = self.lifetime.over() {
             return cause;
         }
