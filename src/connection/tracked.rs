@@ -131,7 +131,7 @@ impl Entries {
             let seen = in_flight.saturating_sub(unseen) as usize;
             if self.known.len() > seen {
                 let known = mem::take(&mut self.known).into_iter();
-                let (over, known): (Vec<_>, _) = known.partition(|of| of.over);
+                let (over, known): (VecDeque<_>, _) = known.partition(|of| of.over);
                 self.known = known;
                 let ended = over.iter().filter(|of| of.last_call);
                 self.last_calls.extend(ended.map(Entry::shown));
