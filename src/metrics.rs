@@ -249,6 +249,13 @@ impl Observer for Metrics {
         of_protocol(&self.0.requests, connection.protocol()).increment(1);
     }
 
+    fn request_failed(&self, _: &TlsConnection) {
+        // As over HTTP/1, where that ends the connection.
+        self.0.ended[Cause::Dropped as usize]
+            .requests_cut
+            .increment(1);
+    }
+
     fn ended(&self, connection: &TlsConnection, ended: &Ended) {
         // Of these there was never more than a handshake, and that is counted as one that failed.
         let handshakes = [
@@ -264,7 +271,6 @@ impl Observer for Metrics {
         for (cause, cut) in [
             (ended.cause, ended.requests_in_flight),
             // As over HTTP/1, where each of these ends the connection.
-            (Cause::Dropped, ended.requests_failed),
             (Cause::Stalled, ended.requests_stalled),
             (Cause::BodyTimeout, ended.requests_body_timeout),
             (Cause::TunnelTimeout, ended.requests_tunnel_timeout),

@@ -55,6 +55,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = connection;
     }
 
+    /// The server has broken off an answer, over HTTP/2, and the connection goes on: see
+    /// [`Ended::requests_failed`]. Over HTTP/1 the connection ends by that.
+    fn request_failed(&self, connection: &TlsConnection) {
+        let _ = connection;
+    }
+
     /// A connection begins to end: nothing of it is served any more.
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
         let _ = (connection, cause);
@@ -94,6 +100,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn request(&self, connection: &TlsConnection) {
         self.0.request(connection);
         self.1.request(connection);
+    }
+
+    fn request_failed(&self, connection: &TlsConnection) {
+        self.0.request_failed(connection);
+        self.1.request_failed(connection);
     }
 
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
@@ -200,6 +211,8 @@ pub struct Cut {
     pub cause: Cause,
     /// Requests that were not answered to the last byte.
     pub requests_in_flight: u32,
+    /// See [`Ended::requests_failed`].
+    pub requests_failed: u32,
     /// See [`Ended::requests_deadline`].
     pub requests_deadline: u32,
     /// Those of all these that are known by name, the first 100: see
@@ -218,6 +231,7 @@ impl Cut {
             peer: connection.remote_addr(),
             cause,
             requests_in_flight: connection.requests_in_flight(),
+            requests_failed: connection.requests_failed(),
             requests_deadline: connection.last_calls(),
             requests,
         }
@@ -298,7 +312,24 @@ fn peers_doing(cause: Cause) -> bool {
 
 /// Whether something was lost that a peer can't have brought about at will.
 fn is_our_doing(ended: &Ended) -> bool {
-    ended.outcome == Outcome::Truncated && (ended.requests_failed > 0 || !peers_doing(ended.cause))
+    ended.outcome == Outcome::Truncated && !peers_doing(ended.cause)
+}
+
+/// One line for one answer that was broken off while its connection goes on. Over HTTP/1 its end would tell.
+#[cold]
+pub(crate) fn log_failed(connection: &TlsConnection) {
+    let kind = &connection.context().losses[Cause::Dropped as usize];
+    if let Some(unlogged) = kind.admit() {
+        tracing::warn!(
+            id = connection.id(),
+            peer = connection.remote_addr().map(display),
+            server_name = connection.server_name(),
+            protocol = connection.protocol().map(display),
+            requests_failed = connection.requests_failed(),
+            unlogged,
+            "an answer was broken off, and its connection goes on"
+        );
+    }
 }
 
 /// One line for one ended connection.
@@ -306,7 +337,8 @@ fn is_our_doing(ended: &Ended) -> bool {
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
 /// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
 /// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
+/// `now` says that something is lost by this end, and not only before, which has had lines of its own.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
     let Ended {
         cause,
         outcome,
@@ -328,7 +360,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
     let admitted = || connection.context().losses[cause as usize].admit();
-    let Some(unlogged) = is_our_doing(ended).then(admitted).flatten() else {
+    let Some(unlogged) = (now && is_our_doing(ended)).then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
             %cause, %outcome, requests, requests_in_flight, requests_failed,

@@ -51,6 +51,9 @@ pub struct Stats {
     pub refused: u64,
     /// Requests that have begun since then.
     pub requests: u64,
+    /// Those of them whose answers the server has broken off while their connections went on: see
+    /// [`Ended::requests_failed`](crate::Ended::requests_failed).
+    pub requests_failed: u64,
     /// Bytes received since then, as TLS records.
     pub received: u64,
     /// Bytes sent since then, as TLS records.
@@ -103,6 +106,7 @@ impl Stats {
 
     fn goes_through(&mut self, totals: Totals) {
         self.requests += totals.requests;
+        self.requests_failed += totals.requests_failed;
         self.received += totals.received;
         self.sent += totals.sent;
     }
@@ -126,6 +130,7 @@ impl Stats {
         self.requests_in_flight += u64::from(requests.in_flight);
         self.goes_through(Totals {
             requests: requests.begun.into(),
+            requests_failed: connection.requests_failed().into(),
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
         });

@@ -29,6 +29,7 @@ pub(crate) struct Tally {
     ended: [[AtomicU64; Outcome::ALL.len()]; Cause::ALL.len()],
     /// Of those that have ended.
     requests: AtomicU64,
+    requests_failed: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -37,6 +38,7 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) requests: u64,
+    pub(crate) requests_failed: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
 }
@@ -62,6 +64,7 @@ impl Tallies {
             accepted: AtomicU64::new(0),
             ended: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Cause::ALL.len()],
             requests: AtomicU64::new(0),
+            requests_failed: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         });
@@ -86,6 +89,8 @@ impl Tally {
     pub(crate) fn count(&self, cause: Cause, outcome: Outcome, totals: Totals) {
         self.ended[cause as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(totals.requests, Ordering::Relaxed);
+        self.requests_failed
+            .fetch_add(totals.requests_failed, Ordering::Relaxed);
         self.received.fetch_add(totals.received, Ordering::Relaxed);
         self.sent.fetch_add(totals.sent, Ordering::Relaxed);
     }
@@ -97,6 +102,7 @@ impl Tally {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             requests: self.requests.load(Ordering::Relaxed),
+            requests_failed: self.requests_failed.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
         }

@@ -183,6 +183,7 @@ fn connections_are_counted_by_how_they_ended() {
         let mut h2 = server.h2();
         let stream = h2.get("/cut").unwrap();
         assert!(h2.wait_stream(stream, PATIENCE).reset.is_some());
+        server.has("requests_cut_total{cause=\"dropped\"}", 2.0);
         h2.conn.close().unwrap();
         server.has_ended(Cause::PeerClosed, Outcome::Truncated, 1.0);
 

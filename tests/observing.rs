@@ -121,6 +121,10 @@ impl Observer for Notes {
         self.write_of(connection, "request");
     }
 
+    fn request_failed(&self, connection: &TlsConnection) {
+        self.write_of(connection, "request failed");
+    }
+
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
         self.write_of(connection, format!("closing {cause}"));
     }
@@ -295,8 +299,8 @@ fn a_panic_in_a_handler_is_told() {
         h2.conn.send_close_notify().unwrap();
         h2.finish();
         h2.conn.close().unwrap();
-        let goes_on =
-            "established, request, request, closing peer_closed, ended peer_closed truncated 2 0";
+        let goes_on = "established, request, request failed, request, \
+             closing peer_closed, ended peer_closed truncated 2 0";
         notes.are(&[panicked, goes_on]);
         assert_eq!(notes.of(|written| written.ended[1].requests_failed), 1);
     });
@@ -824,6 +828,9 @@ impl Observer for Panics {
     }
     fn request(&self, _: &TlsConnection) {
         self.at("request");
+    }
+    fn request_failed(&self, _: &TlsConnection) {
+        self.at("request failed");
     }
     fn closing(&self, _: &TlsConnection, _: Cause) {
         self.at("closing");

@@ -412,7 +412,7 @@ fn names_in_json_are_those_of_the_log() {
     assert_eq!(seen["peer"], client.local_addr().to_string());
     has(
         &seen,
-        "age id peer protocol received requests requests_in_flight sent server_name since state waits_for",
+        "age id peer protocol received requests requests_failed requests_in_flight sent server_name since state waits_for",
     );
     client.close().unwrap();
     let stats = until(|| served.tls().stats(), |of| !of.ended.is_empty());
@@ -420,7 +420,7 @@ fn names_in_json_are_those_of_the_log() {
     has(
         &stats,
         "accepted draining ended half_closed handshaking http1 http2 idle in_use open phase received \
-         refused requests requests_in_flight sent",
+         refused requests requests_failed requests_in_flight sent",
     );
     assert_eq!(stats["phase"], "serving");
     let ended = serde_json::json!([{"cause": "peer_closed", "outcome": "clean", "connections": 1}]);

@@ -392,6 +392,7 @@ fn tracks(of: Builder) -> Builder {
 }
 
 const CUT: &str = "connection ended with an exchange cut short";
+const FAILED: &str = "an answer was broken off, and its connection goes on";
 
 #[test]
 fn what_we_cut_is_a_warning_that_names_it() {
@@ -458,26 +459,37 @@ fn so_it_is_over_http2() {
     });
 }
 
-/// An HTTP/2 connection goes on without the stream: its end tells, however that comes.
+/// An HTTP/2 connection goes on without the stream, for days where it is gRPC's: so it is told at once, and once.
 #[test]
-fn a_stream_that_a_handler_cuts_is_a_warning_in_the_end() {
+fn a_stream_that_a_handler_cuts_is_a_warning_at_once() {
     everywhere(|server, version| {
         for path in ["/cut", "/panic"] {
             let (served, log) = logged(server, version, served::app(), ALL, tracks);
             let mut h2 = served.h2();
             assert!(!h2.h2_get(path).unwrap().is_complete());
+            let line = log.saying(FAILED, 1).remove(0);
+            assert_eq!((line.level, line.has("unlogged")), (Level::WARN, "0"));
+            assert_eq!(line.has("peer"), h2.conn.local_addr().to_string());
+            assert_eq!(line.has("requests_failed"), "1");
+            assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+            let now = served.tls().connections()[0].stats();
+            assert_eq!((now.requests, now.requests_failed), (2, 1));
+            assert_eq!(served.tls().stats().requests_failed, 1);
+
             h2.conn.send_close_notify().unwrap();
             h2.finish();
             h2.conn.close().unwrap();
-            let line = log.saying(CUT, 1).remove(0);
+            let line = log.saying("connection ended", 1).remove(0);
             assert_eq!(
                 (line.level, line.has("cause")),
-                (Level::WARN, "peer_closed")
+                (Level::DEBUG, "peer_closed")
             );
             assert_eq!(
-                (line.has("outcome"), line.has("requests_in_flight")),
-                ("truncated", "0")
+                (line.has("outcome"), line.has("requests_failed")),
+                ("truncated", "1")
             );
+            assert_eq!(log.warned().len(), 1);
+            assert_eq!(served.tls().stats().requests_failed, 1);
         }
     });
 }

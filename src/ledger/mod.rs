@@ -339,7 +339,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an answer was, or is by now, cut short. Where nothing was asked there is none.
+    /// Whether an answer is cut short if the connection ends now. Where nothing was asked there is none.
     pub(crate) fn is_cut_short(&self) -> bool {
         match self {
             Self::Undecided { .. } => false,
@@ -349,8 +349,22 @@ impl Ledger {
             }
             Self::Http2(http2) => {
                 let unknown = http2.begun() > 0 && !http2.is_followed();
-                unknown || http2.in_flight() > 0 || http2.was_cut()
+                unknown || http2.in_flight() > 0
             }
+        }
+    }
+
+    /// Whether something was broken off before while the connection went on, as it can over HTTP/2.
+    pub(crate) fn was_cut(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.was_cut())
+    }
+
+    /// How many answers the server has broken off by itself: see [`Resets::failed`].
+    #[inline]
+    pub(crate) fn failed(&self) -> u32 {
+        match self {
+            Self::Http2(http2) => http2.failed(),
+            Self::Undecided { .. } | Self::Http1(_) => 0,
         }
     }
 

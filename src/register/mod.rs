@@ -126,6 +126,7 @@ impl Register {
             connection,
             key,
             truncated: false,
+            was_cut: false,
             resets: Resets::default(),
             occupied,
             observed,
@@ -209,6 +210,7 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
+    was_cut: bool,
     resets: Resets,
     occupied: Occupied,
     observed: Observed,
@@ -224,9 +226,18 @@ impl Registration {
         self.truncated = true;
     }
 
-    /// Whatever it ends for, so many answers have been broken off before.
-    pub(crate) fn set_resets(&mut self, resets: Resets) {
-        self.resets = resets;
+    /// Whatever it ends for, so many answers have been broken off before, or there was something else.
+    pub(crate) fn set_resets(&mut self, resets: Resets, was_cut: bool) {
+        (self.resets, self.was_cut) = (resets, was_cut);
+    }
+
+    /// So many answers were broken off by the server, and the connection goes on.
+    pub(crate) fn failed(&self, answers: u32) {
+        for _ in 0..answers {
+            self.connection.fails();
+            observe::log_failed(&self.connection);
+            self.observed.tell(|of| of.request_failed(&self.connection));
+        }
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -256,8 +267,8 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let truncated = self.truncated || self.connection.last_calls() > 0;
-        let outcome = match (truncated, outcome) {
+        let now = self.truncated || self.connection.last_calls() > 0;
+        let outcome = match (now || self.was_cut, outcome) {
             // What a handler has broken off was lost before, whatever the peer does then.
             _ if self.resets.failed > 0 => Outcome::Truncated,
             (false, _) => outcome,
@@ -270,6 +281,7 @@ impl Registration {
         let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
             requests: ended.requests.into(),
+            requests_failed: ended.requests_failed.into(),
             received: ended.received,
             sent: ended.sent,
         };
@@ -280,7 +292,7 @@ impl Registration {
         if outcome == Outcome::Truncated {
             self.register.note_cut(connection, cause);
         }
-        observe::log(connection, &ended);
+        observe::log(connection, &ended, now);
         self.observed.tell(|of| of.ended(connection, &ended));
     }
 }

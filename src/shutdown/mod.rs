@@ -173,10 +173,7 @@ impl Shutdown {
     fn say_left_out(&self) {
         let unlogged: u64 = self.context.losses.iter().map(Sparing::left_out).sum();
         if unlogged > 0 {
-            tracing::warn!(
-                unlogged,
-                "more connections ended with an exchange cut short than are told of"
-            );
+            tracing::warn!(unlogged, "more answers were lost than are told of");
         }
     }
 

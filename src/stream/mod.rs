@@ -81,6 +81,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
+    /// Of how many answers that the server has broken off it was told.
+    failed: u32,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -163,6 +165,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
+            failed: 0,
             telling: 1,
             read,
             parts: 0,
@@ -409,7 +412,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }
-        registration.set_resets(self.ledger.resets());
+        registration.set_resets(self.ledger.resets(), self.ledger.was_cut());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }

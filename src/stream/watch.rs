@@ -396,6 +396,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
+    /// The server has broken off answers, and the connection goes on: nothing else would tell before its end.
+    #[cold]
+    fn tell_failed(&mut self) {
+        let failed = self.ledger.failed();
+        let before = std::mem::replace(&mut self.failed, failed);
+        if let State::Open(_, registration) = &self.state {
+            registration.failed(failed - before);
+        }
+    }
+
     /// Tells everybody else what the ledger says.
     #[inline]
     pub(super) fn publish(&mut self) {
@@ -409,6 +419,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             }
             if requests.begun >= self.telling {
                 self.tell(before, requests);
+            }
+            if self.failed != self.ledger.failed() {
+                self.tell_failed();
             }
             if self.departure.is_some() {
                 self.note_requests(before);

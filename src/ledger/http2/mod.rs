@@ -309,6 +309,11 @@ impl Http2 {
         self.resets
     }
 
+    #[inline]
+    pub(crate) fn failed(&self) -> u32 {
+        self.resets.failed
+    }
+
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
     #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
