@@ -13,9 +13,9 @@ pub enum Cause {
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
-    /// The peer closed the connection with nothing in flight, as clients do.
+    /// The peer closed the connection with nothing in flight, as clients do, or ended it by an alert.
     PeerClosed,
-    /// The peer closed or reset the connection while something was in flight.
+    /// The peer closed or reset the connection while something was in flight, or ended it by an alert.
     Abandoned,
     /// Nothing was in flight for the keep-alive time-out.
     Idle,
@@ -49,7 +49,7 @@ pub enum Cause {
     /// An HTTP/2 client sent too many frames that neither ask nor answer anything, or the server's GOAWAY said
     /// ENHANCE_YOUR_CALM for another reason.
     Flood,
-    /// An HTTP/2 client broke the protocol, which ends the connection (RFC 9113 5.4.1).
+    /// A client broke the protocol of TLS (RFC 9846 6.2), or of HTTP/2 (RFC 9113 5.4.1), which ends the connection.
     ProtocolError,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,

@@ -10,8 +10,7 @@ mod within;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, Once, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
 };
@@ -21,7 +20,6 @@ use graceful_tls::{
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
-use tracing_subscriber::layer::{Context, SubscriberExt};
 use wire::{Client, Frame, H2, H2Options, RawTcp, Version};
 use within::Within;
 
@@ -409,7 +407,12 @@ fn a_client_that_breaks_tls_is_told_of() {
 fn a_client_that_asks_for_nothing_has_lost_nothing() {
     everywhere(|server, version| {
         for garbage in ["GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "garbage"] {
-            let (served, notes) = observed(server, version);
+            let notes = Notes::default();
+            let observer = notes.clone();
+            let served = Served::start(server, version, app(), |of| {
+                let of = of.keep_alive_timeout(200 * MS).header_timeout(200 * MS);
+                of.observer(observer)
+            });
             let options = served.options().h2();
             let mut client = Client::connect_with(served.within.addr, &options).unwrap();
             client.send(garbage).unwrap();

@@ -31,7 +31,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{rustls::Error, server::TlsStream};
 
 use crate::{
     connection::{Interest, Requests, TlsConnection},
@@ -351,12 +351,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         let idle = self.ledger.requests().in_flight == 0;
         let closed = self.half_close.is_closed();
-        let left = !(idle && orderly) && self.has_left();
+        let broken = self.broken_by();
+        let alert = matches!(broken, Some(Error::AlertReceived(_)));
+        let left = !(idle && orderly) && (alert || self.has_left());
         // hyper shuts an HTTP/2 connection down in order whose peer has gone, whatever is in flight.
         let orderly = orderly && !(left && self.ledger.end() == End::Shown);
         match () {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
-            () if closed && idle => Cause::PeerClosed,
+            () if (closed || alert) && idle => Cause::PeerClosed,
+            () if broken.is_some() && !alert => Cause::ProtocolError,
             // An HTTP/2 server shuts down in order after an error, too.
             () if orderly => {
                 let why = self
@@ -369,6 +372,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if std::thread::panicking() => Cause::Panicked,
             () if left => Cause::Abandoned,
             () => Cause::Dropped,
+        }
+    }
+
+    /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
+    fn broken_by(&mut self) -> Option<Error> {
+        match &mut self.state {
+            State::Open(tls, _) if self.half_close == HalfClose::Broken => {
+                tls.get_mut().1.process_new_packets().err()
+            }
+            _ => None,
         }
     }
 
