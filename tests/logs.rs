@@ -117,6 +117,7 @@ fn is_named(line: &Line) {
         "requests_stalled",
         "requests_body_timeout",
         "requests_tunnel_timeout",
+        "requests_deadline",
         "requests_in_flight",
         "sent",
     ] {
@@ -163,6 +164,12 @@ fn says_it_in_json(server: &str, version: Version) {
     assert!(h2.h2_get("/").unwrap().is_complete());
     names_are_none(&bed, version);
     let plain = speaks_plain_http(&bed);
+    let mut panics = connect(&bed, version);
+    panics
+        .send("GET /panic HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    panics.finish();
+    panics.close().unwrap();
 
     let mut cut = connect(&bed, version);
     cut.send(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
@@ -189,6 +196,12 @@ fn says_it_in_json(server: &str, version: Version) {
             "protocol"
         ),
         "http/2"
+    );
+    let panicked = lines.iter().find(|line| line["target"] == "panic");
+    let panicked = panicked.expect("the handler's panic is logged");
+    assert!(
+        text(panicked, "message").starts_with("panicked at "),
+        "{panicked:?}"
     );
     let failed = of(&lines, "handshake failed", plain);
     assert_eq!(text(failed, "reason"), "plain_http");
