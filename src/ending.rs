@@ -13,7 +13,8 @@ pub enum Cause {
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
-    /// The peer closed the connection with nothing in flight, as clients do, or ended it by an alert.
+    /// The peer closed the connection with nothing in flight, as clients do, or ended it by an alert. A tunnel is
+    /// nothing in flight.
     PeerClosed,
     /// The peer closed or reset the connection while something was in flight, or ended it by an alert.
     Abandoned,
@@ -53,7 +54,7 @@ pub enum Cause {
     ProtocolError,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,
-    /// The shutdown deadline passed.
+    /// The shutdown deadline passed; also where gRPC calls have ended with `UNAVAILABLE` because of that.
     Deadline,
     /// An ACME server has seen the certificate that it asked for, by TLS-ALPN-01 (RFC 8737 3): the handshake
     /// was all.
@@ -76,7 +77,8 @@ pub enum Outcome {
     /// Everything was sent; the peer went on sending past the drain's bound of time or bytes, or
     /// the connection gave its place to a newer one.
     DrainCut,
-    /// An answer, or a request being received, was cut short. By the deadline also where the peer was
+    /// An answer, or a request being received, was cut short; or the server let a tunnel go without ending its own
+    /// direction, so that the client can't know that it has got everything, whoever closed first. By the deadline also where the peer was
     /// slow to take it: nobody knows whether it would have taken the rest. An answer that the server has broken
     /// off before over HTTP/2 counts, however the connection ended then.
     Truncated,
