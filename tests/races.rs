@@ -246,7 +246,15 @@ enum Fate {
     Closed,
     /// Nobody listened.
     NoListener,
+    /// Reset in the listener's queue, before anybody could accept it.
+    ///
+    /// A kernel resets what comes between the last look at the queue and the close, and there is no call that
+    /// does both: so that may befall a few. None of them was accepted.
+    InQueue,
 }
+
+/// How many of fifty may come in the very moment of the close. A busy machine makes it a long one.
+const MOST_IN_QUEUE: usize = 5;
 
 /// When the requests are made: all over the shutdown, and thick and fast where draining begins.
 fn moments() -> impl Iterator<Item = Duration> {
@@ -264,9 +272,13 @@ fn fifty_requests_racing_the_signal() {
     let mut bad = Vec::new();
     for protocol in PROTOCOLS {
         for kept_alive in [true, false] {
-            everywhere(&[], |bed, version| {
-                bad.extend(race(bed, version, protocol, kept_alive));
-            });
+            for server in testbed::servers() {
+                for version in Version::BOTH {
+                    // The log tells who was accepted.
+                    let bed = Testbed::start_talkative(server, &[]);
+                    bad.extend(race(bed, version, protocol, kept_alive));
+                }
+            }
         }
     }
     assert!(bad.is_empty(), "{bad:#?}");
@@ -305,6 +317,11 @@ fn race(bed: Testbed, version: Version, protocol: Protocol, kept_alive: bool) ->
     let first = &fates[0].1;
     assert_eq!(*first, Ok(Fate::Whole), "{name}: long before the signal");
     assert!(exit.status.success() && cut == 0, "{name}: {exit:?}");
+    let befell = |which: Fate| fates.iter().filter(|of| of.1 == Ok(which)).count();
+    let (alone, in_queue) = (befell(Fate::NoListener), befell(Fate::InQueue));
+    let accepted = exit.stderr.matches("connection ended").count();
+    assert_eq!(accepted, fates.len() - alone - in_queue, "{name}: {exit:?}");
+    assert!(in_queue <= MOST_IN_QUEUE, "{name}: {in_queue} were reset");
     let bad = |(moment, fate): (Duration, Result<Fate, Bad>)| {
         let Bad(what) = fate.err()?;
         Some(format!("{name}, at {moment:?}: {what}"))
@@ -328,11 +345,23 @@ fn tally(fates: &[(Duration, Result<Fate, Bad>)]) -> BTreeMap<String, Vec<u128>>
 #[derive(Debug, Eq, PartialEq)]
 struct Bad(String);
 
+/// Whether it came to an end, whichever way that shows in a handshake.
+fn is_end(error: &std::io::Error) -> bool {
+    let kinds = [
+        ErrorKind::ConnectionReset,
+        ErrorKind::BrokenPipe,
+        ErrorKind::UnexpectedEof,
+    ];
+    kinds.contains(&error.kind())
+}
+
 /// Makes one request.
 fn fate(connect: impl FnOnce() -> std::io::Result<Peer>) -> Result<Fate, Bad> {
     let mut peer = match connect() {
         Ok(peer) => peer,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(Fate::NoListener),
+        // If it was accepted, the server knows of one more.
+        Err(error) if is_end(&error) => return Ok(Fate::InQueue),
         Err(error) => return Err(Bad(format!("connecting: {error}"))),
     };
     // A failure to send shows in the end, too.

@@ -319,7 +319,7 @@ fn so_does_what_they_say_when_they_are_dropped() {
                 client.reset().unwrap();
                 h2.conn.reset().unwrap();
                 let lines = log.saying(&format!("{dropped} dropped"), 2);
-                let mut under: Vec<_> = lines.iter().filter_map(|of| peer_of(of)).collect();
+                let mut under: Vec<_> = lines.iter().filter_map(peer_of).collect();
                 under.sort_unstable();
                 assert_eq!(under, peers, "{lines:#?}");
                 until(|| served.tls().stats(), |of| of.requests_in_flight == 0);

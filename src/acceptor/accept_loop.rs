@@ -43,6 +43,7 @@ pub(crate) struct Accepted<IO> {
     pub(crate) arrival: Arrival,
 }
 
+#[cfg(feature = "axum-server")]
 impl<IO> Accepted<IO> {
     /// Whoever is at the other end, as far as is known yet.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
