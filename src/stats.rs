@@ -40,8 +40,8 @@ pub struct Stats {
     pub requests_in_flight: u64,
     /// Connections accepted since the server was made.
     pub accepted: u64,
-    /// Clients refused before their handshake since then, by this server: see
-    /// [`GracefulTls::refused`](crate::GracefulTls::refused).
+    /// Clients refused before their handshake since then: see
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused), which has those of one server.
     pub refused: u64,
     /// Requests that have begun since then.
     pub requests: u64,
@@ -76,6 +76,7 @@ impl Stats {
     pub(crate) fn of(context: &Context, register: &Register) -> Self {
         let mut stats = Self {
             phase: context.phases.now(),
+            refused: register.tallies.refused(),
             ..Self::default()
         };
         // First: whoever comes, or ends its handshake, after that is not in its handshake.

@@ -123,7 +123,7 @@ impl Acceptor {
     ) -> Result<Accepted<IO>, HandshakeError> {
         transport::prepare(&io, self.server.context.settings.tcp_keepalive);
         let addresses = transport::addresses(&io, client);
-        let pass = self.server.gate.admit(addresses.remote);
+        let pass = self.server.admit(addresses.remote);
         let pass = pass.ok_or(HandshakeError::Refused)?;
         if self.server.context.is_full() {
             self.server.register.make_room();
@@ -251,7 +251,7 @@ impl Acceptor {
             }
         }
         arrival.running.handshake.hear();
-        let Some(pass) = self.server.gate.admit(addresses.remote) else {
+        let Some(pass) = self.server.admit(addresses.remote) else {
             let refused = HandshakeError::Refused;
             self.tell_failed(*addresses, &refused, arrival.begun.elapsed());
             return Err(refused);
