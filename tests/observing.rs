@@ -486,6 +486,22 @@ fn who_waits_for_the_end_waits_for_the_observer_too() {
     }
 }
 
+/// What is served of a client that speaks plain HTTP ends with its handshake; it may take its time to ask.
+#[test]
+fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut plain = RawTcp::connect(served.within.addr).unwrap();
+        plain.send("GET / HTTP/1.1\r\nhost: a\r\n").unwrap();
+        thread::sleep(300 * MS);
+        plain.send("\r\n").unwrap();
+        plain.finish();
+        plain.close().unwrap();
+        let ended = notes.ended();
+        assert!(ended.drain >= 300 * MS, "{ended:?}");
+    });
+}
+
 #[test]
 fn handshakes_that_fail_are_told_once_with_the_reason() {
     everywhere(|server, version| {
