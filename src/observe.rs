@@ -240,11 +240,16 @@ impl Observed {
 
 #[cold]
 fn tell(observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| event(observer))) {
-        // What it has thrown may throw again when it is dropped.
-        mem::forget(panic);
-        tracing::error!("the observer has panicked");
+    if panics(|| event(observer)) {
+        // Who reads the log may panic as well.
+        panics(|| tracing::error!("the observer has panicked"));
     }
+}
+
+fn panics(what: impl FnOnce()) -> bool {
+    // What it has thrown may throw again when it is dropped.
+    let caught = catch_unwind(AssertUnwindSafe(what)).map_err(mem::forget);
+    caught.is_err()
 }
 
 impl fmt::Debug for Observed {

@@ -10,8 +10,7 @@ mod within;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, Once, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::Duration,
 };
@@ -484,6 +483,40 @@ fn who_waits_for_the_end_waits_for_the_observer_too() {
         });
         assert_eq!(notes.phases(), PHASES, "run {run}");
     }
+}
+
+/// Panics at each phase.
+struct PanicsAtPhases(Notes);
+
+impl Observer for PanicsAtPhases {
+    fn phase(&self, phase: Phase) {
+        self.0.phase(phase);
+        panic!("an observer may, at {phase}");
+    }
+}
+
+/// A subscriber that panics when it is told of that.
+struct PanicsToo;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for PanicsToo {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_it = event.metadata().target().ends_with("observe");
+        assert!(!is_it, "a subscriber may");
+    }
+}
+
+#[tokio::test]
+async fn where_the_log_panics_as_well_the_next_phases_are_told() {
+    let notes = Notes::default();
+    let observer = PanicsAtPhases(notes.clone());
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(observer).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(PanicsToo);
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    tls.shutdown();
+    let closed = tokio::time::timeout(PATIENCE, tls.closed());
+    closed.await.expect("closed");
+    assert_eq!(notes.phases(), PHASES);
 }
 
 /// What is served of a client that speaks plain HTTP ends with its handshake; it may take its time to ask.
