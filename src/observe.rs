@@ -6,7 +6,7 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -230,11 +230,28 @@ impl Observed {
         self.0.is_some()
     }
 
+    /// The same, and does not keep the observer.
+    pub(crate) fn weak(&self) -> WeaklyObserved {
+        WeaklyObserved(self.0.as_ref().map(Arc::downgrade))
+    }
+
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.0 {
             tell(&**observer, event);
         }
+    }
+}
+
+/// Who observes a server as long as somebody keeps that.
+#[derive(Debug)]
+pub(crate) struct WeaklyObserved(Option<Weak<dyn Observer>>);
+
+impl WeaklyObserved {
+    /// `None` where nobody does, or any more.
+    pub(crate) fn upgrade(&self) -> Option<Observed> {
+        let observer = self.0.as_ref()?.upgrade()?;
+        Some(Observed(Some(observer)))
     }
 }
 

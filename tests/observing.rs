@@ -519,6 +519,26 @@ async fn where_the_log_panics_as_well_the_next_phases_are_told() {
     assert_eq!(notes.phases(), PHASES);
 }
 
+/// A process that makes a new server for each of its configurations keeps the first, and not what the
+/// others were observed by.
+#[tokio::test]
+async fn an_observer_goes_with_its_server() {
+    let builder = || support::pair(support::VERSIONS[1]).0;
+    let (kept, gone) = (Notes::default(), Notes::default());
+    let first = builder().observer(kept.clone()).build().unwrap();
+    for _ in 0..3 {
+        let next = builder().observer(gone.clone()).shutdown_with(&first);
+        drop(next.build().unwrap());
+    }
+    assert_eq!(Arc::strong_count(&gone.0), 1);
+    // Of what has begun they hear the end.
+    first.shutdown();
+    let closed = first.closed();
+    drop(first);
+    closed.await;
+    assert_eq!((kept.phases().len(), gone.phases().len()), (4, 0));
+}
+
 /// What is served of a client that speaks plain HTTP ends with its handshake; it may take its time to ask.
 #[test]
 fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {

@@ -9,7 +9,7 @@ use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
     connection::TrackedRequest,
     departures::Occasion,
-    observe::NAMED,
+    observe::{NAMED, Observed},
     phase::Phase,
     tally::{Counts, Tally},
 };
@@ -92,6 +92,8 @@ pub(super) struct ClosesAnyway {
     before: Vec<Counts>,
     /// There is nothing to close.
     called_off: bool,
+    /// They hear the end of what has begun, whoever else keeps them.
+    _observers: Vec<Observed>,
 }
 
 impl ClosesAnyway {
@@ -102,6 +104,7 @@ impl ClosesAnyway {
             started: Instant::now(),
             before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
             called_off: false,
+            _observers: shutdown.register.observers(),
             shutdown,
         }
     }
