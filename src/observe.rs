@@ -66,7 +66,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
-    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. What is begun or called off in
+    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force, and all of them at once of one
+    /// that has no runtime to take its time on. What is begun or called off in
     /// here is told of after it. [`GracefulTls::closed`](crate::GracefulTls::closed) resolves when
     /// [`Phase::Closed`] has been told.
     fn phase(&self, phase: Phase) {

@@ -485,6 +485,15 @@ fn who_waits_for_the_end_waits_for_the_observer_too() {
     }
 }
 
+#[test]
+fn without_a_runtime_each_phase_is_told_too() {
+    let notes = Notes::default();
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(notes.clone()).build().unwrap();
+    tls.shutdown();
+    assert_eq!(notes.phases(), PHASES);
+}
+
 /// Panics at each phase.
 struct PanicsAtPhases(Notes);
 
