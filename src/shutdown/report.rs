@@ -38,7 +38,7 @@ pub struct Report {
     /// there were connections, and which those share that were accepted elsewhere.
     pub listeners: Vec<ListenerReport>,
     /// Which were cut short: the first 1,000 of those that [`truncated`](Self::truncated) counts.
-    pub cut: Vec<Cut>,
+    pub cut: Arc<[Cut]>,
 }
 
 /// How the connections of one listener ended after the shutdown began.
@@ -140,7 +140,7 @@ impl Report {
             aborted,
             given_up,
             listeners,
-            cut: Vec::new(),
+            cut: Arc::default(),
         }
     }
 }

@@ -117,7 +117,7 @@ impl ClosesAnyway {
         let given_up = self.shutdown.context.phases.connections.len() as u64;
         let took = self.started.elapsed();
         Report {
-            cut: self.shutdown.register.take_cut(),
+            cut: self.shutdown.register.take_cut().into(),
             ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }
