@@ -127,6 +127,7 @@ pub struct HandshakeFailed<'a> {
 
 /// How a connection has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Ended {
     /// Why it began to end.
@@ -187,6 +188,7 @@ impl Ended {
 
 /// A connection that a shutdown has cut short: see [`Report::cut`](crate::Report::cut).
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cut {
     /// See [`TlsConnection::id`].

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// The counts are of connections that ended after the shutdown began.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
     /// From the first trigger to the last closed descriptor.
@@ -43,6 +44,7 @@ pub struct Report {
 
 /// How the connections of one listener ended after the shutdown began.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ListenerReport {
     /// Of its server: see [`Builder::name`](crate::Builder::name).
