@@ -18,7 +18,6 @@ use std::{
 
 use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
-use tracing::Span;
 
 use super::{Protocol, Requests, TlsConnection, WATCHER};
 
@@ -148,11 +147,6 @@ impl Tracking {
     #[inline]
     pub(crate) fn is_watched(&self) -> bool {
         self.0.met >= WATCHER
-    }
-
-    /// The connection's span, where it has one.
-    pub(crate) fn span(&self) -> Option<Span> {
-        self.0.span().cloned()
     }
 
     /// Its answer has begun.

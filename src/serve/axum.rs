@@ -143,7 +143,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         self.project().inner.poll(cx).map_ok(|response| {
-            // Only of a gRPC answer is there anything to watch.
+            // There is nothing to watch but of gRPC answers, and where somebody logs or tracks requests.
             response.map(|body| body.unwrapped().unwrap_or_else(Body::new))
         })
     }
