@@ -126,7 +126,7 @@ pub struct HandshakeFailed<'a> {
 }
 
 /// How a connection has ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Ended {

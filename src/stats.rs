@@ -14,7 +14,7 @@ use crate::{
 
 /// What all connections of a server, and of those that share its shutdown, are doing, and how those have
 /// ended that are not open any more: see [`GracefulTls::stats`](crate::GracefulTls::stats).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {

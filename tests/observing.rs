@@ -93,7 +93,8 @@ impl Notes {
         until(
             || self.of(|written| written.ended.clone()),
             |of| !of.is_empty(),
-        )[0]
+        )
+        .remove(0)
     }
 }
 
@@ -134,7 +135,7 @@ impl Observer for Notes {
         } = ended;
         let line = format!("ended {cause} {outcome} {requests} {requests_in_flight}");
         self.write_of(connection, line);
-        self.0.lock().unwrap().ended.push(*ended);
+        self.0.lock().unwrap().ended.push(ended.clone());
     }
 
     fn phase(&self, phase: Phase) {
