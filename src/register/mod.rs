@@ -50,10 +50,13 @@ pub(crate) struct Register {
 #[derive(Debug, Default)]
 struct Turns {
     observers: Vec<WeaklyObserved>,
-    untold: VecDeque<(Phase, Option<Turned>)>,
+    untold: VecDeque<Turn>,
     /// Somebody tells of them.
     telling: bool,
 }
+
+/// A phase to be told of, and what waits until that is done.
+type Turn = (Phase, Option<Turned>);
 
 impl Turns {
     /// Those who are kept. The others are forgotten.
@@ -116,7 +119,7 @@ impl Register {
         }
     }
 
-    fn next_untold(&self) -> Option<((Phase, Option<Turned>), Vec<Observed>)> {
+    fn next_untold(&self) -> Option<(Turn, Vec<Observed>)> {
         let mut turns = self.turns();
         let next = turns.untold.pop_front();
         turns.telling = next.is_some();
