@@ -38,7 +38,7 @@
 //! | metric | kind, unit | labels | |
 //! |---|---|---|---|
 //! | `graceful_tls_connections_accepted_total` | counter | | see [`Observer::accepted`] |
-//! | `graceful_tls_connections_refused_total` | counter | | before their handshake: see [`GracefulTls::refused`](crate::GracefulTls::refused) |
+//! | `graceful_tls_connections_refused_total` | counter | | before their handshake: see [`Stats::refused`] |
 //! | `graceful_tls_handshakes_failed_total` | counter | `reason` | see [`HandshakeError::reason`] |
 //! | `graceful_tls_handshake_duration_seconds` | histogram | `tls_protocol_version` | of those that did not fail |
 //! | `graceful_tls_requests_total` | counter | `protocol` | whose head has come in |

@@ -6,7 +6,7 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -72,7 +72,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
-    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. What is begun or called off in
+    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force, and all of them at once of one
+    /// that has no runtime to take its time on. What is begun or called off in
     /// here is told of after it. [`GracefulTls::closed`](crate::GracefulTls::closed) resolves when
     /// [`Phase::Closed`] has been told.
     fn phase(&self, phase: Phase) {
@@ -136,7 +137,8 @@ pub struct HandshakeFailed<'a> {
 }
 
 /// How a connection has ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Ended {
     /// Why it began to end.
@@ -201,6 +203,7 @@ impl Ended {
 
 /// A connection that a shutdown has cut short: see [`Report::cut`](crate::Report::cut).
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cut {
     /// See [`TlsConnection::id`].
@@ -258,6 +261,11 @@ impl Observed {
         self.0.is_some()
     }
 
+    /// The same, and does not keep the observer.
+    pub(crate) fn weak(&self) -> WeaklyObserved {
+        WeaklyObserved(self.0.as_ref().map(Arc::downgrade))
+    }
+
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observing) = &self.0 {
@@ -266,19 +274,35 @@ impl Observed {
     }
 }
 
+/// Who observes a server as long as somebody keeps that.
+#[derive(Debug)]
+pub(crate) struct WeaklyObserved(Option<Weak<Observing>>);
+
+impl WeaklyObserved {
+    /// `None` where nobody does, or any more.
+    pub(crate) fn upgrade(&self) -> Option<Observed> {
+        let observing = self.0.as_ref()?.upgrade()?;
+        Some(Observed(Some(observing)))
+    }
+}
+
 impl Observing {
     #[cold]
     fn tell(&self, event: impl FnOnce(&dyn Observer)) {
-        let told = catch_unwind(AssertUnwindSafe(|| event(&self.observer)));
-        let Err(panic) = told else {
+        if !panics(|| event(&self.observer)) {
             return;
-        };
-        // What it has thrown may throw again when it is dropped.
-        mem::forget(panic);
+        }
         if let Some(unlogged) = self.panics.admit() {
-            tracing::error!(unlogged, "the observer has panicked");
+            // Who reads the log may panic as well.
+            panics(|| tracing::error!(unlogged, "the observer has panicked"));
         }
     }
+}
+
+fn panics(what: impl FnOnce()) -> bool {
+    // What it has thrown may throw again when it is dropped.
+    let caught = catch_unwind(AssertUnwindSafe(what)).map_err(mem::forget);
+    caught.is_err()
 }
 
 impl fmt::Debug for Observed {

@@ -15,7 +15,11 @@ use crate::ending::{Cause, Outcome};
 
 /// The tallies of all listeners that there have been, in the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies(Mutex<Vec<Arc<Tally>>>);
+pub(crate) struct Tallies {
+    all: Mutex<Vec<Arc<Tally>>>,
+    /// Clients that were refused before anything was spent on them, by any server.
+    refused: AtomicU64,
+}
 
 /// What became of the connections of one listener.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ pub(crate) struct Counts(pub(crate) [u64; 5]);
 impl Tallies {
     /// That of a listener; one that is opened again goes on where it was.
     pub(crate) fn of(&self, name: Option<&Arc<str>>, address: Option<SocketAddr>) -> Arc<Tally> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |of: &&Arc<Tally>| (of.name.as_ref(), of.address) == (name, address);
         if let Some(found) = all.iter().find(same) {
             return found.clone();
@@ -74,8 +78,17 @@ impl Tallies {
 
     /// All of them. More may come, behind these.
     pub(crate) fn all(&self) -> Vec<Arc<Tally>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
+    }
+
+    /// One more was refused.
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -262,6 +262,23 @@ fn streams_that_are_broken_off_are_counted_by_why() {
     });
 }
 
+/// Each server has a gate of its own; who was refused by any is counted.
+#[test]
+fn refusals_are_counted_of_all_servers() {
+    let server = Server::start(Version::Tls13, |of| of);
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let builder = builder.shutdown_with(&server.within.tls);
+    let other = builder.connection_filter(|_| graceful_tls::Admission::Refuse);
+    let other = Within::start(other, |tls, listener| async move {
+        tls.serve(listener, app()).await.unwrap();
+    });
+    let mut refused = RawTcp::connect(other.addr).unwrap();
+    refused.finish();
+    server.has("connections_refused_total", 1.0);
+    assert_eq!((server.within.tls.refused(), other.tls.refused()), (0, 1));
+    server.within.tls.shutdown_now();
+}
+
 #[test]
 fn handshakes_are_counted_by_why_they_failed() {
     everywhere(|version, _| {

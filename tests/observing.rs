@@ -92,7 +92,8 @@ impl Notes {
         until(
             || self.of(|written| written.ended.clone()),
             |of| !of.is_empty(),
-        )[0]
+        )
+        .remove(0)
     }
 }
 
@@ -137,7 +138,7 @@ impl Observer for Notes {
         } = ended;
         let line = format!("ended {cause} {outcome} {requests} {requests_in_flight}");
         self.write_of(connection, line);
-        self.0.lock().unwrap().ended.push(*ended);
+        self.0.lock().unwrap().ended.push(ended.clone());
     }
 
     fn phase(&self, phase: Phase) {
@@ -640,6 +641,85 @@ fn who_waits_for_the_end_waits_for_the_observer_too() {
         });
         assert_eq!(notes.phases(), PHASES, "run {run}");
     }
+}
+
+#[test]
+fn without_a_runtime_each_phase_is_told_too() {
+    let notes = Notes::default();
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(notes.clone()).build().unwrap();
+    tls.shutdown();
+    assert_eq!(notes.phases(), PHASES);
+}
+
+/// Panics at each phase.
+struct PanicsAtPhases(Notes);
+
+impl Observer for PanicsAtPhases {
+    fn phase(&self, phase: Phase) {
+        self.0.phase(phase);
+        panic!("an observer may, at {phase}");
+    }
+}
+
+/// A subscriber that panics when it is told of that.
+struct PanicsToo;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for PanicsToo {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_it = event.metadata().target().ends_with("observe");
+        assert!(!is_it, "a subscriber may");
+    }
+}
+
+#[tokio::test]
+async fn where_the_log_panics_as_well_the_next_phases_are_told() {
+    let notes = Notes::default();
+    let observer = PanicsAtPhases(notes.clone());
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(observer).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(PanicsToo);
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    tls.shutdown();
+    let closed = tokio::time::timeout(PATIENCE, tls.closed());
+    closed.await.expect("closed");
+    assert_eq!(notes.phases(), PHASES);
+}
+
+/// A process that makes a new server for each of its configurations keeps the first, and not what the
+/// others were observed by.
+#[tokio::test]
+async fn an_observer_goes_with_its_server() {
+    let builder = || support::pair(support::VERSIONS[1]).0;
+    let (kept, gone) = (Notes::default(), Notes::default());
+    let first = builder().observer(kept.clone()).build().unwrap();
+    for _ in 0..3 {
+        let next = builder().observer(gone.clone()).shutdown_with(&first);
+        drop(next.build().unwrap());
+    }
+    assert_eq!(Arc::strong_count(&gone.0), 1);
+    // Of what has begun they hear the end.
+    first.shutdown();
+    let closed = first.closed();
+    drop(first);
+    closed.await;
+    assert_eq!((kept.phases().len(), gone.phases().len()), (4, 0));
+}
+
+/// What is served of a client that speaks plain HTTP ends with its handshake; it may take its time to ask.
+#[test]
+fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut plain = RawTcp::connect(served.within.addr).unwrap();
+        plain.send("GET / HTTP/1.1\r\nhost: a\r\n").unwrap();
+        thread::sleep(300 * MS);
+        plain.send("\r\n").unwrap();
+        plain.finish();
+        plain.close().unwrap();
+        let ended = notes.ended();
+        assert!(ended.drain >= 300 * MS, "{ended:?}");
+    });
 }
 
 #[test]

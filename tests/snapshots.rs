@@ -427,9 +427,56 @@ fn names_in_json_are_those_of_the_log() {
     assert_eq!(stats["ended"], ended);
 }
 
+/// Keeps how the last connection ended, as JSON.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<serde_json::Value>>);
+
+impl Observer for Last {
+    fn ended(&self, _: &TlsConnection, ended: &Ended) {
+        *self.0.lock().unwrap() = serde_json::to_value(ended).unwrap();
+    }
+}
+
+#[test]
+fn so_are_those_of_ends_and_of_the_report() {
+    let last = Last::default();
+    let observer = last.clone();
+    let served = Served::start(SERVERS[0], Version::Tls13, app(), |of| {
+        let of = of.observer(observer).name("public");
+        of.track_requests(true).shutdown_timeout(100 * MS)
+    });
+    let mut client = served.client();
+    ask(&mut client, "/never");
+    until(|| served.tls().stats(), |of| of.requests_in_flight == 1);
+    served.tls().shutdown();
+    client.finish();
+    client.close().unwrap();
+    let report = serde_json::to_value(served.within.closed(PATIENCE)).unwrap();
+    let outcomes = "aborted clean drain_cut peer_silent truncated";
+    has(
+        &report,
+        &format!("cut deadline_reached given_up listeners took {outcomes}"),
+    );
+    has(&report["listeners"][0], &format!("address name {outcomes}"));
+    assert_eq!(report["listeners"][0]["name"], "public");
+    has(
+        &report["cut"][0],
+        "cause id peer requests requests_in_flight",
+    );
+    assert_eq!(report["cut"][0]["requests"][0]["path"], "/never");
+    let ended = last.0.lock().unwrap().clone();
+    has(
+        &ended,
+        "age cause drain outcome received requests requests_body_timeout requests_failed requests_in_flight \
+         requests_stalled requests_tunnel_timeout sent",
+    );
+    assert_eq!(ended["cause"], "deadline");
+}
+
 fn has(object: &serde_json::Value, names: &str) {
     let keys: std::collections::BTreeSet<_> = object.as_object().unwrap().keys().collect();
-    let names: Vec<_> = names.split_whitespace().collect();
+    let mut names: Vec<_> = names.split_whitespace().collect();
+    names.sort_unstable();
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), names);
 }
 

@@ -205,7 +205,7 @@ impl Observer for Notes {
     }
 
     fn ended(&self, _: &TlsConnection, ended: &Ended) {
-        self.0.lock().unwrap().1.push(*ended);
+        self.0.lock().unwrap().1.push(ended.clone());
     }
 }
 

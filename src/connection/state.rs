@@ -241,10 +241,11 @@ impl TlsConnection {
         self.shared.since.store(used as u64, Ordering::Relaxed);
     }
 
-    /// It begins to end.
+    /// It begins to end, unless it has begun to.
     pub(crate) fn closes(&self) {
         let now = moment(self.context(), Instant::now());
-        self.shared.closing_since.store(now, Ordering::Relaxed);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.shared.closing_since.compare_exchange(0, now, set, get);
         self.set(CLOSING);
     }
 

@@ -18,7 +18,6 @@ use std::{
 
 use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
-use tracing::Span;
 
 use super::{ENTERED, Protocol, Requests, TlsConnection, WATCHER};
 
@@ -192,11 +191,6 @@ impl Tracking {
             let span = self.0.span();
             span.map(|span| span.with_subscriber(|(id, subscriber)| subscriber.exit(id)));
         }
-    }
-
-    /// The connection's span, where it has one.
-    pub(crate) fn span(&self) -> Option<Span> {
-        self.0.span().cloned()
     }
 
     /// Its answer has begun.

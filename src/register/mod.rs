@@ -22,7 +22,7 @@ use crate::{
     connection::{TlsConnection, TrackedRequest},
     context::Occupied,
     ending::{Cause, Outcome, Resets},
-    observe::{self, Cut, Ended, Observed},
+    observe::{self, Cut, Ended, Observed, WeaklyObserved},
     phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
 };
@@ -49,10 +49,22 @@ pub(crate) struct Register {
 /// Who is told of phases, and of which they are yet to be told.
 #[derive(Debug, Default)]
 struct Turns {
-    observers: Vec<Observed>,
-    untold: VecDeque<(Phase, Option<Turned>)>,
+    observers: Vec<WeaklyObserved>,
+    untold: VecDeque<Turn>,
     /// Somebody tells of them.
     telling: bool,
+}
+
+/// A phase to be told of, and what waits until that is done.
+type Turn = (Phase, Option<Turned>);
+
+impl Turns {
+    /// Those who are kept. The others are forgotten.
+    fn kept(&mut self) -> Vec<Observed> {
+        self.observers.retain(|of| of.upgrade().is_some());
+        let kept = self.observers.iter();
+        kept.filter_map(WeaklyObserved::upgrade).collect()
+    }
 }
 
 /// How much there is left to wait for.
@@ -75,11 +87,16 @@ impl Register {
         }
     }
 
-    /// Has one more told of the phases that the shutdown comes to.
+    /// Has one more told of the phases that the shutdown comes to, as long as somebody keeps it.
     pub(crate) fn is_observed(&self, observed: &Observed) {
         if observed.is_observed() {
-            self.turns().observers.push(observed.clone());
+            self.turns().observers.push(observed.weak());
         }
+    }
+
+    /// All of them.
+    pub(crate) fn observers(&self) -> Vec<Observed> {
+        self.turns().kept()
     }
 
     /// The shutdown has come to `phase`. To be called in the order in which they come. What waits for `turned`
@@ -102,11 +119,11 @@ impl Register {
         }
     }
 
-    fn next_untold(&self) -> Option<((Phase, Option<Turned>), Vec<Observed>)> {
+    fn next_untold(&self) -> Option<(Turn, Vec<Observed>)> {
         let mut turns = self.turns();
         let next = turns.untold.pop_front();
         turns.telling = next.is_some();
-        Some((next?, turns.observers.clone()))
+        Some((next?, turns.kept()))
     }
 
     fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {

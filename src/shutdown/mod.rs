@@ -187,6 +187,12 @@ impl Shutdown {
         let _ = self.report.set(report);
         *self.undo() = None;
         self.context.phases.stop_accepting.cancel();
+        let come_to = self.context.phases.now();
+        for skipped in [Phase::Draining, Phase::Deadline] {
+            if come_to < skipped {
+                self.register.note_phase(skipped, None);
+            }
+        }
         // Whoever waits for the end, and then looks at what an observer has counted, finds it there.
         let turned = self.context.phases.turn(Phase::Closed);
         self.register.note_phase(Phase::Closed, Some(turned));

@@ -9,7 +9,7 @@ use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
     connection::TrackedRequest,
     departures::Occasion,
-    observe::NAMED,
+    observe::{NAMED, Observed},
     phase::Phase,
     tally::{Counts, Tally},
 };
@@ -95,6 +95,8 @@ pub(super) struct ClosesAnyway {
     before: Vec<Counts>,
     /// There is nothing to close.
     called_off: bool,
+    /// They hear the end of what has begun, whoever else keeps them.
+    _observers: Vec<Observed>,
 }
 
 impl ClosesAnyway {
@@ -105,6 +107,7 @@ impl ClosesAnyway {
             started: Instant::now(),
             before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
             called_off: false,
+            _observers: shutdown.register.observers(),
             shutdown,
         }
     }
@@ -117,7 +120,7 @@ impl ClosesAnyway {
         let given_up = self.shutdown.context.phases.connections.len() as u64;
         let took = self.started.elapsed();
         Report {
-            cut: self.shutdown.register.take_cut(),
+            cut: self.shutdown.register.take_cut().into(),
             ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }

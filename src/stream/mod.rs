@@ -145,23 +145,16 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
-        let most_noise = connection.context().settings.max_control_frames.into();
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
-        // From now on it strikes each write time-out, and sooner where something comes due.
-        let first = Instant::now() + connection.context().settings.write_timeout;
-        let first = connection
-            .retires()
-            .map_or(first, |retires| retires.min(first));
-        let mut timer = Timer::default();
-        timer.fires_by(first, &connection);
         Self {
             ledger: Ledger::new(connection.is_http2()),
+            timer: Self::first_timer(&connection),
+            most_noise: connection.context().settings.max_control_frames.into(),
             state: State::Open(tls, registration),
             connection,
             lifetime: Lifetime::default(),
             half_close: HalfClose::default(),
-            timer,
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
@@ -187,10 +180,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             looked_at: 0,
             unread: 0,
             held_up: false,
-            most_noise,
             wrote: false,
             is_served: false,
         }
+    }
+
+    /// It strikes each write time-out, and sooner where something comes due.
+    fn first_timer(connection: &TlsConnection) -> Timer {
+        let first = Instant::now() + connection.context().settings.write_timeout;
+        let retires = connection.retires();
+        let mut timer = Timer::default();
+        timer.fires_by(retires.map_or(first, |of| of.min(first)), connection);
+        timer
     }
 
     /// The record that the handlers share with this stream.
