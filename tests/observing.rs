@@ -20,6 +20,7 @@ use graceful_tls::{
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use wire::{Client, Frame, H2, H2Options, RawTcp, Version};
 use within::Within;
 
