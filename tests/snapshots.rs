@@ -461,14 +461,14 @@ fn so_are_those_of_ends_and_of_the_report() {
     assert_eq!(report["listeners"][0]["name"], "public");
     has(
         &report["cut"][0],
-        "cause id peer requests requests_in_flight",
+        "cause id peer requests requests_deadline requests_failed requests_in_flight",
     );
     assert_eq!(report["cut"][0]["requests"][0]["path"], "/never");
     let ended = last.0.lock().unwrap().clone();
     has(
         &ended,
-        "age cause drain outcome received requests requests_body_timeout requests_failed requests_in_flight \
-         requests_stalled requests_tunnel_timeout sent",
+        "age cause drain outcome received requests requests_body_timeout requests_deadline requests_failed \
+         requests_in_flight requests_stalled requests_tunnel_timeout sent",
     );
     assert_eq!(ended["cause"], "deadline");
 }

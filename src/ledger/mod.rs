@@ -339,13 +339,12 @@ impl Ledger {
         }
     }
 
-    /// Whether an answer is cut short if the connection ends now. Where nothing was asked there is none.
+    /// Whether an answer is cut short if the connection ends now. Where nothing was asked over HTTP/2 there is none.
     pub(crate) fn is_cut_short(&self) -> bool {
         match self {
             Self::Undecided { .. } => false,
             Self::Http1(http1) => {
-                let unknown = http1.begun() > 0 && !http1.answers_are_followed();
-                unknown || http1.in_flight() > 0 || http1.is_answering()
+                !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
             }
             Self::Http2(http2) => {
                 let unknown = http2.begun() > 0 && !http2.is_followed();
@@ -359,12 +358,13 @@ impl Ledger {
         matches!(self, Self::Http2(http2) if http2.was_cut())
     }
 
-    /// How many answers the server has broken off by itself: see [`Resets::failed`].
+    /// Whether the server has said something that others have to know of, since this was last asked: it has
+    /// broken off an answer, or asked for a sign of life.
     #[inline]
-    pub(crate) fn failed(&self) -> u32 {
+    pub(crate) fn has_news(&mut self) -> bool {
         match self {
-            Self::Http2(http2) => http2.failed(),
-            Self::Undecided { .. } | Self::Http1(_) => 0,
+            Self::Http2(http2) => http2.has_news(),
+            _ => false,
         }
     }
 
@@ -438,7 +438,6 @@ impl Ledger {
     }
 
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
-    #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
         match self {
             Self::Http2(http2) => http2.asks_for_life(),

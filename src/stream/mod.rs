@@ -282,8 +282,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !self.is_served {
             self.look_for_layer();
         }
-        if let Some(ping) = self.ledger.asks_for_life() {
-            self.vouch(ping, before);
+        if self.ledger.has_news() {
+            self.heed(before);
         }
     }
 

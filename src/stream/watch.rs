@@ -262,8 +262,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     ///
     /// Then it says nothing of the peer that the answer to the PING is late, and as long as bytes are owed
     /// the write time-out watches over it: so the server is answered at once.
-    #[cold]
-    pub(super) fn vouch(&mut self, ping: [u8; 8], behind: u64) {
+    fn vouch(&mut self, ping: [u8; 8], behind: u64) {
         if self
             .transport()
             .is_none_or(|io| io.acknowledged() >= behind)
@@ -402,10 +401,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// The server has broken off answers, and the connection goes on: nothing else would tell before its end.
+    /// The server has said something that is not its client's business alone; before that answers ended at `behind`.
     #[cold]
-    fn tell_failed(&mut self) {
-        let failed = self.ledger.failed();
+    pub(super) fn heed(&mut self, behind: u64) {
+        if let Some(ping) = self.ledger.asks_for_life() {
+            self.vouch(ping, behind);
+        }
+        // Of answers that it has broken off nothing else would tell before the connection's end.
+        let failed = self.ledger.resets().failed;
         let before = std::mem::replace(&mut self.failed, failed);
         if let State::Open(_, registration) = &self.state {
             registration.failed(failed - before);
@@ -425,9 +428,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             }
             if requests.begun >= self.telling {
                 self.tell(before, requests);
-            }
-            if self.failed != self.ledger.failed() {
-                self.tell_failed();
             }
             if self.departure.is_some() {
                 self.note_requests(before);

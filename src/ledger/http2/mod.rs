@@ -106,6 +106,8 @@ pub(crate) struct Http2 {
     pings: [Option<[u8; 8]>; 2],
     /// The last of them asks whether the peer lives, and nobody has asked for it yet.
     asks_for_life: Option<[u8; 8]>,
+    /// See [`has_news`](Self::has_news).
+    has_news: bool,
     /// The next one asks whether a GOAWAY has been heard, which nobody but the peer knows.
     asks_for_heard: bool,
     /// A PING of the stream's own, by [`HEARD`], was not acknowledged.
@@ -157,6 +159,7 @@ impl Http2 {
             our_window: DEFAULT_WINDOW,
             pings: [None; 2],
             asks_for_life: None,
+            has_news: false,
             asks_for_heard: false,
             awaits_pong: false,
             settings_heard: false,
@@ -309,13 +312,13 @@ impl Http2 {
         self.resets
     }
 
+    /// Whether the server has broken off an answer or asked for a sign of life, since this was last asked.
     #[inline]
-    pub(crate) fn failed(&self) -> u32 {
-        self.resets.failed
+    pub(crate) fn has_news(&mut self) -> bool {
+        mem::take(&mut self.has_news)
     }
 
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
-    #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
         self.asks_for_life.take()
     }
@@ -364,6 +367,7 @@ impl Http2 {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
             self.cut = true;
             self.resets.failed += u32::from(!blames_peer(code));
+            self.has_news = true;
             self.is_noise();
         }
         self.close(id);
@@ -554,6 +558,7 @@ impl Http2 {
                     self.pings = [self.pings[1], Some(ping)];
                     let asks_for_heard = mem::take(&mut self.asks_for_heard);
                     self.asks_for_life = Some(ping).filter(|_| !asks_for_heard);
+                    self.has_news = true;
                 }
             },
             (SETTINGS, Some(value)) => self.our_initial = i64::from(value),
