@@ -93,7 +93,7 @@ const SCENARIOS: [Scenario; 8] = [
         work: Work::keep_alive("http/1.1", "/"),
         requests: [400, 1400],
         // What handlers say would fall under a span, which is entered at each poll.
-        limit: 1.2,
+        limit: 1.09,
         logs: true,
     },
     Scenario {
@@ -101,7 +101,7 @@ const SCENARIOS: [Scenario; 8] = [
         title: "HTTP/2, 6 bytes, log at info",
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
-        limit: 1.2,
+        limit: 1.11,
         logs: true,
     },
 ];
