@@ -389,7 +389,7 @@ impl Builder {
     ///
     /// Then a shutdown names the requests that it has waited for longest in its progress, and those that
     /// it has cut in its [`Report`](crate::Report); [`TlsConnection::tracked_requests`] has them at any
-    /// time. It costs two allocations a request and a lock of its connection's.
+    /// time. It costs two allocations a request, under `axum::serve` three, and a lock of its connection's.
     ///
     /// [`TlsConnection::tracked_requests`]: crate::TlsConnection::tracked_requests
     pub fn track_requests(mut self, track: bool) -> Self {

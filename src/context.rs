@@ -20,8 +20,8 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    departures::Departures, gate::Pass, phase::Phases, room::Room, settings::Settings,
-    sparing::Sparing, tally::Tally,
+    departures::Departures, ending::Cause, gate::Pass, phase::Phases, room::Room,
+    settings::Settings, sparing::Sparing, tally::Tally,
 };
 
 /// What all connections of one server share.
@@ -42,8 +42,9 @@ pub(crate) struct Context {
     pub(crate) warned: Once,
     /// Whether it has been said that an answer did not pass the layer.
     pub(crate) unlayered: Once,
-    /// What is said of connections that were cut short.
-    pub(crate) losses: Sparing,
+    /// What is said of connections that were cut short, for each cause apart: what one client can bring about
+    /// leaves out no line about the faults of handlers.
+    pub(crate) losses: Arc<[Sparing; Cause::ALL.len()]>,
     /// When connections have to go, from the beginning of a shutdown on.
     departures: Arc<Mutex<Option<Departures>>>,
     /// How many connections there have been.
@@ -63,7 +64,7 @@ impl Context {
             epoch: Instant::now(),
             warned: Once::new(),
             unlayered: Once::new(),
-            losses: Sparing::new(),
+            losses: Arc::new(std::array::from_fn(|_| Sparing::new())),
             departures: Arc::default(),
             connections: Arc::default(),
             runtime: Arc::default(),
@@ -76,6 +77,7 @@ impl Context {
             phases: self.phases.clone(),
             room: self.room.clone(),
             epoch: self.epoch,
+            losses: self.losses.clone(),
             departures: self.departures.clone(),
             connections: self.connections.clone(),
             runtime: self.runtime.clone(),

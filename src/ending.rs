@@ -13,9 +13,10 @@ pub enum Cause {
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
-    /// The peer closed the connection with nothing in flight, as clients do.
+    /// The peer closed the connection with nothing in flight, as clients do, or ended it by an alert. A tunnel is
+    /// nothing in flight.
     PeerClosed,
-    /// The peer closed or reset the connection while something was in flight.
+    /// The peer closed or reset the connection while something was in flight, or ended it by an alert.
     Abandoned,
     /// Nothing was in flight for the keep-alive time-out.
     Idle,
@@ -49,11 +50,11 @@ pub enum Cause {
     /// An HTTP/2 client sent too many frames that neither ask nor answer anything, or the server's GOAWAY said
     /// ENHANCE_YOUR_CALM for another reason.
     Flood,
-    /// An HTTP/2 client broke the protocol, which ends the connection (RFC 9113 5.4.1).
+    /// A client broke the protocol of TLS (RFC 9846 6.2), or of HTTP/2 (RFC 9113 5.4.1), which ends the connection.
     ProtocolError,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,
-    /// The shutdown deadline passed.
+    /// The shutdown deadline passed; also where gRPC calls have ended with `UNAVAILABLE` because of that.
     Deadline,
     /// An ACME server has seen the certificate that it asked for, by TLS-ALPN-01 (RFC 8737 3): the handshake
     /// was all.
@@ -76,12 +77,40 @@ pub enum Outcome {
     /// Everything was sent; the peer went on sending past the drain's bound of time or bytes, or
     /// the connection gave its place to a newer one.
     DrainCut,
-    /// An answer, or a request being received, was cut short. By the deadline also where the peer was
-    /// slow to take it: nobody knows whether it would have taken the rest.
+    /// An answer, or a request being received, was cut short; or the server let a tunnel go without ending its own
+    /// direction, so that the client can't know that it has got everything, whoever closed first. By the deadline also where the peer was
+    /// slow to take it: nobody knows whether it would have taken the rest. An answer that the server has broken
+    /// off before over HTTP/2 counts, however the connection ended then.
     Truncated,
     /// The peer reset the connection, closed it while something was in flight, or took no more bytes, so
     /// not everything could be sent.
     Aborted,
+}
+
+/// Requests whose streams were reset before their answers were out while the connection went on, as HTTP/2 can
+/// (RFC 9113 6.4), by why.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Resets {
+    /// By the server itself, and not for a fault of the client's: as [`Cause::Dropped`] over HTTP/1.
+    pub(crate) failed: u32,
+    /// See [`Cause::Stalled`].
+    pub(crate) stalled: u32,
+    /// See [`Cause::BodyTimeout`].
+    pub(crate) body: u32,
+    /// See [`Cause::TunnelTimeout`].
+    pub(crate) tunnel: u32,
+}
+
+impl Resets {
+    /// One more of the last three.
+    pub(crate) fn count(&mut self, cause: Cause) {
+        match cause {
+            Cause::Stalled => self.stalled += 1,
+            Cause::BodyTimeout => self.body += 1,
+            Cause::TunnelTimeout => self.tunnel += 1,
+            _ => {}
+        }
+    }
 }
 
 named!(Cause:

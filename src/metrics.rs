@@ -38,11 +38,11 @@
 //! | metric | kind, unit | labels | |
 //! |---|---|---|---|
 //! | `graceful_tls_connections_accepted_total` | counter | | see [`Observer::accepted`] |
-//! | `graceful_tls_connections_refused_total` | counter | | before their handshake: see [`GracefulTls::refused`](crate::GracefulTls::refused) |
+//! | `graceful_tls_connections_refused_total` | counter | | before their handshake: see [`Stats::refused`] |
 //! | `graceful_tls_handshakes_failed_total` | counter | `reason` | see [`HandshakeError::reason`] |
 //! | `graceful_tls_handshake_duration_seconds` | histogram | `tls_protocol_version` | of those that did not fail |
 //! | `graceful_tls_requests_total` | counter | `protocol` | whose head has come in |
-//! | `graceful_tls_requests_cut_total` | counter | `cause` | not answered to the last byte when their connection ended; what a handler breaks off over HTTP/2 is `dropped` too |
+//! | `graceful_tls_requests_cut_total` | counter | `cause` | not answered to the last byte when their connection ended; over HTTP/2 also when only their stream was reset: what a handler breaks off is `dropped`, and there is `stalled`, `body_timeout`, `tunnel_timeout`; gRPC calls that end with `UNAVAILABLE` are `deadline` |
 //! | `graceful_tls_connections_ended_total` | counter | `cause`, `outcome` | after their handshake: see [`Cause`] and [`Outcome`] |
 //! | `graceful_tls_connection_duration_seconds` | histogram | `protocol` | from the handshake on |
 //! | `graceful_tls_drain_duration_seconds` | histogram | `outcome` | flush, close_notify, FIN and drain |
@@ -249,6 +249,13 @@ impl Observer for Metrics {
         of_protocol(&self.0.requests, connection.protocol()).increment(1);
     }
 
+    fn request_failed(&self, _: &TlsConnection) {
+        // As over HTTP/1, where that ends the connection.
+        self.0.ended[Cause::Dropped as usize]
+            .requests_cut
+            .increment(1);
+    }
+
     fn ended(&self, connection: &TlsConnection, ended: &Ended) {
         // Of these there was never more than a handshake, and that is counted as one that failed.
         let handshakes = [
@@ -261,11 +268,17 @@ impl Observer for Metrics {
         }
         let of_cause = &self.0.ended[ended.cause as usize];
         of_cause.ended[ended.outcome as usize].increment(1);
-        let cut = ended.requests_in_flight.into();
-        of_cause.requests_cut.increment(cut);
-        // As over HTTP/1, where that ends the connection.
-        let dropped = &self.0.ended[Cause::Dropped as usize];
-        dropped.requests_cut.increment(ended.requests_failed.into());
+        for (cause, cut) in [
+            (ended.cause, ended.requests_in_flight),
+            // As over HTTP/1, where each of these ends the connection.
+            (Cause::Stalled, ended.requests_stalled),
+            (Cause::BodyTimeout, ended.requests_body_timeout),
+            (Cause::TunnelTimeout, ended.requests_tunnel_timeout),
+            (Cause::Deadline, ended.requests_deadline),
+        ] {
+            let of_cause = &self.0.ended[cause as usize];
+            of_cause.requests_cut.increment(cut.into());
+        }
         of_protocol(&self.0.age, connection.protocol()).record(ended.age);
         self.0.drain[ended.outcome as usize].record(ended.drain);
     }

@@ -6,7 +6,7 @@ use std::{
     fmt, mem,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tracing::field::display;
 
 use crate::{
     connection::{TlsConnection, TrackedRequest},
-    ending::{Cause, Outcome},
+    ending::{Cause, Outcome, Resets},
     handshake_error::HandshakeError,
     phase::Phase,
     sparing::Sparing,
@@ -55,6 +55,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = connection;
     }
 
+    /// The server has broken off an answer, over HTTP/2, and the connection goes on: see
+    /// [`Ended::requests_failed`]. Over HTTP/1 the connection ends by that.
+    fn request_failed(&self, connection: &TlsConnection) {
+        let _ = connection;
+    }
+
     /// A connection begins to end: nothing of it is served any more.
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
         let _ = (connection, cause);
@@ -66,8 +72,10 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// A shutdown has come to this phase, or was called off ([`Phase::Serving`]). Each comes in turn, also
-    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force. What is begun or called off in
-    /// here is told of after it.
+    /// [`Phase::Deadline`] of a shutdown that had nothing left to end by force, and all of them at once of one
+    /// that has no runtime to take its time on. What is begun or called off in
+    /// here is told of after it. [`GracefulTls::closed`](crate::GracefulTls::closed) resolves when
+    /// [`Phase::Closed`] has been told.
     fn phase(&self, phase: Phase) {
         let _ = phase;
     }
@@ -93,6 +101,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn request(&self, connection: &TlsConnection) {
         self.0.request(connection);
         self.1.request(connection);
+    }
+
+    fn request_failed(&self, connection: &TlsConnection) {
+        self.0.request_failed(connection);
+        self.1.request_failed(connection);
     }
 
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
@@ -124,7 +137,8 @@ pub struct HandshakeFailed<'a> {
 }
 
 /// How a connection has ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Ended {
     /// Why it began to end.
@@ -136,8 +150,21 @@ pub struct Ended {
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
     /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
-    /// handler's error or panic. They are in flight no more.
+    /// handler's error or panic, and not where the code blames the client (RFC 9113 7). They are in flight no
+    /// more.
     pub requests_failed: u32,
+    /// Those whose streams were reset before because the client took nothing of them: see
+    /// [`Cause::Stalled`], which ends an HTTP/1 connection. They are in flight no more.
+    pub requests_stalled: u32,
+    /// Those whose streams were reset before because the rest of them did not come in: see
+    /// [`Cause::BodyTimeout`].
+    pub requests_body_timeout: u32,
+    /// Those that were tunnels, and whose streams were reset before because nothing went through: see
+    /// [`Cause::TunnelTimeout`].
+    pub requests_tunnel_timeout: u32,
+    /// gRPC calls that the shutdown's deadline has ended, each by the status `UNAVAILABLE` (feature `tonic`).
+    /// One whose status the client has not taken is in flight still.
+    pub requests_deadline: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,
     /// Bytes that the kernel has taken for the client, as TLS records.
@@ -153,7 +180,7 @@ impl Ended {
         connection: &TlsConnection,
         cause: Cause,
         outcome: Outcome,
-        requests_failed: u32,
+        resets: Resets,
     ) -> Self {
         let requests = connection.requests();
         Self {
@@ -161,7 +188,11 @@ impl Ended {
             outcome,
             requests: requests.begun,
             requests_in_flight: requests.in_flight,
-            requests_failed,
+            requests_failed: resets.failed,
+            requests_stalled: resets.stalled,
+            requests_body_timeout: resets.body,
+            requests_tunnel_timeout: resets.tunnel,
+            requests_deadline: connection.last_calls(),
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
             age: connection.age(),
@@ -172,6 +203,7 @@ impl Ended {
 
 /// A connection that a shutdown has cut short: see [`Report::cut`](crate::Report::cut).
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Cut {
     /// See [`TlsConnection::id`].
@@ -182,7 +214,11 @@ pub struct Cut {
     pub cause: Cause,
     /// Requests that were not answered to the last byte.
     pub requests_in_flight: u32,
-    /// Those of them that are known by name, the first 100: see
+    /// See [`Ended::requests_failed`].
+    pub requests_failed: u32,
+    /// See [`Ended::requests_deadline`].
+    pub requests_deadline: u32,
+    /// Those of all these that are known by name, the first 100: see
     /// [`Builder::track_requests`](crate::Builder::track_requests).
     pub requests: Vec<TrackedRequest>,
 }
@@ -191,13 +227,15 @@ impl Cut {
     const MOST_REQUESTS: usize = 100;
 
     pub(crate) fn new(connection: &TlsConnection, cause: Cause) -> Self {
-        let mut requests = connection.tracked_requests();
+        let mut requests = connection.cut_requests();
         requests.truncate(Self::MOST_REQUESTS);
         Self {
             id: connection.id(),
             peer: connection.remote_addr(),
             cause,
             requests_in_flight: connection.requests_in_flight(),
+            requests_failed: connection.requests_failed(),
+            requests_deadline: connection.last_calls(),
             requests,
         }
     }
@@ -223,6 +261,11 @@ impl Observed {
         self.0.is_some()
     }
 
+    /// The same, and does not keep the observer.
+    pub(crate) fn weak(&self) -> WeaklyObserved {
+        WeaklyObserved(self.0.as_ref().map(Arc::downgrade))
+    }
+
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observing) = &self.0 {
@@ -231,19 +274,35 @@ impl Observed {
     }
 }
 
+/// Who observes a server as long as somebody keeps that.
+#[derive(Debug)]
+pub(crate) struct WeaklyObserved(Option<Weak<Observing>>);
+
+impl WeaklyObserved {
+    /// `None` where nobody does, or any more.
+    pub(crate) fn upgrade(&self) -> Option<Observed> {
+        let observing = self.0.as_ref()?.upgrade()?;
+        Some(Observed(Some(observing)))
+    }
+}
+
 impl Observing {
     #[cold]
     fn tell(&self, event: impl FnOnce(&dyn Observer)) {
-        let told = catch_unwind(AssertUnwindSafe(|| event(&self.observer)));
-        let Err(panic) = told else {
+        if !panics(|| event(&self.observer)) {
             return;
-        };
-        // What it has thrown may throw again when it is dropped.
-        mem::forget(panic);
+        }
         if let Some(unlogged) = self.panics.admit() {
-            tracing::error!(unlogged, "the observer has panicked");
+            // Who reads the log may panic as well.
+            panics(|| tracing::error!(unlogged, "the observer has panicked"));
         }
     }
+}
+
+fn panics(what: impl FnOnce()) -> bool {
+    // What it has thrown may throw again when it is dropped.
+    let caught = catch_unwind(AssertUnwindSafe(what)).map_err(mem::forget);
+    caught.is_err()
 }
 
 impl fmt::Debug for Observed {
@@ -275,12 +334,35 @@ fn peers_doing(cause: Cause) -> bool {
     )
 }
 
+/// Whether something was lost that a peer can't have brought about at will.
+fn is_our_doing(ended: &Ended) -> bool {
+    ended.outcome == Outcome::Truncated && !peers_doing(ended.cause)
+}
+
+/// One line for one answer that was broken off while its connection goes on. Over HTTP/1 its end would tell.
+#[cold]
+pub(crate) fn log_failed(connection: &TlsConnection) {
+    let kind = &connection.context().losses[Cause::Dropped as usize];
+    if let Some(unlogged) = kind.admit() {
+        tracing::warn!(
+            id = connection.id(),
+            peer = connection.remote_addr().map(display),
+            server_name = connection.server_name(),
+            protocol = connection.protocol().map(display),
+            requests_failed = connection.requests_failed(),
+            unlogged,
+            "an answer was broken off, and its connection goes on"
+        );
+    }
+}
+
 /// One line for one ended connection.
 ///
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
 /// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
 /// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
+/// `now` says that something is lost by this end, and not only before, which has had lines of its own.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
     let Ended {
         cause,
         outcome,
@@ -291,25 +373,34 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended) {
         sent,
         ..
     } = *ended;
+    // Most have none.
+    let some = |requests: u32| (requests > 0).then_some(requests);
+    let requests_stalled = some(ended.requests_stalled);
+    let requests_body_timeout = some(ended.requests_body_timeout);
+    let requests_tunnel_timeout = some(ended.requests_tunnel_timeout);
+    let requests_deadline = some(ended.requests_deadline);
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
-    let lost = outcome == Outcome::Truncated && (requests_failed > 0 || !peers_doing(cause));
-    let admitted = || connection.context().losses.admit();
-    let Some(unlogged) = lost.then(admitted).flatten() else {
+    let admitted = || connection.context().losses[cause as usize].admit();
+    let Some(unlogged) = (now && is_our_doing(ended)).then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
-            %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
+            %cause, %outcome, requests, requests_in_flight, requests_failed,
+            requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+            received, sent,
             "connection ended"
         );
         return;
     };
-    let names = Names(&connection.tracked_requests()).to_string();
+    let names = Names(&connection.cut_requests()).to_string();
     let names = (!names.is_empty()).then_some(names);
     tracing::warn!(
         id, peer, server_name, protocol,
-        %cause, %outcome, requests, requests_in_flight, requests_failed, received, sent,
+        %cause, %outcome, requests, requests_in_flight, requests_failed,
+        requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+        received, sent,
         unlogged, cut = names,
         "connection ended with an exchange cut short"
     );

@@ -67,13 +67,14 @@ named!(Phase:
     Closed "closed"
 );
 
-/// Phases that have been reached.
+/// Phases that have been reached. What waits for them resolves when this is dropped.
+#[derive(Debug)]
+#[must_use]
 pub(crate) struct Turned(Vec<CancellationToken>);
 
-impl Turned {
-    /// Resolves what waits for them.
-    pub(crate) fn tell(self) {
-        for token in self.0 {
+impl Drop for Turned {
+    fn drop(&mut self) {
+        for token in &self.0 {
             token.cancel();
         }
     }
@@ -131,12 +132,11 @@ impl Phases {
 
     /// Moves on to `phase`.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.turn(phase).tell();
+        drop(self.turn(phase));
     }
 
     /// Moves on to `phase`, of which whoever waits for it is yet to be told: they may come back, so
     /// not under a lock.
-    #[must_use]
     pub(crate) fn turn(&self, phase: Phase) -> Turned {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
         let mut turned = Turned(self.tokens().to_vec());

@@ -9,7 +9,7 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use crate::{
     choice::Choice,
     context::Context,
-    gate::{Filter, Gate},
+    gate::{Filter, Gate, Pass},
     handshakes::Handshakes,
     observe::Observed,
     register::Register,
@@ -93,6 +93,15 @@ impl Server {
             observed: parts.observed,
             name: parts.name,
         }
+    }
+
+    /// Whether a client may come in.
+    pub(crate) fn admit(&self, client: Option<SocketAddr>) -> Option<Pass> {
+        let pass = self.gate.admit(client);
+        if pass.is_none() {
+            self.register.tallies.refuse();
+        }
+        pass
     }
 
     /// Where the ends of a listener's connections are counted.

@@ -20,7 +20,7 @@ use crate::{
 /// * `accepted` is `open` and all of `ended`, failed handshakes among them
 ///   ([`Cause::Handshake`], [`Cause::HandshakeEvicted`], [`Cause::AcmeChallenge`]),
 /// * `open` is `handshaking`, `idle`, `in_use`, `half_closed` and `draining`.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
@@ -46,11 +46,14 @@ pub struct Stats {
     pub requests_in_flight: u64,
     /// Connections accepted since the server was made.
     pub accepted: u64,
-    /// Clients refused before their handshake since then, by this server: see
-    /// [`GracefulTls::refused`](crate::GracefulTls::refused).
+    /// Clients refused before their handshake since then: see
+    /// [`GracefulTls::refused`](crate::GracefulTls::refused), which has those of one server.
     pub refused: u64,
     /// Requests that have begun since then.
     pub requests: u64,
+    /// Those of them whose answers the server has broken off while their connections went on: see
+    /// [`Ended::requests_failed`](crate::Ended::requests_failed).
+    pub requests_failed: u64,
     /// Bytes received since then, as TLS records.
     pub received: u64,
     /// Bytes sent since then, as TLS records.
@@ -82,6 +85,7 @@ impl Stats {
     pub(crate) fn of(context: &Context, register: &Register) -> Self {
         let mut stats = Self {
             phase: context.phases.now(),
+            refused: register.tallies.refused(),
             ..Self::default()
         };
         let mut by_cause = ByCause::default();
@@ -103,6 +107,7 @@ impl Stats {
 
     fn goes_through(&mut self, totals: Totals) {
         self.requests += totals.requests;
+        self.requests_failed += totals.requests_failed;
         self.received += totals.received;
         self.sent += totals.sent;
     }
@@ -126,6 +131,7 @@ impl Stats {
         self.requests_in_flight += u64::from(requests.in_flight);
         self.goes_through(Totals {
             requests: requests.begun.into(),
+            requests_failed: connection.requests_failed().into(),
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
         });

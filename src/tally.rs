@@ -15,7 +15,11 @@ use crate::ending::{Cause, Outcome};
 
 /// The tallies of all listeners that there have been, in the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct Tallies(Mutex<Vec<Arc<Tally>>>);
+pub(crate) struct Tallies {
+    all: Mutex<Vec<Arc<Tally>>>,
+    /// Clients that were refused before anything was spent on them, by any server.
+    refused: AtomicU64,
+}
 
 /// What became of the connections of one listener.
 #[derive(Debug)]
@@ -29,6 +33,7 @@ pub(crate) struct Tally {
     ended: [[AtomicU64; Outcome::ALL.len()]; Cause::ALL.len()],
     /// Of those that have ended.
     requests: AtomicU64,
+    requests_failed: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -37,6 +42,7 @@ pub(crate) struct Tally {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) requests: u64,
+    pub(crate) requests_failed: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
 }
@@ -51,7 +57,7 @@ pub(crate) struct Counts(pub(crate) [u64; 5]);
 impl Tallies {
     /// That of a listener; one that is opened again goes on where it was.
     pub(crate) fn of(&self, name: Option<&Arc<str>>, address: Option<SocketAddr>) -> Arc<Tally> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |of: &&Arc<Tally>| (of.name.as_ref(), of.address) == (name, address);
         if let Some(found) = all.iter().find(same) {
             return found.clone();
@@ -62,6 +68,7 @@ impl Tallies {
             accepted: AtomicU64::new(0),
             ended: [const { [const { AtomicU64::new(0) }; Outcome::ALL.len()] }; Cause::ALL.len()],
             requests: AtomicU64::new(0),
+            requests_failed: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         });
@@ -71,8 +78,17 @@ impl Tallies {
 
     /// All of them. More may come, behind these.
     pub(crate) fn all(&self) -> Vec<Arc<Tally>> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
+    }
+
+    /// One more was refused.
+    pub(crate) fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 
@@ -86,6 +102,8 @@ impl Tally {
     pub(crate) fn count(&self, cause: Cause, outcome: Outcome, totals: Totals) {
         self.ended[cause as usize][outcome as usize].fetch_add(1, Ordering::Relaxed);
         self.requests.fetch_add(totals.requests, Ordering::Relaxed);
+        self.requests_failed
+            .fetch_add(totals.requests_failed, Ordering::Relaxed);
         self.received.fetch_add(totals.received, Ordering::Relaxed);
         self.sent.fetch_add(totals.sent, Ordering::Relaxed);
     }
@@ -97,6 +115,7 @@ impl Tally {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             requests: self.requests.load(Ordering::Relaxed),
+            requests_failed: self.requests_failed.load(Ordering::Relaxed),
             received: self.received.load(Ordering::Relaxed),
             sent: self.sent.load(Ordering::Relaxed),
         }

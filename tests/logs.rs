@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use graceful_tls::{Cause, HandshakeError, Outcome, Phase, Protocol, in_memory};
+use graceful_tls::{Cause, HandshakeError, Outcome, Phase, Protocol, TlsConnection, in_memory};
 use judge::{PROMPT, Then, connect, ends_properly, is_hello, start_h2};
 use log::Log;
 use rustls::version::TLS13;
@@ -36,7 +36,7 @@ const JSON: [&str; 5] = [
 ];
 
 /// All that any of our lines may have.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 29] = [
     // Of a snapshot and of metrics.
     "cause",
     "connections",
@@ -50,6 +50,10 @@ const NAMES: [&str; 25] = [
     "requests",
     "requests_in_flight",
     "requests_failed",
+    "requests_stalled",
+    "requests_body_timeout",
+    "requests_tunnel_timeout",
+    "requests_deadline",
     "sent",
     "server_name",
     // Of the log alone.
@@ -110,6 +114,10 @@ fn is_named(line: &Line) {
         "received",
         "requests",
         "requests_failed",
+        "requests_stalled",
+        "requests_body_timeout",
+        "requests_tunnel_timeout",
+        "requests_deadline",
         "requests_in_flight",
         "sent",
     ] {
@@ -156,6 +164,12 @@ fn says_it_in_json(server: &str, version: Version) {
     assert!(h2.h2_get("/").unwrap().is_complete());
     names_are_none(&bed, version);
     let plain = speaks_plain_http(&bed);
+    let mut panics = connect(&bed, version);
+    panics
+        .send("GET /panic HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    panics.finish();
+    panics.close().unwrap();
 
     let mut cut = connect(&bed, version);
     cut.send(format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
@@ -182,6 +196,12 @@ fn says_it_in_json(server: &str, version: Version) {
             "protocol"
         ),
         "http/2"
+    );
+    let panicked = lines.iter().find(|line| line["target"] == "panic");
+    let panicked = panicked.expect("the handler's panic is logged");
+    assert!(
+        text(panicked, "message").starts_with("panicked at "),
+        "{panicked:?}"
     );
     let failed = of(&lines, "handshake failed", plain);
     assert_eq!(text(failed, "reason"), "plain_http");
@@ -285,7 +305,11 @@ async fn what_a_handler_says_is_said_of_its_connection() {
     let (builder, client) = support::pair(&TLS13);
     let tls = builder.build().unwrap();
     let (connector, listener) = in_memory(64 * 1024);
-    let app = Router::new().route("/", get(async || tracing::info!(name = "a\"\nb", "greets")));
+    let greets = async |connection: TlsConnection| {
+        tracing::info!(name = "a\"\nb", "greets");
+        connection.id().to_string()
+    };
+    let app = Router::new().route("/", get(greets));
     let server = tls.clone();
     let served = tokio::spawn(async move { server.serve(listener, app).await });
     let peer = "192.0.2.1:7".parse().unwrap();
@@ -296,7 +320,10 @@ async fn what_a_handler_says_is_said_of_its_connection() {
         .unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
-    stream.read_to_end(&mut Vec::new()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (_, id) = answer.split_once("\r\n\r\n").unwrap();
+    let id: u64 = id.parse().unwrap();
     drop(stream);
     tls.shutdown();
     assert!(served.await.unwrap().unwrap().is_clean());
@@ -311,7 +338,7 @@ async fn what_a_handler_says_is_said_of_its_connection() {
     let span = said["span"].as_object().unwrap();
     assert_eq!(
         (&span["id"], &span["name"]),
-        (&0.into(), &"connection".into())
+        (&id.into(), &"connection".into())
     );
     assert_eq!(text(span, "peer"), "192.0.2.1:7");
     assert_eq!(text(span, "server_name"), "localhost");

@@ -17,7 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, routing::get};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    routing::{get, post},
+};
 use futures_util::{StreamExt, stream};
 use graceful_tls::{
     Builder, Cause, Ended, HandshakeError, Observer, Outcome, TlsConnection,
@@ -136,6 +140,8 @@ fn app() -> Router {
         .route("/cut", get(cut))
         .route("/never", get(never))
         .route("/silent", get(pending::<()>))
+        .route("/large", get(async || vec![b'x'; 1 << 20]))
+        .route("/upload", post(async |body: Bytes| body.len().to_string()))
 }
 
 fn everywhere(run: impl Fn(Version, &str)) {
@@ -177,6 +183,7 @@ fn connections_are_counted_by_how_they_ended() {
         let mut h2 = server.h2();
         let stream = h2.get("/cut").unwrap();
         assert!(h2.wait_stream(stream, PATIENCE).reset.is_some());
+        server.has("requests_cut_total{cause=\"dropped\"}", 2.0);
         h2.conn.close().unwrap();
         server.has_ended(Cause::PeerClosed, Outcome::Truncated, 1.0);
 
@@ -226,6 +233,50 @@ fn connections_are_counted_by_how_they_ended() {
         assert!((0.3..5.0).contains(&idled), "{all:#?}");
         assert_eq!(server.ended.load(Ordering::SeqCst), 5, "the other observer");
     });
+}
+
+/// The connection goes on without them, and its end has another cause.
+#[test]
+fn streams_that_are_broken_off_are_counted_by_why() {
+    everywhere(|version, _| {
+        let late = Duration::from_millis(300);
+        let server = Server::start(version, |of| of.write_timeout(late).body_timeout(late));
+        let options = H2Options::window(1000);
+        let mut h2 = H2::connect_with(server.within.addr, &server.options().h2(), options).unwrap();
+        let stalled = h2.get("/large").unwrap();
+        let late = h2.post("/upload").unwrap();
+        h2.data(late, b"a part", false).unwrap();
+        h2.get("/silent").unwrap();
+        for stream in [stalled, late] {
+            let reset = h2.wait_stream(stream, PATIENCE).reset;
+            assert_eq!(reset.map(|(code, _)| code), Some(8), "{h2:?}");
+        }
+        h2.conn.reset().unwrap();
+        server.has("requests_cut_total{cause=\"abandoned\"}", 1.0);
+        let all = server.all();
+        for cause in ["stalled", "body_timeout"] {
+            let name = format!("requests_cut_total{{cause=\"{cause}\"}}");
+            assert_eq!(all.get(&name), Some(&1.0), "{all:#?}");
+        }
+        assert_eq!(all.get("requests_cut_total{cause=\"dropped\"}"), None);
+    });
+}
+
+/// Each server has a gate of its own; who was refused by any is counted.
+#[test]
+fn refusals_are_counted_of_all_servers() {
+    let server = Server::start(Version::Tls13, |of| of);
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let builder = builder.shutdown_with(&server.within.tls);
+    let other = builder.connection_filter(|_| graceful_tls::Admission::Refuse);
+    let other = Within::start(other, |tls, listener| async move {
+        tls.serve(listener, app()).await.unwrap();
+    });
+    let mut refused = RawTcp::connect(other.addr).unwrap();
+    refused.finish();
+    server.has("connections_refused_total", 1.0);
+    assert_eq!((server.within.tls.refused(), other.tls.refused()), (0, 1));
+    server.within.tls.shutdown_now();
 }
 
 #[test]

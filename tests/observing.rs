@@ -20,7 +20,8 @@ use graceful_tls::{
     TlsConnection, proxy_protocol,
 };
 use served::{PATIENCE, Serve, Served, app, ask, everywhere, until};
-use wire::{Client, Frame, RawTcp, Version};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use wire::{Client, Frame, H2, H2Options, RawTcp, Version};
 use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
@@ -92,7 +93,8 @@ impl Notes {
         until(
             || self.of(|written| written.ended.clone()),
             |of| !of.is_empty(),
-        )[0]
+        )
+        .remove(0)
     }
 }
 
@@ -119,6 +121,10 @@ impl Observer for Notes {
         self.write_of(connection, "request");
     }
 
+    fn request_failed(&self, connection: &TlsConnection) {
+        self.write_of(connection, "request failed");
+    }
+
     fn closing(&self, connection: &TlsConnection, cause: Cause) {
         self.write_of(connection, format!("closing {cause}"));
     }
@@ -133,7 +139,7 @@ impl Observer for Notes {
         } = ended;
         let line = format!("ended {cause} {outcome} {requests} {requests_in_flight}");
         self.write_of(connection, line);
-        self.0.lock().unwrap().ended.push(*ended);
+        self.0.lock().unwrap().ended.push(ended.clone());
     }
 
     fn phase(&self, phase: Phase) {
@@ -293,9 +299,10 @@ fn a_panic_in_a_handler_is_told() {
         h2.conn.send_close_notify().unwrap();
         h2.finish();
         h2.conn.close().unwrap();
-        let goes_on =
-            "established, request, request, closing peer_closed, ended peer_closed truncated 2 0";
+        let goes_on = "established, request, request failed, request, \
+             closing peer_closed, ended peer_closed truncated 2 0";
         notes.are(&[panicked, goes_on]);
+        assert_eq!(notes.of(|written| written.ended[1].requests_failed), 1);
     });
 }
 
@@ -311,6 +318,31 @@ fn an_answer_that_is_cut_is_told() {
     });
 }
 
+/// As HTTP/2 has it: more of a body than was said. The server finds fault with the client, not with itself.
+#[test]
+fn a_client_that_breaks_the_protocol_fails_no_handler() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut h2 = served.h2();
+        let head = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "localhost"),
+            (":path", "/upload"),
+            ("content-length", "2"),
+        ];
+        let stream = h2.send_request(&head, false).unwrap();
+        h2.data(stream, b"more than two", false).unwrap();
+        let reset = h2.wait_stream(stream, PATIENCE).reset;
+        assert_eq!(reset.map(|(code, _)| code), Some(1));
+        h2.conn.send_close_notify().unwrap();
+        h2.finish();
+        h2.conn.close().unwrap();
+        let ended = notes.ended();
+        assert_eq!((ended.requests, ended.requests_failed), (1, 0), "{ended:?}");
+    });
+}
+
 #[test]
 fn a_client_that_resets_is_told_of_as_one_that_abandons() {
     everywhere(|server, version| {
@@ -322,6 +354,119 @@ fn a_client_that_resets_is_told_of_as_one_that_abandons() {
         client.reset().unwrap();
         h2.conn.reset().unwrap();
         notes.are(&["established, request, closing abandoned, ended abandoned aborted 1 1"; 2]);
+    });
+}
+
+/// Something that the server has not read lies before the end, so that it learns of that by writing.
+#[test]
+fn a_client_that_leaves_behind_something_unread_has_abandoned_its_answer() {
+    everywhere(|server, version| {
+        let large = "GET /large HTTP/1.1\r\nhost: localhost\r\n";
+        for (more, behind) in [
+            ("", ""),
+            ("content-length: 7\r\n", "{\"q\":1}"),
+            ("", "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+            ("", "GET / HT"),
+            ("", "\r\n"),
+        ] {
+            let (served, notes) = observed(server, version);
+            let mut client = served.client();
+            client.send(format!("{large}{more}\r\n")).unwrap();
+            client.send(behind).unwrap();
+            until(|| served.tls().stats(), |of| of.sent > 100_000);
+            client.close().unwrap();
+            let ended = notes.ended();
+            let how = (ended.cause, ended.outcome);
+            let left = (Cause::Abandoned, Outcome::Aborted);
+            assert_eq!(how, left, "{behind:?}: {ended:?}");
+        }
+    });
+}
+
+/// The server is told of it as of an error of the stream.
+#[test]
+fn a_client_that_breaks_tls_is_told_of() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let (mut client, mut h2) = (served.client(), served.h2());
+        ask(&mut client, "/never");
+        h2.get("/never").unwrap();
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 2);
+        client.send_corrupt_record().unwrap();
+        h2.conn.send_corrupt_record().unwrap();
+        client.finish();
+        h2.finish();
+        client.close().unwrap();
+        h2.conn.close().unwrap();
+        let broken = "established, request, \
+                      closing protocol_error, ended protocol_error truncated 1 1";
+        notes.are(&[broken; 2]);
+    });
+}
+
+/// What is no request has no answer that could be lost.
+#[test]
+fn a_client_that_asks_for_nothing_has_lost_nothing() {
+    everywhere(|server, version| {
+        for garbage in ["GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", "garbage"] {
+            let notes = Notes::default();
+            let observer = notes.clone();
+            let served = Served::start(server, version, app(), |of| {
+                let of = of.keep_alive_timeout(200 * MS).header_timeout(200 * MS);
+                of.observer(observer)
+            });
+            let options = served.options().h2();
+            let mut client = Client::connect_with(served.within.addr, &options).unwrap();
+            client.send(garbage).unwrap();
+            client.finish();
+            client.close().unwrap();
+            let ended = notes.ended();
+            assert_ne!(ended.outcome, Outcome::Truncated, "{garbage}: {ended:?}");
+            assert_eq!(ended.requests_in_flight, 0, "{garbage}: {ended:?}");
+        }
+    });
+}
+
+/// HTTP/2 that no server was asked for by ALPN: where none speaks it nothing is looked at, as its GOAWAY says.
+#[test]
+fn what_is_dismissed_is_not_in_flight() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let options = served.options().alpn(&[]);
+        let mut h2 = H2::connect_with(served.within.addr, &options, H2Options::default()).unwrap();
+        let asked = h2.get("/").unwrap();
+        h2.wait_stream(asked, PATIENCE);
+        h2.conn.close().unwrap();
+        let ended = notes.ended();
+        assert_ne!(ended.outcome, Outcome::Truncated, "{ended:?}");
+        assert_eq!(ended.requests_in_flight, 0, "{ended:?}");
+    });
+}
+
+/// However rude its client is after that.
+#[test]
+fn a_stream_that_a_handler_cuts_is_lost_however_its_connection_ends() {
+    everywhere(|server, version| {
+        for path in ["/cut", "/panic"] {
+            for resets in [true, false] {
+                let (served, notes) = observed(server, version);
+                let mut h2 = served.h2();
+                assert!(!h2.h2_get(path).unwrap().is_complete());
+                h2.get("/never").unwrap();
+                until(|| served.tls().stats(), |of| of.requests_in_flight == 1);
+                match resets {
+                    true => h2.conn.reset().unwrap(),
+                    false => h2.conn.close().unwrap(),
+                }
+                let ended = notes.ended();
+                assert_eq!(
+                    (ended.cause, ended.outcome, ended.requests_failed),
+                    (Cause::Abandoned, Outcome::Truncated, 1),
+                    "{ended:?}"
+                );
+                served.tls().shutdown();
+            }
+        }
     });
 }
 
@@ -473,6 +618,109 @@ async fn phases_are_told_in_their_order() {
         let turn = [Phase::LameDuck, Phase::Serving][at % 2];
         assert_eq!(*phase, turn, "number {at}");
     }
+}
+
+const PHASES: [&str; 4] = [
+    "phase LameDuck",
+    "phase Draining",
+    "phase Deadline",
+    "phase Closed",
+];
+
+#[test]
+fn who_waits_for_the_end_waits_for_the_observer_too() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    for run in 0..300 {
+        let notes = Notes::default();
+        let builder = support::pair(support::VERSIONS[1]).0;
+        let builder = builder.lame_duck(Duration::ZERO).observer(notes.clone());
+        let tls = builder.build().unwrap();
+        runtime.block_on(async {
+            tls.shutdown();
+            tls.closed().await;
+        });
+        assert_eq!(notes.phases(), PHASES, "run {run}");
+    }
+}
+
+#[test]
+fn without_a_runtime_each_phase_is_told_too() {
+    let notes = Notes::default();
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(notes.clone()).build().unwrap();
+    tls.shutdown();
+    assert_eq!(notes.phases(), PHASES);
+}
+
+/// Panics at each phase.
+struct PanicsAtPhases(Notes);
+
+impl Observer for PanicsAtPhases {
+    fn phase(&self, phase: Phase) {
+        self.0.phase(phase);
+        panic!("an observer may, at {phase}");
+    }
+}
+
+/// A subscriber that panics when it is told of that.
+struct PanicsToo;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for PanicsToo {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_it = event.metadata().target().ends_with("observe");
+        assert!(!is_it, "a subscriber may");
+    }
+}
+
+#[tokio::test]
+async fn where_the_log_panics_as_well_the_next_phases_are_told() {
+    let notes = Notes::default();
+    let observer = PanicsAtPhases(notes.clone());
+    let builder = support::pair(support::VERSIONS[1]).0;
+    let tls = builder.observer(observer).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(PanicsToo);
+    let _subscribed = tracing::subscriber::set_default(subscriber);
+    tls.shutdown();
+    let closed = tokio::time::timeout(PATIENCE, tls.closed());
+    closed.await.expect("closed");
+    assert_eq!(notes.phases(), PHASES);
+}
+
+/// A process that makes a new server for each of its configurations keeps the first, and not what the
+/// others were observed by.
+#[tokio::test]
+async fn an_observer_goes_with_its_server() {
+    let builder = || support::pair(support::VERSIONS[1]).0;
+    let (kept, gone) = (Notes::default(), Notes::default());
+    let first = builder().observer(kept.clone()).build().unwrap();
+    for _ in 0..3 {
+        let next = builder().observer(gone.clone()).shutdown_with(&first);
+        drop(next.build().unwrap());
+    }
+    assert_eq!(Arc::strong_count(&gone.0), 1);
+    // Of what has begun they hear the end.
+    first.shutdown();
+    let closed = first.closed();
+    drop(first);
+    closed.await;
+    assert_eq!((kept.phases().len(), gone.phases().len()), (4, 0));
+}
+
+/// What is served of a client that speaks plain HTTP ends with its handshake; it may take its time to ask.
+#[test]
+fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {
+    everywhere(|server, version| {
+        let (served, notes) = observed(server, version);
+        let mut plain = RawTcp::connect(served.within.addr).unwrap();
+        plain.send("GET / HTTP/1.1\r\nhost: a\r\n").unwrap();
+        thread::sleep(300 * MS);
+        plain.send("\r\n").unwrap();
+        plain.finish();
+        plain.close().unwrap();
+        let ended = notes.ended();
+        assert!(ended.drain >= 300 * MS, "{ended:?}");
+    });
 }
 
 #[test]
@@ -664,6 +912,9 @@ impl Observer for Panics {
     }
     fn request(&self, _: &TlsConnection) {
         self.at("request");
+    }
+    fn request_failed(&self, _: &TlsConnection) {
+        self.at("request failed");
     }
     fn closing(&self, _: &TlsConnection, _: Cause) {
         self.at("closing");

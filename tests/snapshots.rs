@@ -8,17 +8,22 @@ mod support;
 mod within;
 
 use std::{
+    future::pending,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use axum::{Router, body::Body, extract::Request, routing::get};
 use graceful_tls::{
-    Builder, ConnectionStats, Drain, Ended, Observer, Outcome, Protocol, State, Stats,
-    TlsConnection, WaitsFor,
+    Builder, ConnectionStats, Drain, Ended, GracefulTls, GracefulTlsLayer, Observer, Outcome,
+    Protocol, State, Stats, TlsConnection, WaitsFor,
 };
+use http::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use served::{PATIENCE, SERVERS, Serve, Served, app, ask, everywhere, until};
-use tokio::io::duplex;
+use tokio::io::{AsyncWriteExt, duplex};
 use wire::{Client, H2, H2Options, RawTcp, Version};
+use within::Within;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -185,6 +190,99 @@ fn a_tunnel_is_in_use() {
     });
 }
 
+fn names(tls: &GracefulTls) -> Vec<String> {
+    let all = tls.connections();
+    let tracked = all.iter().flat_map(TlsConnection::tracked_requests);
+    tracked.map(|of| of.path).collect()
+}
+
+/// Writes for as long as it is read, after 101.
+async fn flood(request: Request) -> Response<Body> {
+    tokio::spawn(async move {
+        let mut io = TokioIo::new(hyper::upgrade::on(request).await.unwrap());
+        while io.write_all(&[b'x'; 1 << 16]).await.is_ok() {}
+    });
+    let answer = Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header("connection", "upgrade")
+        .header("upgrade", "flood");
+    answer.body(Body::empty()).unwrap()
+}
+
+#[test]
+fn a_tunnel_whose_client_does_not_read_is_known_still() {
+    everywhere(|server, version| {
+        let app = app().route("/flood", get(flood));
+        let served = Served::start(server, version, app, |of| of.track_requests(true));
+        let options = served.options().http1().recv_buffer(16 << 10);
+        let mut client = Client::connect_with(served.within.addr, &options).unwrap();
+        let head = "GET /flood HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: flood\r\n\r\n";
+        client.send(head).unwrap();
+        let sent = || all(&served).first().map_or(0, |of| of.sent);
+        until(sent, |sent| *sent > 100_000);
+        let so = |seen: &WaitsFor| *seen == WaitsFor::ClientToRead;
+        until(|| all(&served)[0].waits_for, so);
+        assert_eq!(names(served.tls()), ["/flood"]);
+        std::thread::sleep(100 * MS);
+        assert_eq!(names(served.tls()), ["/flood"]);
+    });
+}
+
+/// An app with routes that the layer does not see.
+fn partly_layered(version: Version) -> Within {
+    let app = Router::new()
+        .route("/in", get("hello\n"))
+        .route("/in-silent", get(pending::<()>))
+        .layer(GracefulTlsLayer)
+        .route("/outside", get("hello\n"))
+        .route("/outside-silent", get(pending::<()>));
+    let builder = support::pair(support::VERSIONS[version as usize]).0;
+    Within::start(builder.track_requests(true), |tls, tcp| async move {
+        let app = app.into_make_service_with_connect_info::<TlsConnection>();
+        axum::serve(tls.listener(tcp), app).await.unwrap();
+    })
+}
+
+fn has_in_flight(within: &Within, requests: u64) {
+    until(
+        || within.tls.stats(),
+        |of| of.requests_in_flight == requests,
+    );
+    std::thread::sleep(50 * MS);
+}
+
+#[test]
+fn a_request_is_named_behind_others_that_the_layer_does_not_see() {
+    for version in Version::BOTH {
+        let within = partly_layered(version);
+        let options = wire::Options::new().version(version).http1();
+        let mut client = Client::connect_with(within.addr, &options).unwrap();
+        for path in ["/outside", "/in", "/outside"] {
+            client.get(path).unwrap();
+        }
+        assert_eq!(names(&within.tls), [""; 0]);
+        ask(&mut client, "/in-silent");
+        has_in_flight(&within, 1);
+        assert_eq!(names(&within.tls), ["/in-silent"]);
+    }
+}
+
+#[test]
+fn one_that_was_answered_is_not_named_for_the_sake_of_another() {
+    for version in Version::BOTH {
+        let within = partly_layered(version);
+        let options = wire::Options::new().version(version).h2();
+        let mut h2 = H2::connect_with(within.addr, &options, H2Options::default()).unwrap();
+        assert!(h2.h2_get("/in").unwrap().is_complete());
+        h2.get("/outside-silent").unwrap();
+        has_in_flight(&within, 1);
+        assert_eq!(names(&within.tls), [""; 0]);
+        h2.get("/in-silent").unwrap();
+        has_in_flight(&within, 2);
+        assert_eq!(names(&within.tls), ["/in-silent"]);
+    }
+}
+
 /// In TLS 1.2 both directions end at once (RFC 9846 6.1).
 #[test]
 fn a_client_that_half_closes_is_answered() {
@@ -314,7 +412,7 @@ fn names_in_json_are_those_of_the_log() {
     assert_eq!(seen["peer"], client.local_addr().to_string());
     has(
         &seen,
-        "age id peer protocol received requests requests_in_flight sent server_name since state waits_for",
+        "age id peer protocol received requests requests_failed requests_in_flight sent server_name since state waits_for",
     );
     client.close().unwrap();
     let stats = until(|| served.tls().stats(), |of| !of.ended.is_empty());
@@ -322,16 +420,63 @@ fn names_in_json_are_those_of_the_log() {
     has(
         &stats,
         "accepted draining ended half_closed handshaking http1 http2 idle in_use open phase received \
-         refused requests requests_in_flight sent",
+         refused requests requests_failed requests_in_flight sent",
     );
     assert_eq!(stats["phase"], "serving");
     let ended = serde_json::json!([{"cause": "peer_closed", "outcome": "clean", "connections": 1}]);
     assert_eq!(stats["ended"], ended);
 }
 
+/// Keeps how the last connection ended, as JSON.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<serde_json::Value>>);
+
+impl Observer for Last {
+    fn ended(&self, _: &TlsConnection, ended: &Ended) {
+        *self.0.lock().unwrap() = serde_json::to_value(ended).unwrap();
+    }
+}
+
+#[test]
+fn so_are_those_of_ends_and_of_the_report() {
+    let last = Last::default();
+    let observer = last.clone();
+    let served = Served::start(SERVERS[0], Version::Tls13, app(), |of| {
+        let of = of.observer(observer).name("public");
+        of.track_requests(true).shutdown_timeout(100 * MS)
+    });
+    let mut client = served.client();
+    ask(&mut client, "/never");
+    until(|| served.tls().stats(), |of| of.requests_in_flight == 1);
+    served.tls().shutdown();
+    client.finish();
+    client.close().unwrap();
+    let report = serde_json::to_value(served.within.closed(PATIENCE)).unwrap();
+    let outcomes = "aborted clean drain_cut peer_silent truncated";
+    has(
+        &report,
+        &format!("cut deadline_reached given_up listeners took {outcomes}"),
+    );
+    has(&report["listeners"][0], &format!("address name {outcomes}"));
+    assert_eq!(report["listeners"][0]["name"], "public");
+    has(
+        &report["cut"][0],
+        "cause id peer requests requests_deadline requests_failed requests_in_flight",
+    );
+    assert_eq!(report["cut"][0]["requests"][0]["path"], "/never");
+    let ended = last.0.lock().unwrap().clone();
+    has(
+        &ended,
+        "age cause drain outcome received requests requests_body_timeout requests_deadline requests_failed \
+         requests_in_flight requests_stalled requests_tunnel_timeout sent",
+    );
+    assert_eq!(ended["cause"], "deadline");
+}
+
 fn has(object: &serde_json::Value, names: &str) {
     let keys: std::collections::BTreeSet<_> = object.as_object().unwrap().keys().collect();
-    let names: Vec<_> = names.split_whitespace().collect();
+    let mut names: Vec<_> = names.split_whitespace().collect();
+    names.sort_unstable();
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), names);
 }
 

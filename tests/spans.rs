@@ -20,7 +20,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::Request, middleware, routing::get};
 use futures_util::{StreamExt, stream};
-use graceful_tls::{Builder, GracefulTlsLayer, Observer, Report};
+use graceful_tls::{Builder, Drain, GracefulTlsLayer, Observer, Report};
 use served::{PATIENCE, Serve, Served, ask, everywhere, until};
 use tokio::time::sleep;
 use tower::Service;
@@ -392,6 +392,7 @@ fn tracks(of: Builder) -> Builder {
 }
 
 const CUT: &str = "connection ended with an exchange cut short";
+const FAILED: &str = "an answer was broken off, and its connection goes on";
 
 #[test]
 fn what_we_cut_is_a_warning_that_names_it() {
@@ -458,26 +459,37 @@ fn so_it_is_over_http2() {
     });
 }
 
-/// An HTTP/2 connection goes on without the stream: its end tells, however that comes.
+/// An HTTP/2 connection goes on without the stream, for days where it is gRPC's: so it is told at once, and once.
 #[test]
-fn a_stream_that_a_handler_cuts_is_a_warning_in_the_end() {
+fn a_stream_that_a_handler_cuts_is_a_warning_at_once() {
     everywhere(|server, version| {
         for path in ["/cut", "/panic"] {
             let (served, log) = logged(server, version, served::app(), ALL, tracks);
             let mut h2 = served.h2();
             assert!(!h2.h2_get(path).unwrap().is_complete());
+            let line = log.saying(FAILED, 1).remove(0);
+            assert_eq!((line.level, line.has("unlogged")), (Level::WARN, "0"));
+            assert_eq!(line.has("peer"), h2.conn.local_addr().to_string());
+            assert_eq!(line.has("requests_failed"), "1");
+            assert!(h2.h2_get("/").unwrap().is_complete(), "{h2:?}");
+            let now = served.tls().connections()[0].stats();
+            assert_eq!((now.requests, now.requests_failed), (2, 1));
+            assert_eq!(served.tls().stats().requests_failed, 1);
+
             h2.conn.send_close_notify().unwrap();
             h2.finish();
             h2.conn.close().unwrap();
-            let line = log.saying(CUT, 1).remove(0);
+            let line = log.saying("connection ended", 1).remove(0);
             assert_eq!(
                 (line.level, line.has("cause")),
-                (Level::WARN, "peer_closed")
+                (Level::DEBUG, "peer_closed")
             );
             assert_eq!(
-                (line.has("outcome"), line.has("requests_in_flight")),
-                ("truncated", "0")
+                (line.has("outcome"), line.has("requests_failed")),
+                ("truncated", "1")
             );
+            assert_eq!(log.warned().len(), 1);
+            assert_eq!(served.tls().stats().requests_failed, 1);
         }
     });
 }
@@ -555,6 +567,33 @@ fn more_than_ten_warnings_a_second_are_counted() {
     });
 }
 
+/// Clients that hold their connections to the end of the grace, as anybody can.
+#[test]
+fn what_clients_bring_about_leaves_out_no_fault_of_a_handler() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, |of| {
+            tracks(of)
+                .drain(Drain::default().idle_timeout(50 * MS))
+                .max_connection_age(100 * MS)
+                .max_connection_age_grace(100 * MS)
+        });
+        let mut clients: Vec<_> = (0..40).map(|_| served.client()).collect();
+        clients.iter_mut().for_each(|client| ask(client, "/never"));
+        let lost = |of: &graceful_tls::Stats, so_many| {
+            of.ended_with(graceful_tls::Outcome::Truncated) >= so_many
+        };
+        until(|| served.tls().stats(), |of| lost(of, 20));
+        let mut client = served.client();
+        ask(&mut client, "/cut");
+        client.finish();
+        until(|| served.tls().stats(), |of| lost(of, 41));
+        let lines = log.saying(CUT, 1);
+        let of = |cause| lines.iter().filter(|of| of.has("cause") == cause).count();
+        assert_eq!(of("dropped"), 1, "{lines:#?}");
+        assert!(of("max_age_grace") < 40, "{lines:#?}");
+    });
+}
+
 /// Panics at whatever a client does.
 struct Panics;
 
@@ -584,6 +623,32 @@ fn so_are_more_than_ten_panics_of_the_observer() {
         let unlogged = |line: &Line| line.has("unlogged").parse::<usize>().unwrap();
         let left_out: usize = lines.iter().map(unlogged).sum();
         assert_eq!(lines.len() + left_out, 26);
+    });
+}
+
+/// There is no line after these that could tell.
+#[test]
+fn so_are_those_of_the_deadline() {
+    everywhere(|server, version| {
+        let (served, log) = logged(server, version, served::app(), ALL, tracks);
+        let mut clients: Vec<_> = (0..30).map(|_| served.client()).collect();
+        clients.iter_mut().for_each(|client| ask(client, "/never"));
+        until(|| served.tls().stats(), |of| of.requests_in_flight == 30);
+        served.tls().shutdown();
+        for mut client in clients {
+            client.finish();
+            client.close().unwrap();
+        }
+        let report = served.within.closed(PATIENCE);
+        assert_eq!((report.truncated, report.cut.len()), (30, 30));
+        let mut lines = log.warned();
+        lines.retain(|line| line.fields.contains_key("unlogged"));
+        let said = lines.iter().filter(|line| line.says(CUT)).count();
+        let unlogged = lines
+            .iter()
+            .map(|line| line.has("unlogged").parse::<usize>().unwrap());
+        assert!((10..30).contains(&said), "{said}");
+        assert_eq!(said + unlogged.sum::<usize>(), 30, "{lines:#?}");
     });
 }
 

@@ -112,7 +112,7 @@ async fn an_endless_stream_ends_with_a_status_to_retry_on() {
     assert_eq!(status.message(), "the server is shutting down");
     let report = report(bed).await;
     assert!(report.deadline_reached, "{report}");
-    assert_eq!((report.clean, report.connections()), (1, 1), "{report}");
+    assert_eq!((report.truncated, report.connections()), (1, 1), "{report}");
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ impl Observer for Notes {
     }
 
     fn ended(&self, _: &TlsConnection, ended: &Ended) {
-        self.0.lock().unwrap().1.push(*ended);
+        self.0.lock().unwrap().1.push(ended.clone());
     }
 }
 
@@ -258,15 +258,19 @@ async fn calls_are_seen_by_their_names() {
         bed.tls.shutdown();
         stream.message().await.unwrap_err();
         let report = report(bed).await;
-        assert_eq!(report.cut, [], "it has got a status");
+        // It has got a status, and not what it has asked for.
+        let cut = &report.cut[0];
+        assert_eq!((cut.cause, cut.requests_deadline), (Cause::Deadline, 1));
+        assert_eq!((cut.requests_in_flight, &*cut.requests[0].path), (0, WATCH));
         let (requests, ended) = notes.0.lock().unwrap().clone();
         assert_eq!((requests, ended.len()), (2, 1));
         let how = (
             ended[0].outcome,
             ended[0].requests,
             ended[0].requests_in_flight,
+            ended[0].requests_deadline,
         );
-        assert_eq!(how, (Outcome::Clean, 2, 0), "{ended:?}");
+        assert_eq!(how, (Outcome::Truncated, 2, 0, 1), "{ended:?}");
     }
 }
 
@@ -292,6 +296,46 @@ async fn a_stream_that_its_client_resets_is_no_failure() {
         // It resets the stream, and then nothing is in flight.
         assert_ne!(ended[0].cause, Cause::Abandoned, "{ended:?}");
         assert_eq!(ended[0].requests_failed, 0, "{ended:?}");
+    }
+}
+
+/// Its client knows by its status. So does the operator, by the log.
+#[tokio::test]
+async fn a_call_that_the_deadline_ends_is_a_warning() {
+    for version in VERSIONS {
+        let log: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_env_filter("graceful_tls=warn")
+            .with_writer(Written(log.clone()))
+            .finish();
+        let _subscribed = tracing::subscriber::set_default(subscriber);
+        let tracks = |of: Builder| of.track_requests(true);
+        let mut bed = bed_with(version, Duration::from_millis(300), tracks).await;
+        let request = HealthCheckRequest::default();
+        let mut stream = bed.client.watch(request).await.unwrap().into_inner();
+        stream.message().await.unwrap().unwrap();
+        bed.tls.shutdown();
+        stream.message().await.unwrap_err();
+        report(bed).await;
+
+        let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = log
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["fields"].clone())
+            .collect();
+        let [left, cut] = &lines[..] else {
+            panic!("{log}");
+        };
+        let says = left["message"].as_str().unwrap();
+        assert!(says.starts_with("the deadline has passed"), "{log}");
+        assert!(says.contains(WATCH), "{log}");
+        assert_eq!(
+            (&cut["cause"], &cut["outcome"]),
+            (&"deadline".into(), &"truncated".into())
+        );
+        assert_eq!(cut["requests_deadline"], 1, "{log}");
+        assert!(cut["cut"].as_str().unwrap().contains(WATCH), "{log}");
     }
 }
 

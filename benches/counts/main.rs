@@ -31,9 +31,11 @@ struct Scenario {
     requests: [u64; 2],
     /// How many instructions, ours over bare, a request may cost.
     limit: f64,
+    /// The log is kept at `info`.
+    logs: bool,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 8] = [
     Scenario {
         name: "http1-small",
         title: "HTTP/1.1 keep-alive, 6 bytes",
@@ -43,6 +45,7 @@ const SCENARIOS: [Scenario; 6] = [
         // Time-outs, noise and when a connection became idle cost 0.4 %, and bare hyper varies by 0.2 %
         // from one build to the next.
         limit: 1.028,
+        logs: false,
     },
     Scenario {
         name: "http1-mib",
@@ -50,6 +53,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("http/1.1", "/bytes/1048576"),
         requests: [4, 24],
         limit: 1.02,
+        logs: false,
     },
     Scenario {
         name: "http2-small",
@@ -57,6 +61,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("h2", "/"),
         requests: [400, 1400],
         limit: 1.07,
+        logs: false,
     },
     Scenario {
         name: "http2-mib",
@@ -64,6 +69,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::keep_alive("h2", "/bytes/1048576"),
         requests: [4, 24],
         limit: 1.02,
+        logs: false,
     },
     Scenario {
         name: "full-handshake",
@@ -71,6 +77,7 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::one_per_connection(false),
         requests: [10, 60],
         limit: 1.03,
+        logs: false,
     },
     Scenario {
         name: "resumed",
@@ -78,6 +85,24 @@ const SCENARIOS: [Scenario; 6] = [
         work: Work::one_per_connection(true),
         requests: [10, 60],
         limit: 1.03,
+        logs: false,
+    },
+    Scenario {
+        name: "http1-logged",
+        title: "HTTP/1.1, 6 bytes, log at info",
+        work: Work::keep_alive("http/1.1", "/"),
+        requests: [400, 1400],
+        // What handlers say would fall under a span, which is entered at each poll.
+        limit: 1.09,
+        logs: true,
+    },
+    Scenario {
+        name: "http2-logged",
+        title: "HTTP/2, 6 bytes, log at info",
+        work: Work::keep_alive("h2", "/"),
+        requests: [400, 1400],
+        limit: 1.11,
+        logs: true,
     },
 ];
 
@@ -161,9 +186,13 @@ fn run(words: &[String]) -> Result<(), Error> {
         return Err("--run SCENARIO KIND REQUESTS".into());
     };
     let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name);
-    let work = scenario.ok_or("there is no such scenario")?.work;
+    let &Scenario { work, logs, .. } = scenario.ok_or("there is no such scenario")?;
     let kind = Kind::named(kind).ok_or("there is no such server")?;
     let requests = requests.parse()?;
+    if logs {
+        // At `info`, as it is by default.
+        tracing_subscriber::fmt().with_writer(std::io::sink).init();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

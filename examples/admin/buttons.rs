@@ -53,15 +53,16 @@ pub(crate) async fn press(
 }
 
 impl Button {
-    /// Whether it has come to what it says.
+    /// Whether it has come to what it says. What has begun is not begun again.
     fn press(self, tls: &GracefulTls) -> bool {
+        let serving = tls.phase() == Phase::Serving;
         match self {
             Self::Shutdown => tls.shutdown(),
             Self::Handover => tls.handover(),
             Self::Now => tls.shutdown_now(),
             Self::Resume => return tls.resume(),
         }
-        true
+        serving || matches!(self, Self::Now)
     }
 }
 

@@ -108,7 +108,12 @@ impl Connections {
 impl Wanted {
     fn wants(&self, row: &ConnectionStats) -> bool {
         let state = self.state.is_empty() || self.state == row.state.as_str();
-        state && (self.find.is_empty() || words(row).contains(&self.find.to_ascii_lowercase()))
+        state && (self.find.is_empty() || words(row).contains(&self.find()))
+    }
+
+    /// The page shows names in words.
+    fn find(&self) -> String {
+        self.find.to_ascii_lowercase().replace('_', " ")
     }
 }
 
@@ -125,6 +130,7 @@ fn words(row: &ConnectionStats) -> String {
         row.waits_for.to_string(),
     ]
     .join(" ")
+    .replace('_', " ")
 }
 
 impl Sort {

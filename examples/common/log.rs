@@ -9,9 +9,11 @@
 use std::{
     array,
     io::{self, IsTerminal},
+    panic,
     str::FromStr,
 };
 
+use tracing::error;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 /// How a line of the log looks.
@@ -48,7 +50,7 @@ impl Log {
         W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
     {
         let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+            .with_env_filter(filter.add_directive(PANICS.parse().expect("a directive")))
             .with_writer(writer)
             .with_ansi(ansi)
             // It would panic, in the task that logs, once nobody reads standard error any more.
@@ -56,10 +58,16 @@ impl Log {
         match self {
             Self::Text => log.init(),
             // The innermost span is the connection's.
-            Self::Json => log.json().flatten_event(true).with_span_list(false).init(),
+            Self::Json => {
+                log.json().flatten_event(true).with_span_list(false).init();
+                panic::set_hook(Box::new(|panic| error!(target: "panic", "{panic}")));
+            }
         }
     }
 }
+
+/// What panics say is text on standard error, unless it is logged.
+const PANICS: &str = "panic=error";
 
 /// Reads the command line, starts the log, and gives the other arguments, which are called `known`.
 pub(crate) fn start<const N: usize>(known: [&str; N]) -> Result<[Option<String>; N], String> {

@@ -21,7 +21,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Acceptor, arrival::Arrival, room::Room};
 use crate::{
     accept::{Accept, Preface},
-    gate::{Gate, Pass},
+    gate::Pass,
+    server::Server,
     shutdown::SWEEP,
     tally::Tally,
     transport,
@@ -170,13 +171,13 @@ impl<A: Accept> AcceptLoop<A> {
     /// Waits for a connection; `None` to be called again.
     async fn wait(&mut self) -> io::Result<Option<Accepted<A::Io>>> {
         let server = self.acceptor.server();
-        let (stop, gate) = (&server.context.phases.stop_accepting, &server.gate);
+        let stop = &server.context.phases.stop_accepting;
         let (open, in_hand, room) = (&mut self.open, &mut self.in_hand, &mut self.room);
         let is_told = self.preface.is_none();
         let next = async {
             while in_hand.is_none() {
                 let accepted = Open::accept(open).await?;
-                *in_hand = admit(gate, accepted, is_told);
+                *in_hand = admit(server, accepted, is_told);
             }
             room.for_one_more().await;
             Ok(in_hand.take())
@@ -210,8 +211,7 @@ impl<A: Accept> AcceptLoop<A> {
         match poll_fn(|cx| Poll::Ready(self.look(cx))).await {
             Some(Ok(accepted)) => {
                 self.state = State::Sweeping;
-                let gate = &self.acceptor.server().gate;
-                let admitted = admit(gate, accepted, self.preface.is_none());
+                let admitted = admit(self.acceptor.server(), accepted, self.preface.is_none());
                 Ok(admitted.map(|admitted| self.accepted(admitted)))
             }
             Some(Err(error)) => self.survive(error).await.map(|()| None),
@@ -278,11 +278,11 @@ impl<A: Accept> AcceptLoop<A> {
 
 /// Where the client's address is yet to be told, the gate is asked then.
 fn admit<IO>(
-    gate: &Arc<Gate>,
+    server: &Server,
     (io, remote): (IO, Option<SocketAddr>),
     is_told: bool,
 ) -> Option<Admitted<IO>> {
-    let pass = gate.admit(remote.filter(|_| is_told))?;
+    let pass = server.admit(remote.filter(|_| is_told))?;
     Some(Admitted { io, remote, pass })
 }
 

@@ -109,7 +109,7 @@ impl Acceptor {
     ) -> Result<Accepted<IO>, HandshakeError> {
         transport::prepare(&io, self.server.context.settings.tcp_keepalive);
         let addresses = transport::addresses(&io, client);
-        let pass = self.server.gate.admit(addresses.remote);
+        let pass = self.server.admit(addresses.remote);
         let pass = pass.ok_or(HandshakeError::Refused)?;
         if self.server.context.is_full() {
             self.server.register.make_room();
@@ -208,7 +208,7 @@ impl Acceptor {
             }
         }
         arrival.running.handshake.hear();
-        let Some(pass) = self.server.gate.admit(arrival.begun.addresses.remote) else {
+        let Some(pass) = self.server.admit(arrival.begun.addresses.remote) else {
             let refused = HandshakeError::Refused;
             let registration = arrival.begun.fail(&refused);
             close(accepted.io, &registration, Cause::Handshake);

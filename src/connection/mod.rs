@@ -92,6 +92,10 @@ struct Shared {
     first_request_by: Option<Instant>,
     /// Requests begun, in the upper half; in flight, in the lower. Only the stream writes it.
     requests: AtomicU64,
+    /// Answers that the server has broken off while the connection went on.
+    failed: AtomicU32,
+    /// gRPC calls that the deadline has ended.
+    last_calls: AtomicU32,
     /// When it became idle, as of [`TlsConnection::became_idle`], or what it is [`Used`] for.
     since: AtomicU64,
     /// When it began to end.
@@ -238,6 +242,8 @@ impl TlsConnection {
                 established: Instant::now(),
                 first_request_by,
                 requests: AtomicU64::new(0),
+                failed: AtomicU32::new(0),
+                last_calls: AtomicU32::new(0),
                 since: AtomicU64::new(Used::Request as u64),
                 closing_since: AtomicU64::new(0),
                 // The first poll looks: the phase may have changed before anybody knew of it.
@@ -411,6 +417,16 @@ impl TlsConnection {
         self.shared
             .requests
             .store(requests.pack(), Ordering::Release);
+    }
+
+    /// The server has broken off an answer, and the connection goes on. For the stream alone.
+    pub(crate) fn fails(&self) {
+        self.shared.failed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How many gRPC calls the deadline has ended, each by a status.
+    pub(crate) fn last_calls(&self) -> u32 {
+        self.shared.last_calls.load(Ordering::Acquire)
     }
 
     #[cfg(feature = "tonic")]

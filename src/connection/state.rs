@@ -93,6 +93,8 @@ pub struct ConnectionStats {
     pub requests: u32,
     /// Those of them that are not answered to the last byte.
     pub requests_in_flight: u32,
+    /// See [`TlsConnection::requests_failed`].
+    pub requests_failed: u32,
     /// Bytes that have come from the client, as TLS records.
     pub received: u64,
     /// Bytes that the kernel has taken for the client, as TLS records.
@@ -164,6 +166,12 @@ impl TlsConnection {
         self.requests().in_flight
     }
 
+    /// Requests whose answers the server has broken off while the connection goes on: see
+    /// [`Ended::requests_failed`](crate::Ended::requests_failed).
+    pub fn requests_failed(&self) -> u32 {
+        self.shared.failed.load(Ordering::Acquire)
+    }
+
     /// Bytes that have come from the client, as TLS records, the handshake's among them.
     pub fn bytes_received(&self) -> u64 {
         self.shared.facts.handshake.traffic.read()
@@ -193,6 +201,7 @@ impl TlsConnection {
             age: self.age(),
             requests: requests.begun,
             requests_in_flight: requests.in_flight,
+            requests_failed: self.requests_failed(),
             received: self.bytes_received(),
             sent: self.bytes_sent(),
         }
@@ -218,11 +227,6 @@ impl TlsConnection {
         self.idle_moment().filter(|_| !self.has(COMING))
     }
 
-    /// Whether it has become a tunnel, as a whole.
-    pub(super) fn is_a_tunnel(&self) -> bool {
-        self.shared.since.load(Ordering::Relaxed) == Used::Tunnel as u64
-    }
-
     /// How long ago it began to end.
     pub(crate) fn closing_for(&self) -> Duration {
         match self.shared.closing_since.load(Ordering::Relaxed) {
@@ -237,10 +241,11 @@ impl TlsConnection {
         self.shared.since.store(used as u64, Ordering::Relaxed);
     }
 
-    /// It begins to end.
+    /// It begins to end, unless it has begun to.
     pub(crate) fn closes(&self) {
         let now = moment(self.context(), Instant::now());
-        self.shared.closing_since.store(now, Ordering::Relaxed);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.shared.closing_since.compare_exchange(0, now, set, get);
         self.set(CLOSING);
     }
 

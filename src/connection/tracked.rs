@@ -1,25 +1,25 @@
 //! The requests that a connection works on, by name.
 //!
 //! The ledger knows how many are in flight, and not what they are called; the layer sees their names, and
-//! not when the last byte is sent. Over HTTP/1 both count the same requests in the same order, so that the
-//! one whose handler is over is known until its answer is sent. Over HTTP/2 answers end in any order: there
-//! those whose handlers are over are named only as long as all of them must be in flight, and forgotten
-//! together where one of them is sent. So no request is named that was answered.
+//! not when the last byte is sent. Over HTTP/1 requests are answered in their order, so that the one whose
+//! handler is over is known until its answer is sent. Over HTTP/2 answers end in any order: there those whose
+//! handlers are over are named only as long as all of them must be in flight, and forgotten together where one
+//! of them is sent. Either way there may be requests that pass no layer, and whichever those are, no request is
+//! named that was answered.
 //!
 //! It is done where it was asked for: see [`Builder::track_requests`](crate::Builder::track_requests).
 
 use std::{
     collections::VecDeque,
     fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use tokio::time::Instant;
-use tracing::Span;
 
-use super::{ENTERED, Protocol, TlsConnection, WATCHER};
+use super::{ENTERED, Protocol, Requests, TlsConnection, WATCHER};
 
 /// How much of a path is remembered, in bytes: it is for people to read.
 const LONGEST_PATH: usize = 256;
@@ -59,21 +59,37 @@ pub(super) struct Tracked(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// How many requests have come so far.
+    /// Over HTTP/1 the number of the last one, or less. Over HTTP/2 how many have passed the layer.
     called: u32,
     known: VecDeque<Entry>,
+    /// gRPC calls that the deadline has ended, and whose status is sent.
+    last_calls: Vec<TrackedRequest>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// How many had come, this one included.
     number: u32,
     method: Method,
     path: String,
     since: Instant,
     answering: bool,
+    /// Its answer has made a tunnel of an HTTP/1 connection.
+    tunnel: bool,
+    /// It is a gRPC call that the deadline ends.
+    last_call: bool,
     /// The layer has nothing more to do with it.
     over: bool,
+}
+
+impl Entry {
+    fn shown(&self) -> TrackedRequest {
+        TrackedRequest {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            age: self.since.elapsed(),
+            answering: self.answering,
+        }
+    }
 }
 
 impl Tracked {
@@ -88,18 +104,37 @@ impl Entries {
         self.known.get_mut(at.ok()?)
     }
 
+    /// The number of a request that has come.
+    fn next(&mut self, connection: &TlsConnection) -> u32 {
+        if connection.protocol() != Some(Protocol::Http2) {
+            // Those before it that have passed no layer.
+            self.called = self.called.max(connection.requests_served());
+        }
+        self.called += 1;
+        self.called
+    }
+
     /// Forgets those whose answers are sent.
     fn forget(&mut self, connection: &TlsConnection) {
-        let in_flight = connection.requests().in_flight as usize;
         if connection.protocol() != Some(Protocol::Http2) {
-            // The answer that has made a tunnel is sent, and it is what the tunnel is known by.
             let sent = connection.requests_served();
-            let sent = sent.saturating_sub(connection.is_a_tunnel().into());
-            while self.known.front().is_some_and(|of| of.number <= sent) {
+            // What a tunnel is known by is the request that has made it.
+            let is_sent = |of: &Entry| of.number <= sent && !of.tunnel;
+            while self.known.front().is_some_and(is_sent) {
                 self.known.pop_front();
             }
-        } else if self.known.len() > in_flight {
-            self.known.retain(|of| !of.over);
+        } else {
+            let Requests { begun, in_flight } = connection.requests();
+            // All those that have passed no layer, or not yet, may be in flight.
+            let unseen = begun.saturating_sub(self.called);
+            let seen = in_flight.saturating_sub(unseen) as usize;
+            if self.known.len() > seen {
+                let known = mem::take(&mut self.known).into_iter();
+                let (over, known): (VecDeque<_>, _) = known.partition(|of| of.over);
+                self.known = known;
+                let ended = over.iter().filter(|of| of.last_call);
+                self.last_calls.extend(ended.map(Entry::shown));
+            }
         }
     }
 }
@@ -158,14 +193,20 @@ impl Tracking {
         }
     }
 
-    /// The connection's span, where it has one.
-    pub(crate) fn span(&self) -> Option<Span> {
-        self.0.span().cloned()
+    /// Its answer has begun.
+    pub(crate) fn answers(&self, status: StatusCode) {
+        self.change(|of| {
+            of.answering = true;
+            // RFC 9110 9.3.6 and 15.2.2.
+            of.tunnel = status == StatusCode::SWITCHING_PROTOCOLS
+                || of.method == Method::CONNECT && status.is_success();
+        });
     }
 
-    /// Its answer has begun.
-    pub(crate) fn answers(&self) {
-        self.change(|of| of.answering = true);
+    /// It is a gRPC call that the deadline ends, by a status.
+    pub(crate) fn is_called_last(&self) {
+        self.0.shared.last_calls.fetch_add(1, Ordering::AcqRel);
+        self.change(|of| of.last_call = true);
     }
 
     #[cold]
@@ -194,33 +235,42 @@ impl Drop for Tracking {
 impl TlsConnection {
     /// The requests in flight that have passed the layer, oldest first; none unless
     /// [`Builder::track_requests`](crate::Builder::track_requests) is on.
+    ///
+    /// None of them has been answered to the last byte; but some that have not may be missing. Over HTTP/2
+    /// nobody knows which answers are on their way still, only how many: those whose handlers are over are
+    /// forgotten together when one of their answers is out. A route outside of the layer is none of these, and
+    /// may hide those whose handlers are over.
     pub fn tracked_requests(&self) -> Vec<TrackedRequest> {
         let Some(tracked) = &self.shared.tracked else {
             return Vec::new();
         };
         let mut entries = tracked.lock();
         entries.forget(self);
-        let shown = |of: &Entry| TrackedRequest {
-            method: of.method.clone(),
-            path: of.path.clone(),
-            age: of.since.elapsed(),
-            answering: of.answering,
-        };
-        entries.known.iter().map(shown).collect()
+        entries.known.iter().map(Entry::shown).collect()
+    }
+
+    /// What is lost if the connection ends now, as far as it is known by name.
+    pub(crate) fn cut_requests(&self) -> Vec<TrackedRequest> {
+        let mut cut = self.tracked_requests();
+        if let Some(tracked) = &self.shared.tracked {
+            cut.extend(tracked.lock().last_calls.iter().cloned());
+        }
+        cut
     }
 
     /// How this request is known from now on.
     fn track(&self, method: &Method, path: &str) -> Option<u32> {
         let tracked = self.shared.tracked.as_ref()?;
         let mut entries = tracked.lock();
-        entries.called += 1;
-        let number = entries.called;
+        let number = entries.next(self);
         entries.known.push_back(Entry {
             number,
             method: method.clone(),
             path: beginning(path).to_owned(),
             since: Instant::now(),
             answering: false,
+            tunnel: false,
+            last_call: false,
             over: false,
         });
         entries.forget(self);
@@ -237,7 +287,7 @@ fn beginning(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{connection::Requests, context::Context, settings::Settings};
+    use crate::{context::Context, settings::Settings};
 
     fn connection() -> TlsConnection {
         let settings = Settings {
@@ -265,7 +315,7 @@ mod tests {
         assert_eq!(names(&connection), ["/a"]);
         in_flight(2, 2);
         let second = track("/b");
-        second.answers();
+        second.answers(StatusCode::OK);
         assert_eq!(names(&connection), ["/a", "/b"]);
         // One of them is sent: it was the one that nobody has to do with any more.
         in_flight(2, 1);

@@ -82,8 +82,7 @@ impl<B: Body> GracefulTlsBody<B> {
         let Some(tracking) = this.connection.as_ref().filter(|_| !*this.ended) else {
             return Poll::Ready(None);
         };
-        let span = tracking.span();
-        let entered = span.as_ref().map(Span::enter);
+        let entered = tracking.connection().span().map(Span::enter);
         let frame = this.inner.poll_frame(cx);
         drop(entered);
         if frame.is_ready() || !*this.is_grpc {
@@ -95,6 +94,7 @@ impl<B: Body> GracefulTlsBody<B> {
             .get_or_insert_with(|| LastCall::new(tracking.connection().context()));
         let trailers = ready!(call.poll(cx));
         *this.ended = true;
+        tracking.is_called_last();
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }

@@ -123,11 +123,13 @@ where
     /// What is logged falls under the connection's span.
     #[cold]
     fn poll_watched(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Answered<B>, E>> {
-        let span = self.connection.as_ref().and_then(Tracking::span);
-        let _entered = span.as_ref().map(Span::enter);
+        // A clone of the span would be one of what its subscriber keeps of it.
+        let connection = self.connection.as_ref().map(|of| of.connection().clone());
+        let span = connection.as_ref().and_then(TlsConnection::span);
+        let _entered = span.map(Span::enter);
         let answered = self.poll_unwatched(cx);
-        if let Poll::Ready(Ok((_, Some(tracking), _))) = &answered {
-            tracking.answers();
+        if let Poll::Ready(Ok((response, Some(tracking), _))) = &answered {
+            tracking.answers(response.status());
         }
         answered
     }

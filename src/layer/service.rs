@@ -67,10 +67,9 @@ pub(crate) fn watched<S: Service<Request<B>>, B>(
     asked: Asked,
     connection: &TlsConnection,
 ) -> GracefulTlsFuture<S::Future> {
-    let connection = Tracking::new(connection.clone(), &request);
-    let span = connection.span();
-    let _entered = span.as_ref().map(Span::enter);
-    GracefulTlsFuture::new(service.call(request), asked, Some(connection))
+    let tracking = Tracking::new(connection.clone(), &request);
+    let _entered = connection.span().map(Span::enter);
+    GracefulTlsFuture::new(service.call(request), asked, Some(tracking))
 }
 
 /// The connection of a request that no layer has seen before.

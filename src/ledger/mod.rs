@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     connection::{Protocol, Requests},
-    ending::Cause,
+    ending::{Cause, Resets},
     pace::Rate,
 };
 
@@ -339,14 +339,32 @@ impl Ledger {
         }
     }
 
-    /// Whether an answer was, or is by now, cut short.
+    /// Whether an answer is cut short if the connection ends now. Where nothing was asked over HTTP/2 there is none.
     pub(crate) fn is_cut_short(&self) -> bool {
         match self {
             Self::Undecided { .. } => false,
             Self::Http1(http1) => {
                 !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
             }
-            Self::Http2(http2) => !http2.is_followed() || http2.in_flight() > 0 || http2.was_cut(),
+            Self::Http2(http2) => {
+                let unknown = http2.begun() > 0 && !http2.is_followed();
+                unknown || http2.in_flight() > 0
+            }
+        }
+    }
+
+    /// Whether something was broken off before while the connection went on, as it can over HTTP/2.
+    pub(crate) fn was_cut(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.was_cut())
+    }
+
+    /// Whether the server has said something that others have to know of, since this was last asked: it has
+    /// broken off an answer, or asked for a sign of life.
+    #[inline]
+    pub(crate) fn has_news(&mut self) -> bool {
+        match self {
+            Self::Http2(http2) => http2.has_news(),
+            _ => false,
         }
     }
 
@@ -362,11 +380,11 @@ impl Ledger {
         })
     }
 
-    /// How many answers the server has broken off and gone on, as it can over HTTP/2.
-    pub(crate) fn failed(&self) -> u32 {
+    /// How many answers were broken off while the connection went on, as it can over HTTP/2.
+    pub(crate) fn resets(&self) -> Resets {
         match self {
-            Self::Http2(http2) => http2.failed(),
-            Self::Undecided { .. } | Self::Http1(_) => 0,
+            Self::Http2(http2) => http2.resets(),
+            Self::Undecided { .. } | Self::Http1(_) => Resets::default(),
         }
     }
 
@@ -420,7 +438,6 @@ impl Ledger {
     }
 
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
-    #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
         match self {
             Self::Http2(http2) => http2.asks_for_life(),

@@ -1,6 +1,7 @@
 //! What the ledger answers, whichever protocol it is, and how it finds that out.
 
 use super::*;
+use crate::ending::Cause;
 
 /// What went by, in order.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +57,7 @@ fn seen(ledger: &mut Ledger) -> Seen {
         usage: ledger.usage(|| MOVED),
         owed: ledger.owed(),
         end: ledger.end(),
-        cut_short: ledger.is_cut_short(),
+        cut_short: ledger.is_cut_short() || ledger.was_cut(),
         head_begun: ledger.head_begun(),
         tunnel: ledger.is_tunnel(),
         goodbye: ledger.goodbye(false),
@@ -403,8 +404,8 @@ fn held_streams() {
             streams
         );
     }
-    ledger.http2().unwrap().break_off(1);
-    assert!(!ledger.has_held() && ledger.is_cut_short());
+    ledger.http2().unwrap().break_off(1, Cause::Stalled);
+    assert!(!ledger.has_held() && ledger.was_cut());
 
     for steps in [vec![], vec![In(GET)]] {
         let mut ledger = split(false, &steps, usize::MAX);

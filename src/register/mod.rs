@@ -21,9 +21,9 @@ use slab::Slab;
 use crate::{
     connection::{ConnectionStats, TlsConnection, TrackedRequest},
     context::Occupied,
-    ending::{Cause, Outcome},
-    observe::{self, Cut, Ended, Observed},
-    phase::Phase,
+    ending::{Cause, Outcome, Resets},
+    observe::{self, Cut, Ended, Observed, WeaklyObserved},
+    phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
 };
 
@@ -49,10 +49,22 @@ pub(crate) struct Register {
 /// Who is told of phases, and of which they are yet to be told.
 #[derive(Debug, Default)]
 struct Turns {
-    observers: Vec<Observed>,
-    untold: VecDeque<Phase>,
+    observers: Vec<WeaklyObserved>,
+    untold: VecDeque<Turn>,
     /// Somebody tells of them.
     telling: bool,
+}
+
+/// A phase to be told of, and what waits until that is done.
+type Turn = (Phase, Option<Turned>);
+
+impl Turns {
+    /// Those who are kept. The others are forgotten.
+    fn kept(&mut self) -> Vec<Observed> {
+        self.observers.retain(|of| of.upgrade().is_some());
+        let kept = self.observers.iter();
+        kept.filter_map(WeaklyObserved::upgrade).collect()
+    }
 }
 
 /// How much there is left to wait for.
@@ -75,16 +87,22 @@ impl Register {
         }
     }
 
-    /// Has one more told of the phases that the shutdown comes to.
+    /// Has one more told of the phases that the shutdown comes to, as long as somebody keeps it.
     pub(crate) fn is_observed(&self, observed: &Observed) {
         if observed.is_observed() {
-            self.turns().observers.push(observed.clone());
+            self.turns().observers.push(observed.weak());
         }
     }
 
-    /// The shutdown has come to `phase`. To be called in the order in which they come.
-    pub(crate) fn note_phase(&self, phase: Phase) {
-        self.turns().untold.push_back(phase);
+    /// All of them.
+    pub(crate) fn observers(&self) -> Vec<Observed> {
+        self.turns().kept()
+    }
+
+    /// The shutdown has come to `phase`. To be called in the order in which they come. What waits for `turned`
+    /// waits until observers have been told.
+    pub(crate) fn note_phase(&self, phase: Phase, turned: Option<Turned>) {
+        self.turns().untold.push_back((phase, turned));
     }
 
     /// Tells of the phases that have been noted, unless somebody does already: who is told may come back, so
@@ -93,18 +111,19 @@ impl Register {
         if std::mem::replace(&mut self.turns().telling, true) {
             return;
         }
-        while let Some((phase, observers)) = self.next_untold() {
+        while let Some(((phase, turned), observers)) = self.next_untold() {
             for observed in observers {
                 observed.tell(|of| of.phase(phase));
             }
+            drop(turned);
         }
     }
 
-    fn next_untold(&self) -> Option<(Phase, Vec<Observed>)> {
+    fn next_untold(&self) -> Option<(Turn, Vec<Observed>)> {
         let mut turns = self.turns();
         let next = turns.untold.pop_front();
         turns.telling = next.is_some();
-        Some((next?, turns.observers.clone()))
+        Some((next?, turns.kept()))
     }
 
     fn turns(&self) -> std::sync::MutexGuard<'_, Turns> {
@@ -124,7 +143,8 @@ impl Register {
             connection,
             key,
             truncated: false,
-            failed: 0,
+            was_cut: false,
+            resets: Resets::default(),
             occupied,
             observed,
         }
@@ -214,7 +234,8 @@ pub(crate) struct Registration {
     connection: TlsConnection,
     key: usize,
     truncated: bool,
-    failed: u32,
+    was_cut: bool,
+    resets: Resets,
     occupied: Occupied,
     observed: Observed,
 }
@@ -229,9 +250,18 @@ impl Registration {
         self.truncated = true;
     }
 
-    /// Whatever it ends for, the server has broken so many answers off before.
-    pub(crate) fn set_failed(&mut self, failed: u32) {
-        self.failed = failed;
+    /// Whatever it ends for, so many answers have been broken off before, or there was something else.
+    pub(crate) fn set_resets(&mut self, resets: Resets, was_cut: bool) {
+        (self.resets, self.was_cut) = (resets, was_cut);
+    }
+
+    /// So many answers were broken off by the server, and the connection goes on.
+    pub(crate) fn failed(&self, answers: u32) {
+        for _ in 0..answers {
+            self.connection.fails();
+            observe::log_failed(&self.connection);
+            self.observed.tell(|of| of.request_failed(&self.connection));
+        }
     }
 
     /// A place among those that drain; the connection that has drained longest gives way for it.
@@ -261,7 +291,10 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let outcome = match (self.truncated, outcome) {
+        let now = self.truncated || self.connection.last_calls() > 0;
+        let outcome = match (now || self.was_cut, outcome) {
+            // What a handler has broken off was lost before, whatever the peer does then.
+            _ if self.resets.failed > 0 => Outcome::Truncated,
             (false, _) => outcome,
             // Of what the deadline cut nobody knows whether the peer would have taken the rest.
             (true, Outcome::Aborted) if cause != Cause::Deadline => outcome,
@@ -269,9 +302,10 @@ impl Registration {
             (true, _) => Outcome::Truncated,
         };
         let connection = &self.connection;
-        let ended = Ended::new(connection, cause, outcome, self.failed);
+        let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
             requests: ended.requests.into(),
+            requests_failed: ended.requests_failed.into(),
             received: ended.received,
             sent: ended.sent,
         };
@@ -282,7 +316,7 @@ impl Registration {
         if outcome == Outcome::Truncated {
             self.register.note_cut(connection, cause);
         }
-        observe::log(connection, &ended);
+        observe::log(connection, &ended, now);
         self.observed.tell(|of| of.ended(connection, &ended));
     }
 }

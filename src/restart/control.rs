@@ -25,6 +25,9 @@ use crate::tickets::ExportedTicketKeys;
 pub(super) const CONTROL: &str = "graceful-tls.control";
 pub(super) const OLDER: &str = "graceful-tls.older";
 
+/// What an answer of [`Word::TooLate`] means, for people to read.
+pub(super) const LATE: &str = "it has not waited for this one any longer, and serves on";
+
 const VERSION: &str = "graceful-tls restart 1";
 
 /// The end of a hello.
@@ -98,13 +101,21 @@ impl Hello {
         // What a buffer leaves behind as it grows nobody wipes: this is more than there usually is.
         let mut said = Zeroizing::new(Vec::with_capacity(64 * 1024));
         let mut some = Zeroizing::new([0; 4096]);
-        while !said.ends_with(b"\n.\n") {
+        let end = loop {
             match from.read(&mut *some)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 length => said.extend_from_slice(&some[..length]),
             }
+            let end = said.windows(3).position(|three| three == b"\n.\n");
+            if let Some(end) = end {
+                break end + 1;
+            }
+        };
+        // An answer, and nothing was asked yet.
+        if said.len() > end + 2 {
+            return Err(io::Error::other(LATE));
         }
-        Self::parse(&String::from_utf8_lossy(&said))
+        Self::parse(&String::from_utf8_lossy(&said[..end]))
     }
 
     fn parse(said: &str) -> io::Result<Self> {

@@ -230,8 +230,7 @@ impl Running {
             (Word::Ready { taken }).tell(last);
             match control::answer(last) {
                 Some(Word::TooLate) => {
-                    let late = "it has not waited for this one any longer, and serves on";
-                    return Err(RestartError::Predecessor(late.into()));
+                    return Err(RestartError::Predecessor(control::LATE.into()));
                 }
                 Some(_) => {}
                 None => tracing::warn!("the process before is gone: serving without a word to it"),

@@ -150,7 +150,7 @@ where
             .poll_answer(cx)
             .map_ok(|(response, connection, is_grpc)| match connection {
                 None => response,
-                // Of a gRPC answer, and where somebody watches.
+                // Of a gRPC answer, and where somebody logs or tracks requests.
                 of => response.map(|body| Body::new(GracefulTlsBody::new(body, of, is_grpc))),
             })
     }

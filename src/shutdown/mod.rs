@@ -23,6 +23,7 @@ use crate::{
     phase::Phase,
     register::Register,
     settings::Settings,
+    sparing::Sparing,
 };
 
 pub use report::{ListenerReport, Report};
@@ -101,10 +102,10 @@ impl Shutdown {
             let departures = Departures::new(Instant::now(), &self.context.settings, &plan);
             self.context.set_departures(Some(departures));
             *undo = Some(called_off.clone());
-            self.register.note_phase(Phase::LameDuck);
+            self.register.note_phase(Phase::LameDuck, None);
             self.context.phases.turn(Phase::LameDuck)
         };
-        turned.tell();
+        drop(turned);
         self.register.tell_phases();
         // Made here: a runtime that is shut down drops the task without polling it.
         let closes = ClosesAnyway::new(self.clone());
@@ -125,7 +126,7 @@ impl Shutdown {
         self.context.set_departures(None);
         phases.resume();
         called_off.cancel();
-        self.register.note_phase(Phase::Serving);
+        self.register.note_phase(Phase::Serving, None);
         drop(undo);
         self.register.tell_phases();
         true
@@ -168,9 +169,17 @@ impl Shutdown {
         self.report.get().cloned().unwrap_or_default()
     }
 
+    /// Says how many of those that were cut short have had no line of their own: after them comes none.
+    fn say_left_out(&self) {
+        let unlogged: u64 = self.context.losses.iter().map(Sparing::left_out).sum();
+        if unlogged > 0 {
+            tracing::warn!(unlogged, "more answers were lost than are told of");
+        }
+    }
+
     fn enter(&self, phase: Phase) {
         self.context.phases.enter(phase);
-        self.register.note_phase(phase);
+        self.register.note_phase(phase, None);
         self.register.tell_phases();
     }
 
@@ -178,6 +187,15 @@ impl Shutdown {
         let _ = self.report.set(report);
         *self.undo() = None;
         self.context.phases.stop_accepting.cancel();
-        self.enter(Phase::Closed);
+        let come_to = self.context.phases.now();
+        for skipped in [Phase::Draining, Phase::Deadline] {
+            if come_to < skipped {
+                self.register.note_phase(skipped, None);
+            }
+        }
+        // Whoever waits for the end, and then looks at what an observer has counted, finds it there.
+        let turned = self.context.phases.turn(Phase::Closed);
+        self.register.note_phase(Phase::Closed, Some(turned));
+        self.register.tell_phases();
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 ///
 /// The counts are of connections that ended after the shutdown began.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Report {
     /// From the first trigger to the last closed descriptor.
@@ -38,11 +39,12 @@ pub struct Report {
     /// there were connections, and which those share that were accepted elsewhere.
     pub listeners: Vec<ListenerReport>,
     /// Which were cut short: the first 1,000 of those that [`truncated`](Self::truncated) counts.
-    pub cut: Vec<Cut>,
+    pub cut: Arc<[Cut]>,
 }
 
 /// How the connections of one listener ended after the shutdown began.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ListenerReport {
     /// Of its server: see [`Builder::name`](crate::Builder::name).
@@ -140,7 +142,7 @@ impl Report {
             aborted,
             given_up,
             listeners,
-            cut: Vec::new(),
+            cut: Arc::default(),
         }
     }
 }

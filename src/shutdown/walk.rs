@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{ListenerReport, Report, SWEEP, Shutdown};
 use crate::{
     departures::{Occasion, Plan},
-    observe::NAMED,
+    observe::{NAMED, Observed},
     phase::Phase,
     tally::{Counts, Tally},
 };
@@ -23,7 +23,6 @@ const SLOW_PROGRESS: Duration = Duration::from_secs(60);
 /// Walks from the lame duck to the report.
 pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: CancellationToken) {
     let shutdown = &closes.shutdown;
-    let phases = &shutdown.context.phases;
     tracing::info!(
         phase = %Phase::LameDuck,
         lame_duck_s = plan.lame_duck.as_secs_f64(),
@@ -51,11 +50,28 @@ pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: Cancel
         return;
     }
     sweep(shutdown).await;
+    let in_time = drain(shutdown, plan.timeout).await;
+    if !in_time {
+        say_what_is_left(shutdown);
+    }
+    let finished = in_time || last_call(shutdown).await;
+    shutdown.enter(Phase::Deadline);
+    if !finished {
+        force(shutdown).await;
+    }
+    let report = closes.report(!in_time);
+    shutdown.say_left_out();
+    tracing::info!(phase = %Phase::Closed, "{report}");
+    shutdown.close(report);
+}
 
+/// Lets what is in flight finish; whether it has.
+async fn drain(shutdown: &Shutdown, time: Duration) -> bool {
+    let phases = &shutdown.context.phases;
     phases.connections.close();
     phases.others.close();
     shutdown.enter(Phase::Draining);
-    let deadline = Instant::now() + plan.timeout;
+    let deadline = Instant::now() + time;
     shutdown.register.wake_all();
     let drained = async {
         tokio::select! {
@@ -64,16 +80,7 @@ pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: Cancel
             never = progress(shutdown, deadline) => never,
         }
     };
-    let in_time = unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.is_over();
-
-    let finished = in_time || last_call(shutdown).await;
-    shutdown.enter(Phase::Deadline);
-    if !finished {
-        force(shutdown).await;
-    }
-    let report = closes.report(!in_time);
-    tracing::info!(phase = %Phase::Closed, "{report}");
-    shutdown.close(report);
+    unless_hurried(shutdown, drained).await.unwrap_or(false) || phases.is_over()
 }
 
 /// Closes the shutdown if its task ends early: whoever waits for it must not wait for ever.
@@ -86,6 +93,8 @@ pub(super) struct ClosesAnyway {
     before: Vec<Counts>,
     /// There is nothing to close.
     called_off: bool,
+    /// They hear the end of what has begun, whoever else keeps them.
+    _observers: Vec<Observed>,
 }
 
 impl ClosesAnyway {
@@ -96,6 +105,7 @@ impl ClosesAnyway {
             started: Instant::now(),
             before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
             called_off: false,
+            _observers: shutdown.register.observers(),
             shutdown,
         }
     }
@@ -108,7 +118,7 @@ impl ClosesAnyway {
         let given_up = self.shutdown.context.phases.connections.len() as u64;
         let took = self.started.elapsed();
         Report {
-            cut: self.shutdown.register.take_cut(),
+            cut: self.shutdown.register.take_cut().into(),
             ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }
@@ -148,18 +158,21 @@ async fn last_call(shutdown: &Shutdown) -> bool {
     !phases.calls.is_empty() && timeout(LAST_CALL, phases.over()).await.is_ok()
 }
 
-/// Ends what is left. Teardowns are bounded, so this is too.
-async fn force(shutdown: &Shutdown) {
-    let phases = &shutdown.context.phases;
+fn say_what_is_left(shutdown: &Shutdown) {
     let left = shutdown.register.left();
     tracing::warn!(
         phase = %Phase::Deadline,
         connections = left.connections,
         requests_in_flight = left.requests,
-        others = phases.others.len(),
+        others = shutdown.context.phases.others.len(),
         "the deadline has passed, ending what is left{}",
         longest(shutdown),
     );
+}
+
+/// Ends what is left. Teardowns are bounded, so this is too.
+async fn force(shutdown: &Shutdown) {
+    let phases = &shutdown.context.phases;
     shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {

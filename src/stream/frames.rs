@@ -18,7 +18,10 @@ use std::{io::Write, mem};
 use tokio::io::ReadBuf;
 use tokio_rustls::rustls::ServerConnection;
 
-use crate::ledger::{HEARD, Ledger, MAX_31_BITS, NO_ERROR, goaway, ping, ping_ack, rst_stream};
+use crate::{
+    ending::Cause,
+    ledger::{HEARD, Ledger, MAX_31_BITS, NO_ERROR, goaway, ping, ping_ack, rst_stream},
+};
 
 /// RFC 9113 7.
 const CANCEL: u32 = 8;
@@ -43,9 +46,9 @@ impl Frames {
     }
 
     /// Breaks off `stream`.
-    pub(super) fn reset(&mut self, stream: u32, ledger: &mut Ledger) {
+    pub(super) fn reset(&mut self, stream: u32, cause: Cause, ledger: &mut Ledger) {
         if let Some(http2) = ledger.http2() {
-            http2.break_off(stream);
+            http2.break_off(stream, cause);
         }
         let frame = rst_stream(stream, CANCEL);
         self.to_server.extend(frame);

@@ -31,7 +31,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{rustls::Error, server::TlsStream};
 
 use crate::{
     connection::{Interest, Requests, TlsConnection},
@@ -81,6 +81,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     wakers: [Option<Waker>; 2],
     /// What the connection was last told of the ledger.
     published: Requests,
+    /// Of how many answers that the server has broken off it was told.
+    failed: u32,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -143,26 +145,20 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
         let connection = registration.connection().clone();
-        let most_noise = connection.context().settings.max_control_frames.into();
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
-        // From now on it strikes each write time-out, and sooner where something comes due.
-        let first = Instant::now() + connection.context().settings.write_timeout;
-        let first = connection
-            .retires()
-            .map_or(first, |retires| retires.min(first));
-        let mut timer = Timer::default();
-        timer.fires_by(first, &connection);
         Self {
             ledger: Ledger::new(connection.is_http2()),
+            timer: Self::first_timer(&connection),
+            most_noise: connection.context().settings.max_control_frames.into(),
             state: State::Open(tls, registration),
             connection,
             lifetime: Lifetime::default(),
             half_close: HalfClose::default(),
-            timer,
             frames: None,
             wakers: [None, None],
             published: Requests::default(),
+            failed: 0,
             telling: 1,
             read,
             parts: 0,
@@ -184,10 +180,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             looked_at: 0,
             unread: 0,
             held_up: false,
-            most_noise,
             wrote: false,
             is_served: false,
         }
+    }
+
+    /// It strikes each write time-out, and sooner where something comes due.
+    fn first_timer(connection: &TlsConnection) -> Timer {
+        let first = Instant::now() + connection.context().settings.write_timeout;
+        let retires = connection.retires();
+        let mut timer = Timer::default();
+        timer.fires_by(retires.map_or(first, |of| of.min(first)), connection);
+        timer
     }
 
     /// The record that the handlers share with this stream.
@@ -278,8 +282,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !self.is_served {
             self.look_for_layer();
         }
-        if let Some(ping) = self.ledger.asks_for_life() {
-            self.vouch(ping, before);
+        if self.ledger.has_news() {
+            self.heed(before);
         }
     }
 
@@ -338,29 +342,59 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    fn why(&self, orderly: bool) -> Cause {
+    fn why(&mut self, orderly: bool) -> Cause {
+        if self.connection.last_calls() > 0 {
+            // That is what has made it idle, and its client close it.
+            return Cause::Deadline;
+        }
+        if let Some(cause) = self.lifetime.over() {
+            return cause;
+        }
         let idle = self.ledger.requests().in_flight == 0;
-        // One that waits for its answer behind its close_notify has abandoned nothing.
-        let gone = self.half_close.is_closed() && !self.half_close.is_waiting();
+        let closed = self.half_close.is_closed();
+        let broken = self.broken_by();
+        let alert = matches!(broken, Some(Error::AlertReceived(_)));
+        let left = !(idle && orderly) && (alert || self.has_left());
         // hyper shuts an HTTP/2 connection down in order whose peer has gone, whatever is in flight.
-        let orderly = orderly && !(gone && self.ledger.end() == End::Shown);
-        match self.lifetime.over() {
-            Some(cause) => cause,
-            None if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
-            None if self.half_close.is_closed() && idle => Cause::PeerClosed,
+        let orderly = orderly && !(left && self.ledger.end() == End::Shown);
+        match () {
+            () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
+            () if (closed || alert) && idle => Cause::PeerClosed,
+            () if broken.is_some() && !alert => Cause::ProtocolError,
             // An HTTP/2 server shuts down in order after an error, too.
-            None if orderly => {
+            () if orderly => {
                 let why = self
                     .ledger
                     .error()
                     .or_else(|| self.connection.why_retired());
                 why.unwrap_or(Cause::Orderly)
             }
-            None if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
-            None if std::thread::panicking() => Cause::Panicked,
-            None if gone => Cause::Abandoned,
-            None => Cause::Dropped,
+            () if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
+            () if std::thread::panicking() => Cause::Panicked,
+            () if left => Cause::Abandoned,
+            () => Cause::Dropped,
         }
+    }
+
+    /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
+    fn broken_by(&mut self) -> Option<Error> {
+        match &mut self.state {
+            State::Open(tls, _) if self.half_close == HalfClose::Broken => {
+                tls.get_mut().1.process_new_packets().err()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the peer has closed or reset the connection. The server may have heard of it by a write, where
+    /// something that it has not read lies before the end; or not at all yet.
+    fn has_left(&mut self) -> bool {
+        // One that waits for its answer behind its close_notify has not.
+        let closed = self.half_close.is_closed() && !self.half_close.is_waiting();
+        let State::Open(tls, _) = &mut self.state else {
+            return closed;
+        };
+        closed || tls.get_mut().0.has_failed()
     }
 
     /// The teardown of an open stream; `None` where it has begun already.
@@ -381,8 +415,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if orderly && start.notify {
             self.ledger.finish();
         }
-        self.publish();
         self.say_goodbye();
+        // What that has dismissed was not begun.
+        self.publish();
         let State::Open(mut tls, mut registration) = mem::replace(&mut self.state, State::Closed)
         else {
             return None;
@@ -391,7 +426,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if !start.notify || self.is_cut_short() {
             registration.set_truncated();
         }
-        registration.set_failed(self.ledger.failed());
+        registration.set_resets(self.ledger.resets(), self.ledger.was_cut());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }

@@ -51,7 +51,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 held_up: self.held_up,
             },
         );
-        self.reset(late.streams);
+        self.reset(late.streams, Cause::BodyTimeout);
+        self.reset(late.tunnels, Cause::TunnelTimeout);
         // One that is not waited for now may be at any moment.
         let shortest = limits.tunnel.map_or(limits.body, |it| it.min(limits.body));
         let soon = now + Limits::every(shortest);
@@ -87,7 +88,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if all && progress.flushed == progress.written {
             return Windows::AllStalled;
         }
-        self.reset(stalled.streams);
+        self.reset(stalled.streams, Cause::Stalled);
         Windows::Patient(next)
     }
 
@@ -104,13 +105,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    fn reset(&mut self, streams: Vec<u32>) {
+    fn reset(&mut self, streams: Vec<u32>, cause: Cause) {
         if streams.is_empty() {
             return;
         }
         let frames = self.frames.get_or_insert_default();
         for stream in streams {
-            frames.reset(stream, &mut self.ledger);
+            frames.reset(stream, cause, &mut self.ledger);
         }
         self.publish();
         self.connection.wake();

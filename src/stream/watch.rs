@@ -262,8 +262,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     ///
     /// Then it says nothing of the peer that the answer to the PING is late, and as long as bytes are owed
     /// the write time-out watches over it: so the server is answered at once.
-    #[cold]
-    pub(super) fn vouch(&mut self, ping: [u8; 8], behind: u64) {
+    fn vouch(&mut self, ping: [u8; 8], behind: u64) {
         if self
             .transport()
             .is_none_or(|io| io.acknowledged() >= behind)
@@ -302,26 +301,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.lifetime.busy();
             self.connection.is_used_for(Used::Request);
         } else if !self.lifetime.is_idle_since(usage) {
-            let now = Instant::now();
-            self.lifetime.becomes_idle(now, usage);
-            match usage {
-                Use::Nothing { .. } => self.connection.became_idle(now),
-                Use::Upload { .. } => self.connection.is_used_for(Used::Upload),
-                Use::Tunnel { .. } => self.connection.is_used_for(Used::Tunnel),
-                Use::Request | Use::Unknown { .. } => self.connection.is_used_for(Used::Request),
-            }
-            // It strikes each write time-out in any case.
-            let limits = self.limits();
-            let sooner = limits.idle(usage).filter(|limit| *limit < limits.write);
-            if let Some(limit) = sooner {
-                self.timer.fires_by(now + limit, &self.connection);
-            }
-            // A part of the next request may have come before.
-            self.reads = false;
-            if self.connection.leaving().is_some() || self.half_close.is_waiting() {
-                // The server may have read already, and not do so again by itself.
-                self.connection.wake();
-            }
+            self.becomes_idle(usage);
         } else if self.departure.is_some_and(|of| of.told.is_some()) {
             // What came may be the client's word that it has heard.
             self.connection.wake();
@@ -333,6 +313,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if self.round_trip.is_none() && self.ledger.settings_heard() {
             // The server says its SETTINGS first of all.
             self.round_trip = Some(self.connection.age());
+        }
+    }
+
+    /// No request is in flight, from now on.
+    #[inline]
+    fn becomes_idle(&mut self, usage: Use) {
+        let now = Instant::now();
+        self.lifetime.becomes_idle(now, usage);
+        match usage {
+            Use::Nothing { .. } => self.connection.became_idle(now),
+            Use::Upload { .. } => self.connection.is_used_for(Used::Upload),
+            Use::Tunnel { .. } => self.connection.is_used_for(Used::Tunnel),
+            Use::Request | Use::Unknown { .. } => self.connection.is_used_for(Used::Request),
+        }
+        // It strikes each write time-out in any case.
+        let limits = self.limits();
+        let sooner = limits.idle(usage).filter(|limit| *limit < limits.write);
+        if let Some(limit) = sooner {
+            self.timer.fires_by(now + limit, &self.connection);
+        }
+        // A part of the next request may have come before.
+        self.reads = false;
+        if self.connection.leaving().is_some() || self.half_close.is_waiting() {
+            // The server may have read already, and not do so again by itself.
+            self.connection.wake();
         }
     }
 
@@ -393,6 +398,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         if requests.begun >= last {
             self.spend(requests, last);
+        }
+    }
+
+    /// The server has said something that is not its client's business alone; before that answers ended at `behind`.
+    #[cold]
+    pub(super) fn heed(&mut self, behind: u64) {
+        if let Some(ping) = self.ledger.asks_for_life() {
+            self.vouch(ping, behind);
+        }
+        // Of answers that it has broken off nothing else would tell before the connection's end.
+        let failed = self.ledger.resets().failed;
+        let before = std::mem::replace(&mut self.failed, failed);
+        if let State::Open(_, registration) = &self.state {
+            registration.failed(failed - before);
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! With the feature `_simulation` a transport of this crate's own tests is asked first.
 
-use std::any::Any;
+use std::{any::Any, io};
 
 #[cfg(feature = "_simulation")]
 use super::simulated;
@@ -31,14 +31,14 @@ pub(super) fn readable(io: &dyn Any) -> Option<u64> {
     sys::readable(io)
 }
 
-/// Whether the connection has been reset, which no read has told yet. It says so once.
-pub(super) fn has_failed(io: &dyn Any) -> bool {
+/// Why the connection has failed, which no operation has told yet: most often it was reset. It says so once.
+pub(super) fn take_error(io: &dyn Any) -> Option<io::Error> {
     #[cfg(feature = "_simulation")]
     if let Some(failed) = simulated::take_error(io) {
-        return failed;
+        return failed.then(|| io::ErrorKind::ConnectionReset.into());
     }
-    let tcp = io.downcast_ref::<tokio::net::TcpStream>();
-    tcp.is_some_and(|tcp| !matches!(tcp.take_error(), Ok(None)))
+    let tcp = io.downcast_ref::<tokio::net::TcpStream>()?;
+    tcp.take_error().unwrap_or_else(Some)
 }
 
 #[cfg(unix)]

@@ -158,8 +158,12 @@ impl<IO: 'static> Transport<IO> {
 
     /// Whether nothing can be sent or received any more, because the peer has reset the connection or
     /// was given up. The kernel says so once: to an operation, or here.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed || kernel::has_failed(&self.io)
+    pub(crate) fn has_failed(&mut self) -> bool {
+        if !self.failed {
+            let error = kernel::take_error(&self.io);
+            error.map(|error| self.note(error));
+        }
+        self.failed
     }
 
     /// Bytes that have arrived and were not read, asked of the kernel: the runtime may not have

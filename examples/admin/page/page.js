@@ -44,7 +44,6 @@ function number(key, label) {
 function show(snapshot) {
   const { stats, samples, samples_taken: taken, outcomes, connections } = snapshot;
   for (const { key, format, value } of NUMBERS) value.textContent = format(stats[key]);
-  showPhase(stats.phase, snapshot);
   openChart.show(STATES, samples.map((sample) => sample.open), taken);
   endedChart.show(outcomes, samples.map((sample) => sample.ended), taken);
   const { state, find: part } = wanted.elements;
@@ -65,6 +64,7 @@ function listen() {
   events.onerror = () => link("lost", "the server is gone, trying again");
   events.onmessage = ({ data }) => {
     const snapshot = JSON.parse(data);
+    showPhase(snapshot.stats.phase, snapshot); // in a pause too: buttons act on what is so now
     if (snapshot.report !== null) {
       events.close();
       link("over", "over");

@@ -20,11 +20,14 @@ use tokio::time::Instant;
 
 use self::frame::{
     ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE,
+    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
-use crate::pace::Rate;
+use crate::{
+    ending::{Cause, Resets},
+    pace::Rate,
+};
 
 pub(crate) use self::frame::{
     ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway,
@@ -43,6 +46,8 @@ const DEFAULT_WINDOW: i64 = 65_535;
 pub(crate) struct Stalled {
     /// The streams that are stalled.
     pub(crate) streams: Vec<u32>,
+    /// Tunnels through which nothing goes: see [`Http2::late_uploads`].
+    pub(crate) tunnels: Vec<u32>,
     /// The client has begun a request since one of them was held: it lives, and goes on without.
     pub(crate) outlived: bool,
     /// When the first of the other held streams will be if nothing moves. `None` if there is none.
@@ -74,7 +79,7 @@ pub(crate) struct Http2 {
     outbound: Reader,
     followed: bool,
     cut: bool,
-    failed: u32,
+    resets: Resets,
     goaway: Option<u32>,
     /// For which error of the connection the server ends it, as far as that is known.
     error: Option<u32>,
@@ -101,6 +106,8 @@ pub(crate) struct Http2 {
     pings: [Option<[u8; 8]>; 2],
     /// The last of them asks whether the peer lives, and nobody has asked for it yet.
     asks_for_life: Option<[u8; 8]>,
+    /// See [`has_news`](Self::has_news).
+    has_news: bool,
     /// The next one asks whether a GOAWAY has been heard, which nobody but the peer knows.
     asks_for_heard: bool,
     /// A PING of the stream's own, by [`HEARD`], was not acknowledged.
@@ -136,7 +143,7 @@ impl Http2 {
             outbound: Reader::new(Side::Server),
             followed: true,
             cut: false,
-            failed: 0,
+            resets: Resets::default(),
             goaway: None,
             error: None,
             begun: 0,
@@ -152,6 +159,7 @@ impl Http2 {
             our_window: DEFAULT_WINDOW,
             pings: [None; 2],
             asks_for_life: None,
+            has_news: false,
             asks_for_heard: false,
             awaits_pong: false,
             settings_heard: false,
@@ -298,13 +306,19 @@ impl Http2 {
         self.cut
     }
 
-    /// How many of them it was the server who broke off.
-    pub(crate) fn failed(&self) -> u32 {
-        self.failed
+    /// How many of them the server has broken off by itself, and found no fault with the client; and how many
+    /// were [`broken off`](Self::break_off) for the client's silence.
+    pub(crate) fn resets(&self) -> Resets {
+        self.resets
+    }
+
+    /// Whether the server has broken off an answer or asked for a sign of life, since this was last asked.
+    #[inline]
+    pub(crate) fn has_news(&mut self) -> bool {
+        mem::take(&mut self.has_news)
     }
 
     /// The PING by which the server has asked whether its peer lives, if it has since this was called.
-    #[inline]
     pub(crate) fn asks_for_life(&mut self) -> Option<[u8; 8]> {
         self.asks_for_life.take()
     }
@@ -337,18 +351,23 @@ impl Http2 {
         self.pings.iter_mut().find_map(Option::take)
     }
 
-    /// RST_STREAM of our own has been written both ways on this stream. It is closed, and whatever was not
-    /// over of it is cut.
-    pub(crate) fn break_off(&mut self, id: u32) {
-        self.cut |= self.find(id).is_some();
+    /// RST_STREAM of our own has been written both ways on this stream, for this reason. It is closed, and
+    /// whatever was not over of it is cut.
+    pub(crate) fn break_off(&mut self, id: u32, cause: Cause) {
+        let Some(at) = self.find(id) else { return };
+        self.cut = true;
+        if !self.streams[at].answered {
+            self.resets.count(cause);
+        }
         self.close(id);
     }
 
     /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
-    fn reset(&mut self, id: u32) {
+    fn reset(&mut self, id: u32, code: u32) {
         if self.find(id).is_some_and(|at| !self.streams[at].answered) {
             self.cut = true;
-            self.failed += 1;
+            self.resets.failed += u32::from(!blames_peer(code));
+            self.has_news = true;
             self.is_noise();
         }
         self.close(id);
@@ -424,6 +443,7 @@ impl Http2 {
             let moved = moved.unsigned_abs() + if way == Way::In { beside } else { 0 };
             let due = stream.late_since(now, way, moved, rate, patience.held_up) + limit;
             match now >= due {
+                true if way == Way::Both => found.tunnels.push(stream.id),
                 true => found.streams.push(stream.id),
                 false => found.next = Some(found.next.map_or(due, |next| next.min(due))),
             }
@@ -524,7 +544,7 @@ impl Http2 {
                 self.is_noise();
                 self.close(head.id);
             }
-            (RST_STREAM, _) => self.reset(head.id),
+            (RST_STREAM, Some(code)) => self.reset(head.id, code),
             (GOAWAY, Some(last)) => {
                 let error = self.outbound.error();
                 self.error = (error != NO_ERROR).then_some(error);
@@ -538,6 +558,7 @@ impl Http2 {
                     self.pings = [self.pings[1], Some(ping)];
                     let asks_for_heard = mem::take(&mut self.asks_for_heard);
                     self.asks_for_life = Some(ping).filter(|_| !asks_for_heard);
+                    self.has_news = true;
                 }
             },
             (SETTINGS, Some(value)) => self.our_initial = i64::from(value),

@@ -492,6 +492,39 @@ fn goaways() {
     assert_eq!(ignored.last_stream(), 1);
 }
 
+/// What a server says of itself or of an answer is a failure of its own; the others blame the client.
+#[test]
+fn who_has_failed() {
+    let ask = headers(Client, END_HEADERS, 1);
+    let failed = |code| after(&[ask.clone(), rst(Server, 1, code)]).resets().failed == 1;
+    let own: Vec<_> = (0..20).filter(|code| failed(*code)).collect();
+    assert_eq!(own, [0, 2, 8, 10, 14, 15, 16, 17, 18, 19]);
+}
+
+/// Those whose answers are out lose nothing by it but the rest of what they send.
+#[test]
+fn what_is_broken_off_is_counted_by_why() {
+    let ask = |id| headers(Client, END_HEADERS, id);
+    let mut http2 = after(&[ask(1), ask(3), ask(5), ask(7), headers(Server, BOTH, 7)]);
+    for (id, cause) in [
+        (1, Cause::Stalled),
+        (1, Cause::Stalled),
+        (3, Cause::BodyTimeout),
+        (5, Cause::TunnelTimeout),
+        (7, Cause::BodyTimeout),
+        (9, Cause::Stalled),
+    ] {
+        http2.break_off(id, cause);
+    }
+    let each = Resets {
+        failed: 0,
+        stalled: 1,
+        body: 1,
+        tunnel: 1,
+    };
+    assert_eq!((http2.resets(), http2.was_cut()), (each, true));
+}
+
 #[test]
 #[rustfmt::skip] // a rule a line
 fn what_is_a_cut() {
@@ -516,7 +549,7 @@ fn what_is_a_cut() {
         ("zero", vec![ask()], 0, false),
     ] {
         let mut http2 = after(&frames);
-        http2.reset(id);
+        http2.reset(id, 8);
         assert_eq!(http2.was_cut(), want, "{what}");
         if id > 0 {
             http2.sent(&rst_stream(id, 8));
@@ -555,6 +588,7 @@ fn stalls() {
     ] {
         frames.iter().for_each(|frame| say(&mut http2, frame));
         let want = Stalled {
+            tunnels: vec![],
             streams,
             outlived: false,
             next: next.map(at),
@@ -613,6 +647,7 @@ fn the_connection_s_window_stalls_all() {
         data(Server, 0, 7, WHOLE),
     ]);
     let none = Stalled {
+        tunnels: vec![],
         streams: vec![],
         outlived: false,
         next: Some(now + timeout),
@@ -927,7 +962,7 @@ proptest! {
                 }
             }
             if reset {
-                http2.reset(size as u32);
+                http2.reset(size as u32, 8);
             }
             now += Duration::from_secs(1);
             let found = http2.stalled(now, Duration::from_secs(3), Rate(0), &Progress::default());
@@ -1333,7 +1368,8 @@ fn uploads_that_do_not_come_on() {
                 held_up,
             };
             let found = http2.late_uploads(at(second), &patience);
-            assert_eq!(found.streams, Vec::from_iter(late), "{name}, {second}");
+            let found = [found.streams, found.tunnels].concat();
+            assert_eq!(found, Vec::from_iter(late), "{name}, {second}");
         }
     }
 }
