@@ -801,7 +801,10 @@ fn nothing_is_named_unless_it_was_asked_for() {
             .remove(0);
         // The connection is, and not what it is asked.
         let message = &line.fields["message"];
-        assert!(message.contains(" s left, open longest: in_use http/1 from "), "{line:?}");
+        assert!(
+            message.contains(" s left, open longest: in_use http/1 from "),
+            "{line:?}"
+        );
         assert!(!message.contains("/silent"), "{line:?}");
         client.finish();
         client.close().unwrap();
