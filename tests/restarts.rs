@@ -195,7 +195,7 @@ fn a_third_process_takes_over_from_the_first() {
     let site = Site::start(&["--undo-within-ms=20000"]);
     let first = site.pid();
     kill("USR2", first);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     let second = site.pid();
     site.replace("touch started; sleep 1; exec \"$0.real\" \"$@\"");
     kill("USR2", second);
@@ -208,6 +208,66 @@ fn a_third_process_takes_over_from_the_first() {
     kill("TERM", site.pid());
     let refused = eventually(|| TcpStream::connect(site.addr).err());
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// The file of a Unix socket is removed only if it is one, and nobody is behind it.
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("precious");
+    fs::write(&path, "precious").unwrap();
+    let ended = Command::new(example("restart"))
+        .arg(format!("--listen=unix:{}", path.display()))
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("give a path in a folder"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+}
+
+/// It is the process that serves which counts, and not the script that has started it.
+#[test]
+fn a_script_that_ends_is_not_the_end_of_what_it_has_started() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let old = site.pid();
+    site.replace("setsid \"$0.real\" \"$@\" & sleep 2");
+    kill("USR2", old);
+    site.is_replaced(1);
+    let new = site.pid();
+    sleep(Duration::from_secs(3));
+    assert!(!site.said().contains("takes over again"), "{}", site.said());
+    // Nor is a restart the script's business.
+    site.repair();
+    kill("USR2", old);
+    site.is_replaced(2);
+    let newest = site.pid();
+    assert!(![old, new].contains(&newest));
+    kill("KILL", newest);
+    site.wait_for("the new process has died (signal: 9 (SIGKILL)), this one takes over again");
+    assert_eq!(get(&site), "hello\n");
+    eventually(|| (site.pid() == new).then_some(()));
+}
+
+/// The first serves again, and has started another: there is no room for the one that the dead one had started.
+#[test]
+fn an_orphan_that_comes_too_late_does_not_serve() {
+    let site = Site::start(&["--undo-within-ms=20000"]);
+    let first = site.pid();
+    kill("USR2", first);
+    site.is_replaced(1);
+    let second = site.pid();
+    site.replace("touch started; sleep 3; exec \"$0.real\" \"$@\"");
+    kill("USR2", second);
+    eventually(|| site.path("started").exists().then_some(()));
+    kill("KILL", second);
+    site.wait_for("this one takes over again");
+    site.repair();
+    kill("USR2", first);
+    site.is_replaced(2);
+    site.wait_for("it has not waited for this one any longer, and serves on");
+    let said = site.said();
+    assert_eq!(said.matches("listening on ").count(), 3, "{said}");
 }
 
 /// Whatever its status: it is not the one that serves.
@@ -236,7 +296,7 @@ fn a_new_process_that_is_told_to_stop_is_not_undone() {
     let site = Site::start(&["--undo-within-ms=20000", "--shutdown-timeout-ms=100"]);
     let old = site.pid();
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     let new = site.pid();
     kill("TERM", new);
     site.wait_gone(new);
@@ -275,7 +335,7 @@ fn a_replaced_process_that_is_told_to_stop_has_the_time_of_a_stop() {
     let old = site.pid();
     let mut streaming = listening_for_ever(&site);
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     sleep(Duration::from_millis(1500));
     assert!(lives(old), "{}", site.said());
     kill("TERM", old);
@@ -290,10 +350,10 @@ fn the_old_process_passes_restarts_on() {
     let site = Site::start(&["--undo-within-ms=3000"]);
     let old = site.pid();
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     kill("USR2", old);
     site.wait_for("this process has been replaced: passing it on to the next");
-    site.wait_for_times("the new process serves", 2);
+    site.is_replaced(2);
     // One SIGTERM does not hurry what finishes anyway.
     kill("TERM", old);
     sleep(Duration::from_millis(300));
@@ -307,7 +367,7 @@ fn the_old_process_accepts_nothing_more() {
     let site = Site::start(&["--lame-duck-ms", "3000"]);
     let old = site.pid();
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     for _ in 0..40 {
         let mut client = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
         let answer = client.get("/").unwrap();
@@ -330,7 +390,7 @@ fn no_socket_is_left_open_by_the_old_process() {
         .unwrap();
     assert!(!client.read_some(Duration::from_secs(5)).is_empty());
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     let new = site.pid();
     kill("TERM", new);
     site.wait_gone(new);
@@ -448,7 +508,7 @@ fn a_new_process_that_dies_soon_is_undone() {
     let old = site.pid();
     let mut streaming = listening_for_ever(&site);
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     let new = site.pid();
     assert_ne!(new, old);
     kill("KILL", new);
@@ -462,7 +522,7 @@ fn a_new_process_that_dies_soon_is_undone() {
     drop(streaming);
 
     kill("USR2", old);
-    site.wait_for_times("the new process serves", 2);
+    site.is_replaced(2);
     assert_ne!(site.pid(), old);
     assert_eq!(get(&site), "hello\n");
 }
@@ -472,7 +532,7 @@ fn a_new_process_that_dies_soon_is_undone() {
 fn nobody_is_turned_away_while_a_dead_process_is_noticed() {
     let site = Site::start(&["--undo-within-ms=20000"]);
     kill("USR2", site.pid());
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     kill("KILL", site.pid());
     for _ in 0..50 {
         assert_eq!(get(&site), "hello\n");
@@ -485,7 +545,7 @@ fn a_new_process_that_dies_late_is_not_undone() {
     let old = site.pid();
     let _streaming = listening_for_ever(&site);
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     sleep(Duration::from_millis(200));
     kill("KILL", site.pid());
     site.wait_for("the new process has died (signal: 9 (SIGKILL)), too late");
@@ -500,10 +560,10 @@ fn one_that_was_replaced_itself_is_not_taken_over_from() {
     let site = Site::start(&["--undo-within-ms=20000"]);
     let first = site.pid();
     kill("USR2", first);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     let second = site.pid();
     kill("USR2", second);
-    site.wait_for_times("the new process serves", 2);
+    site.is_replaced(2);
     kill("KILL", second);
     site.wait_gone(second);
     sleep(Duration::from_millis(300));
@@ -524,7 +584,7 @@ fn long_lived_requests_stay_with_the_old_process() {
     let mut idle = Client::connect_with(site.addr, &Options::new().http1()).unwrap();
     idle.get("/").unwrap();
     kill("USR2", old);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     // Who is idle goes within the time-out of a shutdown.
     let ending = idle.read_until_end(Duration::from_secs(5));
     assert!(ending.is_proper(), "{ending:?}");
@@ -544,7 +604,7 @@ fn the_oldest_of_too_many_old_processes_ends() {
     for restarts in 1..=3 {
         held.push((site.pid(), listening_for_ever(&site)));
         kill("USR2", site.pid());
-        site.wait_for_times("the new process serves", restarts);
+        site.is_replaced(restarts);
     }
     let (oldest, mut client) = held.remove(0);
     let ending = client.read_until_end(Duration::from_secs(5));
@@ -560,7 +620,7 @@ fn the_oldest_of_too_many_old_processes_ends() {
     let ended = site.said().matches("shutdown took").count();
     site.wait_for_times("shutdown took", ended + 2);
     kill("USR2", site.pid());
-    site.wait_for_times("the new process serves", 4);
+    site.is_replaced(4);
     assert!(!held[0].1.read_some(Duration::from_secs(5)).is_empty());
 }
 

@@ -63,7 +63,7 @@ fn systemd_does_not_notice_what_is_undone() {
     site.signal("USR2");
     has(&told(&systemd), &["RELOADING=1"]);
     has(&told(&systemd), &["READY=1"]);
-    site.wait_for("the new process serves");
+    site.is_replaced(1);
     site.signal("KILL");
     has(&told(&systemd), &["READY=1", "the new process has died"]);
     assert_eq!(site.pid(), first);

@@ -151,10 +151,11 @@ impl Hello {
 /// What a process says to one before it, and what it is answered.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Word {
-    /// To the one just before: it serves, and has taken the sockets with these numbers.
-    Ready { taken: Vec<usize> },
+    /// To the one just before, or if that has gone to the next: it is ready to serve, by what name the system
+    /// knows it, and which of the passed sockets it has taken, by their numbers.
+    Ready { pid: u32, taken: Vec<usize> },
     /// To those before that one: it serves, so there is nothing to take back any more.
-    Replaced,
+    Replaced { pid: u32 },
     /// To the one just before: it ends because it was told to, and not because it fails.
     Stopping,
     /// The answer to the first: it is the one that serves.
@@ -168,11 +169,11 @@ pub(super) enum Word {
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ready { taken } => {
-                f.write_str("ready")?;
+            Self::Ready { pid, taken } => {
+                write!(f, "ready {pid}")?;
                 taken.iter().try_for_each(|number| write!(f, " {number}"))
             }
-            Self::Replaced => f.write_str("replaced"),
+            Self::Replaced { pid } => write!(f, "replaced {pid}"),
             Self::Stopping => f.write_str("stopping"),
             Self::Serve => f.write_str("serve"),
             Self::TooLate => f.write_str("too-late"),
@@ -191,6 +192,8 @@ impl Word {
 
 /// The answer of the process before to [`Word::Ready`]; `None` where it has gone, or does not run.
 pub(super) fn answer(mut from: &UnixStream) -> Option<Word> {
+    // Another process may have had it before.
+    from.set_nonblocking(false).ok()?;
     from.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut line = [0; 64];
     let length = from.read(&mut line).ok()?;
@@ -204,12 +207,16 @@ impl FromStr for Word {
         let mut words = line.split(' ');
         match words.next() {
             Some("ready") => {
+                let pid = pid(words.next())?;
                 let taken: Result<_, _> = words.map(str::parse).collect();
                 Ok(Self::Ready {
+                    pid,
                     taken: taken.map_err(|_| ())?,
                 })
             }
-            Some("replaced") => Ok(Self::Replaced),
+            Some("replaced") => Ok(Self::Replaced {
+                pid: pid(words.next())?,
+            }),
             Some("stopping") => Ok(Self::Stopping),
             Some("serve") => Ok(Self::Serve),
             Some("too-late") => Ok(Self::TooLate),
@@ -217,6 +224,10 @@ impl FromStr for Word {
             _ => Err(()),
         }
     }
+}
+
+fn pid(word: Option<&str>) -> Result<u32, ()> {
+    word.and_then(|word| word.parse().ok()).ok_or(())
 }
 
 #[cfg(test)]
@@ -243,9 +254,15 @@ mod tests {
         assert_eq!(read.sockets, hello().sockets);
         assert_eq!(read.ticket_keys.as_deref(), hello().ticket_keys.as_deref());
         for word in [
-            Word::Ready { taken: vec![0, 2] },
-            Word::Ready { taken: vec![] },
-            Word::Replaced,
+            Word::Ready {
+                pid: 7,
+                taken: vec![0, 2],
+            },
+            Word::Ready {
+                pid: 1,
+                taken: vec![],
+            },
+            Word::Replaced { pid: 9 },
             Word::Stopping,
             Word::Serve,
             Word::TooLate,
@@ -253,7 +270,7 @@ mod tests {
         ] {
             assert_eq!(word.to_string().parse(), Ok(word));
         }
-        for nothing in ["", "OK", "ready x", "ready -1", "replace"] {
+        for nothing in ["", "OK", "ready", "ready x", "ready 1 x", "replace"] {
             assert_eq!(nothing.parse::<Word>(), Err(()), "{nothing}");
         }
     }

@@ -84,6 +84,7 @@ use crate::{
 };
 use builder::Settings;
 use listener::Hold;
+use pid_file::PidFile;
 use running::{Kept, Starting};
 use signals::Signals;
 use sockets::{Listening, Open, SocketFile, Sockets};
@@ -152,7 +153,7 @@ impl Restart {
     ///         tokio::spawn(async { server.await });
     ///     }
     /// }
-    /// let report = restart.ready()?.run(&tls).await;
+    /// let report = restart.ready()?.run(&tls).await?;
     /// # Ok(()) }
     /// ```
     ///
@@ -231,10 +232,9 @@ impl Restart {
         in_a_runtime()?;
         let signals = Signals::catch().map_err(RestartError::Runtime)?;
         let is_check = self.is_check();
-        match &self.settings.pid_file {
-            Some(pid_file) if !is_check => pid_file.write()?,
-            _ => {}
-        }
+        let settings = self.settings.clone();
+        let pid_file = settings.pid_file.as_ref().filter(|_| !is_check);
+        let prepared = pid_file.map(PidFile::prepare).transpose()?;
         let Sockets {
             open,
             before,
@@ -249,9 +249,12 @@ impl Restart {
             before: older.into_iter().chain(before).collect(),
             starting: Starting::default(),
             successor: None,
+            orphans: None,
             undo_until: None,
             again: false,
             is_orphaned: false,
+            is_one_too_many: false,
+            serves_again: None,
             stopping: Default::default(),
             stage: Stage::Serving,
             settings: self.settings,
@@ -261,6 +264,9 @@ impl Restart {
             return Ok(running);
         }
         running.announce(taken)?;
+        if let (Some(pid_file), Some(prepared)) = (pid_file, prepared) {
+            pid_file.put(prepared)?;
+        }
         let addresses = running.addresses();
         if running.before.is_empty() {
             systemd::main_process(process::id());
@@ -315,13 +321,10 @@ impl Restart {
             }
             None
         };
-        let (report, broken) = tokio::join!(running.run_until_closed(tls), broken);
-        let is_orphaned = running.is_orphaned;
-        running.finish().await;
-        match broken {
-            Some(error) => Err(RestartError::Broken(error)),
-            None if is_orphaned => Err(RestartError::SuccessorDied),
-            None => Ok(Served::Closed(report)),
+        // Not told to: the process before may take over again.
+        match tokio::join!(running.run_until_closed(tls), broken) {
+            (_, Some(error)) => Err(RestartError::Broken(error)),
+            (report, None) => running.end(report).await.map(Served::Closed),
         }
     }
 }

@@ -29,8 +29,13 @@ impl PidFile {
 
     /// Replaces the file at once: whoever reads it sees the old number or the new one.
     pub(super) fn write(&self) -> Result<(), RestartError> {
-        let written = self.prepare()?.persist(&self.0);
-        written.map(drop).map_err(|error| self.wrong(error.error))
+        self.put(self.prepare()?)
+    }
+
+    /// Puts in place what was prepared: all that can go wrong then has gone wrong before.
+    pub(super) fn put(&self, prepared: NamedTempFile) -> Result<(), RestartError> {
+        let put = prepared.persist(&self.0);
+        put.map(drop).map_err(|error| self.wrong(error.error))
     }
 
     /// Removes the file, unless it names another process.
@@ -41,7 +46,7 @@ impl PidFile {
         }
     }
 
-    fn prepare(&self) -> Result<NamedTempFile, RestartError> {
+    pub(super) fn prepare(&self) -> Result<NamedTempFile, RestartError> {
         self.written().map_err(|error| self.wrong(error))
     }
 

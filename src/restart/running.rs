@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    RestartError,
     builder::Settings,
     control::{Origin, Word},
     listener::Hold,
@@ -65,12 +66,18 @@ pub struct Running {
     pub(super) before: Vec<UnixStream>,
     pub(super) starting: Starting,
     pub(super) successor: Option<Box<Successor>>,
+    /// One whose process has died, while another that it had started may still come.
+    pub(super) orphans: Option<Box<Successor>>,
     /// Until then this process takes over again if the new one dies.
     pub(super) undo_until: Option<Instant>,
     /// Another restart is to follow the one under way.
     pub(super) again: bool,
     /// The new process has died, and nobody serves.
     pub(super) is_orphaned: bool,
+    /// It was said that there are too many old processes, and this may still have to take over again.
+    pub(super) is_one_too_many: bool,
+    /// This process serves again, and nobody was told yet: what else there is to say of it.
+    pub(super) serves_again: Option<String>,
     pub(super) stopping: CancellationToken,
     pub(super) stage: Stage,
     pub(super) ticket_keys: Option<TicketKeys>,
@@ -115,6 +122,8 @@ enum Happened {
     Asked(Request),
     Started(Result<Box<Successor>, String>),
     News(News),
+    /// Of those that one has left which has died.
+    Orphans(News),
     UndoIsOver,
     /// There is nothing to serve.
     Checked,
@@ -131,6 +140,10 @@ impl Running {
     ///
     /// Nobody obeys signals, and no restart goes on, but while this is polled.
     pub async fn next(&mut self) -> Event {
+        // Whoever comes back has heard of it.
+        if let Some(but) = self.serves_again.take() {
+            self.serves(&but);
+        }
         loop {
             let happened = self.happens().await;
             if let Some(event) = self.obey(happened) {
@@ -146,10 +159,22 @@ impl Running {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the connections to themselves, and nobody obeys signals any more.
-    pub async fn run(mut self, tls: &GracefulTls) -> Report {
+    ///
+    /// # Errors
+    ///
+    /// [`RestartError::SuccessorDied`].
+    pub async fn run(mut self, tls: &GracefulTls) -> Result<Report, RestartError> {
         let report = self.run_until_closed(tls).await;
+        self.end(report).await
+    }
+
+    pub(super) async fn end(self, report: Report) -> Result<Report, RestartError> {
+        let is_orphaned = self.is_orphaned;
         self.finish().await;
-        report
+        match is_orphaned {
+            true => Err(RestartError::SuccessorDied),
+            false => Ok(report),
+        }
     }
 
     pub(super) async fn run_until_closed(&mut self, tls: &GracefulTls) -> Report {
@@ -163,13 +188,7 @@ impl Running {
                 }
             };
             tokio::select! {
-                event = self.next() => {
-                    // One that was replaced may have hours, but not once it is told to stop.
-                    if event == Event::Stop && tls.phase() > Phase::Serving {
-                        hurry_at = Some(Instant::now() + tls.shutdown_timeout());
-                    }
-                    self.has_come(event, tls);
-                }
+                event = self.next() => hurry_at = self.has_come(event, tls).or(hurry_at),
                 () = hurry => {
                     hurry_at = None;
                     tls.shutdown_now();
@@ -179,18 +198,26 @@ impl Running {
         }
     }
 
-    fn has_come(&self, event: Event, tls: &GracefulTls) {
+    /// Has the connections know; when this process has to hurry, if it has longer at first than it may take.
+    fn has_come(&mut self, event: Event, tls: &GracefulTls) -> Option<Instant> {
         match event {
             Event::Handover => {
                 let timeout = self.settings.old_process_timeout;
                 let timeout = timeout.unwrap_or_else(|| tls.shutdown_timeout());
                 tls.handover_within(self.settings.undo_within, timeout);
             }
-            Event::Undo if tls.resume() => {}
-            Event::Undo => tracing::error!("nobody serves any more: it was too late to go on"),
-            Event::Stop => tls.shutdown(),
+            Event::Undo if !tls.resume() => self.has_failed_to_undo(),
+            Event::Undo => {}
+            // It has nothing to wait for, as long as it could have taken over again.
+            Event::Stop if tls.phase() == Phase::Serving || tls.resume() => tls.shutdown(),
+            Event::Stop => {
+                let time = tls.shutdown_timeout();
+                tracing::info!("told to stop: what is left has {} s", time.as_secs_f64());
+                return Some(Instant::now() + time);
+            }
             Event::Hurry => tls.shutdown_now(),
         }
+        None
     }
 
     /// Waits for a restart that is still under way, so that its end is not missed. Call it when the last
@@ -226,6 +253,12 @@ impl Running {
                 None => pending().await,
             }
         };
+        let orphans = async {
+            match &mut self.orphans {
+                Some(orphans) => orphans.news().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             () = check => Happened::Checked,
@@ -233,6 +266,7 @@ impl Running {
             Some(()) = self.asked.recv() => Happened::Asked(Request::Restart),
             ended = self.starting.ended() => Happened::Started(ended),
             news = news => Happened::News(news),
+            news = orphans => Happened::Orphans(news),
             () = undo => Happened::UndoIsOver,
         }
     }
@@ -246,30 +280,22 @@ impl Running {
             Happened::Asked(Request::Restart) => self.restart(),
             Happened::Asked(Request::Stop) => self.stop(),
             Happened::Started(ended) => self.started(ended),
-            Happened::News(News::Said(Word::TooMany)) => {
-                let most = self.settings.max_old_processes;
-                tracing::warn!("more than {most} old processes: this is the oldest, it ends now");
-                Some(Event::Hurry)
+            Happened::UndoIsOver => {
+                self.let_go();
+                self.hurry_if_too_many()
             }
-            Happened::News(News::Said(Word::Replaced)) => self.is_replaced_after_all(),
+            Happened::News(News::Ended(how)) => self.successor_ended(&how),
+            Happened::News(News::Said(word)) => self.was_told(word),
             Happened::News(News::Gone) => {
                 self.successor = None;
                 None
             }
-            // Its answer is all that it waits for.
-            Happened::News(News::Said(Word::Stopping)) => {
-                self.is_rid();
+            Happened::Orphans(News::Said(Word::Ready { pid, .. })) => self.orphan_is_ready(pid),
+            Happened::Orphans(News::Gone) => {
+                self.orphans = None;
                 None
             }
-            Happened::News(News::Said(_)) => None,
-            Happened::UndoIsOver => {
-                self.let_go();
-                None
-            }
-            Happened::News(News::Ended(status)) => {
-                let shown = status.map_or_else(|error| error.to_string(), |of| of.to_string());
-                self.successor_ended(&shown)
-            }
+            Happened::Orphans(_) => None,
         }
     }
 }
@@ -280,8 +306,8 @@ impl Drop for Running {
         if let Some(pid_file) = &self.settings.pid_file {
             pid_file.remove();
         }
-        // The process before would take over again, and needs the files.
-        if self.before.last().is_some_and(|of| !has_ended(of)) {
+        // Another needs the files: the one that is about to serve, or the one before, which would take over again.
+        if self.starting.is_under_way() || self.before.last().is_some_and(|of| !has_ended(of)) {
             return;
         }
         let own = |of: &&Kept| *of.hold.borrow() == Hold::Accepts;

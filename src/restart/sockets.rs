@@ -12,7 +12,7 @@ use std::{
     os::{
         fd::OwnedFd,
         unix::{
-            fs::MetadataExt,
+            fs::{FileTypeExt, MetadataExt},
             net::{UnixListener, UnixStream},
         },
     },
@@ -99,8 +99,7 @@ impl Listening {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl SocketFile {
@@ -122,9 +121,14 @@ impl SocketFile {
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
+/// Device, inode, and when it was made: inodes are used again.
+type Identity = (u64, u64, i64, i64);
+
+/// `None` where there is no socket.
+fn identity(path: &Path) -> Option<Identity> {
     let file = fs::symlink_metadata(path).ok()?;
-    Some((file.dev(), file.ino()))
+    let is_socket = file.file_type().is_socket();
+    is_socket.then(|| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec()))
 }
 
 /// All that this process begins with.
@@ -267,7 +271,8 @@ fn bind_unix(path: &Path) -> io::Result<Listening> {
     // Where somebody listens, but is too busy, it would wait.
     probe.set_nonblocking(true)?;
     let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
-    if probe.connect(&SockAddr::unix(path)?).is_err_and(refused) {
+    // Any other file refuses too.
+    if identity(path).is_some() && probe.connect(&SockAddr::unix(path)?).is_err_and(refused) {
         fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path)?;

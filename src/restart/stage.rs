@@ -136,7 +136,7 @@ impl Running {
                 kept.hold.send_replace(Hold::Waits);
             }
         }
-        self.successor = Some(successor);
+        self.orphans = self.successor.replace(successor).or(self.orphans.take());
         self.undo_until = Some(Instant::now() + self.settings.undo_within);
         tracing::info!(
             successor = id,
@@ -153,38 +153,95 @@ impl Running {
         Some(Event::Handover)
     }
 
-    /// A process that the new one has started serves, whatever has become of that one.
-    pub(super) fn is_replaced_after_all(&mut self) -> Option<Event> {
-        let serves = self.stage == Stage::Serving;
-        if serves {
-            tracing::info!("a newer process serves: finishing what is in flight here");
-            self.stage = Stage::Replaced;
+    /// What the new process says, or another that it has started.
+    pub(super) fn was_told(&mut self, word: Word) -> Option<Event> {
+        match word {
+            Word::Ready { pid, .. } => return self.orphan_is_ready(pid),
+            // The new one has died as soon as it was replaced itself.
+            Word::Replaced { pid } if self.stage == Stage::Serving => {
+                return self.orphan_is_ready(pid);
+            }
+            Word::Replaced { .. } | Word::Stopping => self.is_rid(),
+            Word::TooMany => {
+                self.is_one_too_many = true;
+                if self.undo_until.is_none() {
+                    return self.hurry_if_too_many();
+                }
+            }
+            Word::Serve | Word::TooLate => {}
         }
+        None
+    }
+
+    pub(super) fn hurry_if_too_many(&mut self) -> Option<Event> {
+        if !std::mem::take(&mut self.is_one_too_many) {
+            return None;
+        }
+        let most = self.settings.max_old_processes;
+        tracing::warn!("more than {most} old processes: this is the oldest, it ends now");
+        Some(Event::Hurry)
+    }
+
+    /// A process is ready that was started by one that has died since: it asks the one before that. There is room for
+    /// it only if this one serves, and has not started another.
+    pub(super) fn orphan_is_ready(&mut self, pid: u32) -> Option<Event> {
+        let takes_over = self.stage == Stage::Serving && !self.starting.is_under_way();
+        let orphans = self.orphans.as_mut().or(self.successor.as_mut())?;
+        if !takes_over {
+            orphans.answer(&Word::TooLate);
+            return None;
+        }
+        orphans.answer(&Word::Serve);
+        orphans.is_now(pid);
+        tracing::info!(
+            successor = pid,
+            "a newer process serves: finishing what is in flight here"
+        );
         for kept in &self.sockets {
             kept.hold.send_replace(Hold::Waits);
         }
-        self.is_rid();
-        serves.then_some(Event::Handover)
+        self.stage = Stage::Replaced;
+        systemd::main_process(pid);
+        self.let_go();
+        Some(Event::Handover)
     }
 
     /// The new process has ended, and was not told to.
-    pub(super) fn successor_ended(&mut self, status: &str) -> Option<Event> {
-        if self.undo_until.is_some_and(|until| Instant::now() < until) {
-            tracing::error!("the new process has died ({status}), this one takes over again");
+    pub(super) fn successor_ended(&mut self, how: &str) -> Option<Event> {
+        let in_time = self.undo_until.is_some_and(|until| Instant::now() < until);
+        if in_time && self.stage == Stage::Replaced {
+            tracing::error!("the new process has died ({how}), this one takes over again");
             self.undo_until = None;
+            self.is_one_too_many = false;
             self.stage = Stage::Serving;
             for kept in &self.sockets {
                 kept.hold.send_replace(Hold::Accepts);
             }
-            self.serves(&format!("; the new process has died ({status})"));
+            self.serves_again = Some(format!("; the new process has died ({how})"));
             return Some(Event::Undo);
         }
         self.let_go();
-        tracing::error!("the new process has died ({status}), too late for this one to take over");
+        tracing::error!("the new process has died ({how}), too late for this one to take over");
+        self.is_the_last()
+    }
+
+    /// The connections can't go on any more.
+    pub(super) fn has_failed_to_undo(&mut self) {
+        tracing::error!("it was too late to go on");
+        self.serves_again = None;
+        self.stage = Stage::Replaced;
+        for kept in &self.sockets {
+            kept.hold.send_replace(Hold::Waits);
+        }
+        self.let_go();
+        self.is_orphaned = true;
+    }
+
+    /// systemd starts the service again when its main process fails.
+    fn is_the_last(&mut self) -> Option<Event> {
         if self.stage == Stage::Stopping || !systemd::is_there() {
             return None;
         }
-        // It restarts the service when its main process fails.
         systemd::main_process(process::id());
         self.is_orphaned = true;
         Some(Event::Hurry)
@@ -214,7 +271,7 @@ impl Running {
     }
 
     /// Says that this process serves, to whoever watches it.
-    fn serves(&self, but: &str) {
+    pub(super) fn serves(&self, but: &str) {
         if let Some(pid_file) = &self.settings.pid_file {
             if let Err(error) = pid_file.write() {
                 tracing::error!("{error}");
@@ -223,21 +280,26 @@ impl Running {
         systemd::ready(&format!("listening on {}{but}", self.addresses()));
     }
 
-    /// Says to those before that this process serves now, and to the oldest if there are too many. The one just
-    /// before has a say.
+    /// Says to those before that this process serves now, and to the oldest if there are too many. The last that is
+    /// there has a say.
     pub(super) fn announce(&mut self, taken: Vec<usize>) -> Result<(), RestartError> {
-        if let Some((last, older)) = self.before.split_last() {
-            (Word::Ready { taken }).tell(last);
-            match control::answer(last) {
-                Some(Word::TooLate) => {
-                    return Err(RestartError::Predecessor(control::LATE.into()));
-                }
-                Some(_) => {}
-                None => tracing::warn!("the process before is gone: serving without a word to it"),
+        let pid = process::id();
+        let ready = Word::Ready { pid, taken };
+        let mut asked = self.before.iter().rev();
+        let answer = asked.find_map(|process| {
+            ready.tell(process);
+            control::answer(process)
+        });
+        match answer {
+            Some(Word::TooLate) => {
+                return Err(RestartError::Predecessor(control::LATE.into()));
             }
-            for process in older {
-                Word::Replaced.tell(process);
+            None if !self.before.is_empty() => {
+                tracing::warn!("the process before is gone: serving without a word to it");
             }
+            _ => asked.for_each(|older| {
+                Word::Replaced { pid }.tell(older);
+            }),
         }
         self.before.retain(|process| !has_ended(process));
         let most = self.settings.max_old_processes;

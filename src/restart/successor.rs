@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     future::pending,
     io,
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
@@ -19,6 +20,7 @@ use std::{
 
 use command_fds::CommandFdExt;
 use rustix::io::fcntl_dupfd_cloexec;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take},
     net::{
@@ -266,22 +268,45 @@ fn complaint(said: &str, status: ExitStatus) -> String {
 /// A new process, from its start on, and whoever comes after it.
 #[derive(Debug)]
 pub(super) struct Successor {
-    /// Until it has ended.
+    /// What was started, until it has ended.
     child: Option<Child>,
     words: Lines<BufReader<Take<OwnedReadHalf>>>,
-    /// Nobody reads what is written here after the hello. It is open as long as this process is there to be told.
     hello: OwnedWriteHalf,
+    /// Everybody who could say something has gone.
+    is_silent: bool,
+    ends: End,
     /// Of the sockets that were passed to it, those that it listens on.
     pub(super) taken: Vec<usize>,
+    /// What the process that serves has said that it is.
+    pid: u32,
+}
+
+/// What the end of a process shows by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// The process that was started is the one that serves.
+    OfChild,
+    /// It is not: a script has started it, say, and has ended. It has the socket open as long as it runs.
+    OfSocket,
+    /// It has ended, or that is of no concern any more.
+    Known,
 }
 
 /// What becomes known of a new process that serves.
 #[derive(Debug)]
 pub(super) enum News {
-    Ended(io::Result<ExitStatus>),
+    /// How, for people to read.
+    Ended(String),
     Said(Word),
     /// Neither it nor any that it has started is there any more.
     Gone,
+}
+
+/// What has come of waiting for a new process.
+enum Heard {
+    Line(String),
+    Ended(ExitStatus),
+    Nothing,
 }
 
 impl Successor {
@@ -292,23 +317,58 @@ impl Successor {
             child: Some(child),
             words: BufReader::new(words.take(MOST)).lines(),
             hello,
+            is_silent: false,
+            ends: End::OfChild,
             taken: Vec::new(),
+            pid: 0,
         })
     }
 
-    /// Its number, as long as it runs.
+    /// The number of the process that serves, as long as that is known to run.
     pub(super) fn id(&self) -> Option<u32> {
-        self.child.as_ref()?.id()
+        (self.ends != End::Known).then_some(self.pid)
     }
 
     /// How the process itself ends is of no concern any more, only what those say that it has started.
     pub(super) fn forget_the_first(&mut self) {
-        self.child = None;
+        self.ends = End::Known;
+    }
+
+    /// From now on another is meant, which has taken what it could.
+    pub(super) fn is_now(&mut self, pid: u32) {
+        self.pid = pid;
+        self.ends = End::OfSocket;
     }
 
     async fn get_ready(&mut self, hello: &str, patience: Duration) -> Result<(), Failed> {
+        let failed = match self.hear(hello, patience).await {
+            Heard::Line(line) => match line.parse() {
+                Ok(Word::Ready { pid, taken }) => {
+                    let child = self.child.as_ref().and_then(Child::id);
+                    self.ends = match child == Some(pid) {
+                        true => End::OfChild,
+                        false => End::OfSocket,
+                    };
+                    (self.pid, self.taken) = (pid, taken);
+                    self.answer(&Word::Serve);
+                    return Ok(());
+                }
+                _ => Failed::Lied(line),
+            },
+            Heard::Ended(status) => Failed::Exited(status),
+            Heard::Nothing => Failed::Slow(patience),
+        };
+        if let Some(child) = &mut self.child {
+            // It may have gone already, and may have left another behind that comes later.
+            let _ = child.kill().await;
+        }
+        self.answer(&Word::TooLate);
+        Err(failed)
+    }
+
+    async fn hear(&mut self, hello: &str, patience: Duration) -> Heard {
         let Some(child) = &mut self.child else {
-            return Ok(());
+            return Heard::Nothing;
         };
         let says = async {
             // Whether it was read shows in what comes back.
@@ -319,66 +379,72 @@ impl Successor {
                 _ => pending().await,
             }
         };
-        let said = tokio::select! {
+        let heard = tokio::select! {
             biased;
-            said = timeout(patience, says) => said,
+            said = timeout(patience, says) => said.map_or(Heard::Nothing, Heard::Line),
             // What it has started may hold the other end.
-            Ok(status) = child.wait() => {
-                self.answer(&Word::TooLate).await;
-                return Err(Failed::Exited(status));
-            }
+            Ok(status) = child.wait() => Heard::Ended(status),
             never = progress(patience) => never,
         };
-        let failed = match said {
-            Ok(line) => match line.parse() {
-                Ok(Word::Ready { taken }) => {
-                    self.taken = taken;
-                    self.answer(&Word::Serve).await;
-                    return Ok(());
-                }
-                _ => Failed::Lied(line),
-            },
-            Err(_) => Failed::Slow(patience),
-        };
-        // It may have gone already, and may have left another behind that comes later.
-        let _ = child.kill().await;
-        self.answer(&Word::TooLate).await;
-        Err(failed)
+        // Where this process was stopped for a while, the time is over before the socket was looked at.
+        if matches!(heard, Heard::Nothing) && self.has_said_something() {
+            let line = self.words.next_line().await;
+            return line.ok().flatten().map_or(Heard::Nothing, Heard::Line);
+        }
+        heard
     }
 
-    async fn answer(&mut self, word: &Word) {
-        let _ = self.hello.write_all(format!("{word}\n").as_bytes()).await;
+    /// As the system knows, whatever the runtime does.
+    fn has_said_something(&mut self) -> bool {
+        let stream: &UnixStream = self.words.get_ref().get_ref().get_ref().as_ref();
+        let mut some = [MaybeUninit::uninit(); 1];
+        SockRef::from(stream)
+            .peek(&mut some)
+            .is_ok_and(|length| length > 0)
+    }
+
+    /// It is short, and nothing else is on its way: there is room for it.
+    pub(super) fn answer(&self, word: &Word) {
+        let _ = self.hello.try_write(format!("{word}\n").as_bytes());
     }
 
     /// The next that becomes known of it. Cancel safe.
     pub(super) async fn news(&mut self) -> News {
-        let child = async {
-            match &mut self.child {
-                Some(child) => child.wait().await,
-                None => pending().await,
+        loop {
+            if self.is_silent && self.child.is_none() {
+                return News::Gone;
             }
-        };
-        let words = async {
-            loop {
-                match self.words.next_line().await {
-                    Ok(Some(line)) => {
-                        if let Ok(word) = line.parse() {
-                            return Some(word);
+            let has_child = self.child.is_some();
+            let child = async {
+                match &mut self.child {
+                    Some(child) => child.wait().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // What it has said before it ended counts.
+                line = self.words.next_line(), if !self.is_silent => match line {
+                    Ok(Some(line)) => if let Ok(word) = line.parse() {
+                        return News::Said(word);
+                    },
+                    _ => {
+                        self.is_silent = true;
+                        if self.ends == End::OfSocket {
+                            self.ends = End::Known;
+                            return News::Ended("it has closed its socket".into());
                         }
                     }
-                    _ => return None,
+                },
+                ended = child, if has_child => {
+                    self.child = None;
+                    if self.ends == End::OfChild {
+                        self.ends = End::Known;
+                        let status = ended.map_or_else(|error| error.to_string(), |of| of.to_string());
+                        return News::Ended(status);
+                    }
                 }
             }
-        };
-        tokio::select! {
-            biased;
-            // What it has said before it ended counts.
-            Some(word) = words => News::Said(word),
-            ended = child => {
-                self.child = None;
-                News::Ended(ended)
-            }
-            else => News::Gone,
         }
     }
 }

@@ -44,5 +44,8 @@ pub(crate) async fn serve(
         let (tls, app) = (tls.clone(), app.clone());
         tokio::spawn(async move { listener.serve(&tls, app).await });
     }
-    Ok(running.run(&tls).await.to_string())
+    let report = running.run(&tls).await;
+    report
+        .map(|report| report.to_string())
+        .map_err(|error| error.to_string())
 }

@@ -97,6 +97,12 @@ impl Site {
         kill(signal, self.pid());
     }
 
+    /// Waits until it has been replaced so many times, and everybody knows.
+    pub fn is_replaced(&self, times: usize) {
+        self.wait_for_times("the new process serves", times);
+        self.wait_for_times("listening on ", times + 1);
+    }
+
     /// Restarts, and waits until the old process has gone; its number and the new one's.
     pub fn restart(&self) -> (u32, u32) {
         let old = self.pid();
