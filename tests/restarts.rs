@@ -273,7 +273,10 @@ fn an_orphan_that_comes_too_late_does_not_serve() {
 /// Whatever its status: it is not the one that serves.
 #[test]
 fn a_new_process_that_comes_too_late_does_not_serve() {
-    let site = Site::start(&["--ready-within-ms=1000"]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("server.sock");
+    let listen = format!("--listen=unix:{}", path.display());
+    let site = Site::start(&["--ready-within-ms=1000", &listen]);
     // The shell is killed, and not what it waits for.
     site.replace("(sleep 2; exec \"$0.real\" \"$@\") & wait");
     site.fails_to_restart("the new process was not ready within 1s, and was killed");
@@ -289,6 +292,9 @@ fn a_new_process_that_comes_too_late_does_not_serve() {
         "{}",
         site.said()
     );
+    // Nor does it take away what is the other's.
+    assert!(UnixStream::connect(&path).is_ok());
+    assert!(lives(site.pid()));
 }
 
 #[test]

@@ -292,6 +292,8 @@ impl Running {
         });
         match answer {
             Some(Word::TooLate) => {
+                // They are the other's.
+                self.sockets.iter_mut().for_each(|of| of.file = None);
                 return Err(RestartError::Predecessor(control::LATE.into()));
             }
             None if !self.before.is_empty() => {
