@@ -10,19 +10,15 @@ use graceful_tls::restart::{Event, Listener, Restart};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::{graceful, say_ready, settings::Settings};
+use crate::{begin, graceful, settings::Settings};
 
 pub(crate) async fn serve(
     settings: &Settings,
     config: ServerConfig,
-    mut restart: Restart,
+    restart: Restart,
 ) -> Result<String, String> {
     let router = routes::router(graceful::tls(settings, config.clone())?);
-    let listeners = restart
-        .listeners("https")
-        .map_err(|error| error.to_string())?;
-    let mut running = restart.ready().map_err(|error| error.to_string())?;
-    say_ready(&running);
+    let (listeners, mut running) = begin(restart)?;
     let server = AxumServer::new(config, router, settings);
     let mut served = tokio::spawn(server.clone().serve(listeners));
     loop {

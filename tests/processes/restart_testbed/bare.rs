@@ -25,19 +25,15 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_util::sync::CancellationToken;
 
-use crate::{graceful, say_ready, settings::Settings};
+use crate::{begin, graceful, settings::Settings};
 
 pub(crate) async fn serve(
     settings: &Settings,
     config: ServerConfig,
-    mut restart: Restart,
+    restart: Restart,
 ) -> Result<String, String> {
     let router = routes::router(graceful::tls(settings, config.clone())?);
-    let listeners = restart
-        .listeners("https")
-        .map_err(|error| error.to_string())?;
-    let mut running = restart.ready().map_err(|error| error.to_string())?;
-    say_ready(&running);
+    let (listeners, mut running) = begin(restart)?;
     let bare = Arc::new(Bare::new(config, router, settings));
     let served = tokio::spawn(bare.clone().serve(listeners));
     bare.obey(&mut running, served).await

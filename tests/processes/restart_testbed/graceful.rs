@@ -4,7 +4,7 @@ use app::routes;
 use graceful_tls::{Builder, GracefulTls, restart::Restart};
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::{say_ready, settings::Settings};
+use crate::{begin, settings::Settings};
 
 pub(crate) fn tls(settings: &Settings, config: ServerConfig) -> Result<GracefulTls, String> {
     let built = builder(settings, config).build();
@@ -35,11 +35,7 @@ pub(crate) async fn serve(
     let builder = builder(settings, config).ticket_keys(keys);
     let tls = builder.build().map_err(|error| error.to_string())?;
     let app = routes::router(tls.clone());
-    let listeners = restart
-        .listeners("https")
-        .map_err(|error| error.to_string())?;
-    let running = restart.ready().map_err(|error| error.to_string())?;
-    say_ready(&running);
+    let (listeners, running) = begin(restart)?;
     for listener in listeners {
         let (tls, app) = (tls.clone(), app.clone());
         tokio::spawn(async move { listener.serve(&tls, app).await });

@@ -18,7 +18,7 @@ use app::{
     command_line::{self, UNUSABLE},
     tls,
 };
-use graceful_tls::restart::{Restart, Running};
+use graceful_tls::restart::{Listener, Restart, Running};
 use tokio_rustls::rustls::ServerConfig;
 
 use settings::{Server, Settings};
@@ -65,9 +65,14 @@ async fn serve(
     }
 }
 
-fn say_ready(running: &Running) {
+/// From here on this process is the one that serves, whatever it serves with.
+fn begin(mut restart: Restart) -> Result<(Vec<Listener>, Running), String> {
+    let listeners = restart.listeners("https");
+    let listeners = listeners.map_err(|error| error.to_string())?;
+    let running = restart.ready().map_err(|error| error.to_string())?;
     let pid = std::process::id();
     say(&format!("listening on {} (pid {pid})", running.addresses()));
+    Ok((listeners, running))
 }
 
 /// Writes a line to standard output at once. Whoever has closed it does not want it.
