@@ -3,13 +3,14 @@
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio_rustls::rustls::{ServerConfig, server::ClientHello};
 
 use crate::{
     choice::{self, Choice, Refusal},
     gate::{Admission, Filter},
     graceful_tls::GracefulTls,
+    inline::Executor,
     keepalive::TcpKeepalive,
     observe::{Observed, Observer},
     pace::Rate,
@@ -72,7 +73,7 @@ pub struct Builder {
     pub(crate) settings: Settings,
     filter: Option<Filter>,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Executor>,
     name: Option<Arc<str>>,
     first: Option<GracefulTls>,
     observed: Observed,
@@ -85,7 +86,7 @@ impl Builder {
         let mut http1 = http1::Builder::new();
         // The keep-alive time-out covers the head of a request, at no timer per request.
         http1.timer(TokioTimer::new()).header_read_timeout(None);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Executor);
         http2.timer(TokioTimer::new());
         Self {
             tls,
@@ -539,7 +540,7 @@ impl Builder {
     }
 
     /// Changes hyper's HTTP/2 settings, for [`GracefulTls::serve`]. They are hyper's defaults.
-    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<TokioExecutor>)) -> Self {
+    pub fn http2(mut self, change: impl FnOnce(&mut http2::Builder<Executor>)) -> Self {
         change(&mut self.http2);
         self
     }

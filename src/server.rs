@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::TokioExecutor;
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use crate::{
@@ -11,6 +10,7 @@ use crate::{
     context::Context,
     gate::{Filter, Gate, Pass},
     handshakes::Handshakes,
+    inline::Executor,
     observe::Observed,
     register::Register,
     settings::Settings,
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) tls: TlsAcceptor,
     pub(crate) choice: Option<Arc<Choice>>,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<TokioExecutor>,
+    pub(crate) http2: http2::Builder<Executor>,
     pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) context: Arc<Context>,
@@ -43,7 +43,7 @@ pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) filter: Option<Filter>,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<TokioExecutor>,
+    pub(crate) http2: http2::Builder<Executor>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) observed: Observed,
 }

@@ -26,7 +26,7 @@ const FLOORS: &[&[&str]] = &[
         "room",
         "tickets",
     ],
-    &["named", "sparing", "traffic", "watched"],
+    &["inline", "named", "sparing", "traffic", "watched"],
 ];
 
 fn floor(module: &str) -> usize {

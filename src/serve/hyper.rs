@@ -21,19 +21,19 @@ use hyper::{
     body::Incoming as RequestBody,
     server::conn::{http1::UpgradeableConnection, http2},
 };
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 
-use super::Layered;
+use super::{
+    Layered,
+    turns::{Held, Turns},
+};
 use crate::{
     accept::Accept, acceptor::AcceptLoop, connection::TlsConnection, graceful_tls::GracefulTls,
-    handshake_error::HandshakeError, phase::Phase, server::Server, shutdown::Report,
-    stream::GracefulStream,
+    handshake_error::HandshakeError, inline::Executor, phase::Phase, server::Server,
+    shutdown::Report, stream::GracefulStream,
 };
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -43,6 +43,11 @@ impl GracefulTls {
     ///
     /// `service` is cloned for every request. [`GracefulTlsLayer`](crate::GracefulTlsLayer) is
     /// applied around it, and [`TlsConnection`] is in the extensions of every request.
+    ///
+    /// Over HTTP/2 a handler that has its answer without waiting is run in the task of its connection, as
+    /// over HTTP/1; one that waits gets a task of its own, and all these run in parallel. The first poll of a
+    /// handler that computes for long or blocks its thread keeps up the other streams of its connection;
+    /// where it takes more than half a millisecond, the next ones have a task each from the start.
     ///
     /// # Errors
     ///
@@ -181,11 +186,9 @@ where
     Served::new(protocol.with_upgrades(), connection)
 }
 
-fn http2<IO, S, B>(
-    server: &Server,
-    stream: GracefulStream<IO>,
-    service: S,
-) -> Served<http2::Connection<TokioIo<GracefulStream<IO>>, Told<S>, TokioExecutor>>
+type Http2<IO, S> = Turns<http2::Connection<Held<IO>, Told<S>, Executor>>;
+
+fn http2<IO, S, B>(server: &Server, stream: GracefulStream<IO>, service: S) -> Served<Http2<IO, S>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -197,8 +200,8 @@ where
 {
     let connection = stream.connection().clone();
     let service = told(service, &connection);
-    let protocol = server.http2.serve_connection(TokioIo::new(stream), service);
-    Served::new(protocol, connection)
+    let protocol = server.http2.serve_connection(Held::new(stream), service);
+    Served::new(Turns::new(protocol, connection.clone()), connection)
 }
 
 /// The user's service, as hyper calls it.

@@ -8,6 +8,7 @@
 mod hyper;
 mod incoming;
 mod layered;
+mod turns;
 
 pub use incoming::Incoming;
 pub use layered::Layered;
