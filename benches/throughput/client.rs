@@ -42,6 +42,8 @@ pub enum Load {
     KeepAlive {
         protocol: Protocol,
         path: &'static str,
+        /// Requests at once on each connection: of HTTP/2.
+        streams: usize,
     },
     /// A connection for each request.
     Once { resume: bool },
@@ -70,7 +72,22 @@ struct Counters {
 
 impl Load {
     pub const fn keep_alive(protocol: Protocol, path: &'static str) -> Self {
-        Self::KeepAlive { protocol, path }
+        let streams = 1;
+        Self::KeepAlive {
+            protocol,
+            path,
+            streams,
+        }
+    }
+
+    /// Over HTTP/2, so many at once.
+    pub const fn streams(streams: usize, path: &'static str) -> Self {
+        let protocol = Protocol::Http2;
+        Self::KeepAlive {
+            protocol,
+            path,
+            streams,
+        }
     }
 
     /// Runs the load against `addr` for `time`.
@@ -116,9 +133,14 @@ impl Load {
         while Instant::now() < end {
             let tls = connect(addr, &connector).await?;
             match self {
-                Self::KeepAlive { protocol, path } => {
-                    keep_alive(tls, protocol, path, &counters, end).await?;
-                }
+                Self::KeepAlive {
+                    protocol,
+                    path,
+                    streams,
+                } => match protocol {
+                    Protocol::Http1 => http1(tls, path, &counters, end).await?,
+                    Protocol::Http2 => http2(tls, path, streams, &counters, end).await?,
+                },
                 Self::Once { .. } => {
                     let head = b"GET /close HTTP/1.1\r\nhost: localhost\r\n\r\n";
                     counters.count(once(tls, head, 0).await);
@@ -194,33 +216,46 @@ fn is_whole(answer: &[u8]) -> bool {
     head.starts_with("http/1.1 200") && length == Some(answer.len() - end - 4)
 }
 
-async fn keep_alive(
+async fn http1(
     tls: TlsStream<TcpStream>,
-    protocol: Protocol,
     path: &str,
     counters: &Counters,
     end: Instant,
 ) -> Result<(), Error> {
-    let io = TokioIo::new(tls);
-    match protocol {
-        Protocol::Http1 => {
-            let (mut sender, connection) = conn::http1::handshake(io).await?;
-            tokio::spawn(connection);
+    let (mut sender, connection) = conn::http1::handshake(TokioIo::new(tls)).await?;
+    tokio::spawn(connection);
+    while Instant::now() < end {
+        sender.ready().await?;
+        consume(sender.send_request(request(path)?).await?.into_body()).await?;
+        counters.requests.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn http2(
+    tls: TlsStream<TcpStream>,
+    path: &'static str,
+    streams: usize,
+    counters: &Arc<Counters>,
+    end: Instant,
+) -> Result<(), Error> {
+    let (sender, connection) =
+        conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+    tokio::spawn(connection);
+    let mut clients = JoinSet::new();
+    for _ in 0..streams {
+        let (mut sender, counters) = (sender.clone(), counters.clone());
+        clients.spawn(async move {
             while Instant::now() < end {
                 sender.ready().await?;
                 consume(sender.send_request(request(path)?).await?.into_body()).await?;
                 counters.requests.fetch_add(1, Ordering::Relaxed);
             }
-        }
-        Protocol::Http2 => {
-            let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), io).await?;
-            tokio::spawn(connection);
-            while Instant::now() < end {
-                sender.ready().await?;
-                consume(sender.send_request(request(path)?).await?.into_body()).await?;
-                counters.requests.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+            Ok::<_, Error>(())
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client??;
     }
     Ok(())
 }

@@ -21,12 +21,12 @@ pub fn is_installed() -> bool {
     version.is_ok_and(|status| status.success())
 }
 
-/// One request at a time on each of `connections`.
+/// `streams` requests at a time on each of `connections`.
 pub fn run(
     addr: SocketAddr,
     protocol: Protocol,
     path: &str,
-    connections: usize,
+    [connections, streams]: [usize; 2],
     time: Duration,
 ) -> Result<Done, Error> {
     let mut command = Command::new("h2load");
@@ -34,7 +34,8 @@ pub fn run(
         command.arg("--h1");
     }
     let output = command
-        .args(["--threads=1", "--max-concurrent-streams=1"])
+        .arg("--threads=1")
+        .arg(format!("--max-concurrent-streams={streams}"))
         .arg(format!("--clients={connections}"))
         .arg(format!("--duration={}ms", time.as_millis()))
         .arg(format!("https://localhost:{}{path}", addr.port()))

@@ -35,7 +35,7 @@ struct Scenario {
     load: Load,
 }
 
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 11] = [
     Scenario {
         name: "HTTP/1.1 keep-alive, 6 bytes",
         load: Load::keep_alive(Protocol::Http1, "/"),
@@ -47,6 +47,22 @@ const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "HTTP/2, 6 bytes",
         load: Load::keep_alive(Protocol::Http2, "/"),
+    },
+    Scenario {
+        name: "HTTP/2, 6 bytes, 2 streams",
+        load: Load::streams(2, "/"),
+    },
+    Scenario {
+        name: "HTTP/2, 6 bytes, 8 streams",
+        load: Load::streams(8, "/"),
+    },
+    Scenario {
+        name: "HTTP/2, 6 bytes, 100 streams",
+        load: Load::streams(100, "/"),
+    },
+    Scenario {
+        name: "HTTP/2, 6 bytes after 1 ms, 8 streams",
+        load: Load::streams(8, "/sleep/1"),
     },
     Scenario {
         name: "HTTP/2, 1 MiB",
@@ -191,8 +207,13 @@ impl Bench {
     fn load(&self, server: &Server, load: Load) -> Result<Round, Error> {
         let cpu = server.cpu()?;
         let done = match load {
-            Load::KeepAlive { protocol, path } if self.h2load => {
-                h2load::run(server.addr, protocol, path, CONNECTIONS, self.time)?
+            Load::KeepAlive {
+                protocol,
+                path,
+                streams,
+            } if self.h2load => {
+                let at_once = [CONNECTIONS, streams];
+                h2load::run(server.addr, protocol, path, at_once, self.time)?
             }
             _ => self.own(server, load)?,
         };
