@@ -1,12 +1,24 @@
 //! [`Executor`]: polls a future once, and spawns it if it is pending.
 
 use std::{
+    cell::Cell,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    task::{Context, Waker},
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
 };
 
+use pin_project_lite::pin_project;
+use tokio_util::sync::ReusableBoxFuture;
+
 use super::turn;
+
+thread_local! {
+    /// The allocation of the last future that was ready: the next one is mostly of its kind.
+    static SPARE: Cell<Option<Boxed>> = const { Cell::new(None) };
+}
+
+type Boxed = ReusableBoxFuture<'static, ()>;
 
 /// What runs the streams of an HTTP/2 connection that [`GracefulTls::serve`](crate::GracefulTls::serve) and
 /// [`serve_connection`](crate::GracefulTls::serve_connection) serve.
@@ -34,19 +46,52 @@ where
 fn first_poll<F>(future: F)
 where
     F: Future + Send + 'static,
-    F::Output: Send + 'static,
 {
-    let mut future = Box::pin(future);
+    let mut boxed = boxed(future);
     // It is not looked at after a panic.
     let polled = catch_unwind(AssertUnwindSafe(move || {
         let mut cx = Context::from_waker(Waker::noop());
-        let is_pending = future.as_mut().poll(&mut cx).is_pending();
-        is_pending.then_some(future)
+        (boxed.poll(&mut cx).is_pending(), boxed)
     }));
     match polled {
-        Ok(pending) => drop(pending.map(tokio::spawn)),
+        Ok((true, pending)) => drop(tokio::spawn(pending)),
+        Ok((false, spare)) => SPARE.set(Some(spare)),
         // The hook has told of it. What was thrown may throw when it is dropped.
         Err(panic) => drop(catch_unwind(AssertUnwindSafe(|| drop(panic)))),
+    }
+}
+
+fn boxed<F: Future + Send + 'static>(future: F) -> Boxed {
+    let future = Once {
+        future: Some(future),
+    };
+    match SPARE.take() {
+        Some(mut spare) => {
+            spare.set(future);
+            spare
+        }
+        None => Boxed::new(future),
+    }
+}
+
+pin_project! {
+    /// A future that is dropped when it is ready, and leaves its place.
+    struct Once<F> {
+        #[pin]
+        future: Option<F>,
+    }
+}
+
+impl<F: Future> Future for Once<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut place = self.project().future;
+        if let Some(future) = place.as_mut().as_pin_mut() {
+            drop(ready!(future.poll(cx)));
+        }
+        place.set(None);
+        Poll::Ready(())
     }
 }
 
