@@ -347,8 +347,8 @@ impl Ledger {
                 !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
             }
             Self::Http2(http2) => {
-                let unknown = http2.begun() > 0 && !http2.is_followed();
-                unknown || http2.in_flight() > 0
+                let known = http2.is_followed() || http2.has_given_up();
+                http2.begun() > 0 && !known || http2.in_flight() > 0
             }
         }
     }
@@ -368,16 +368,24 @@ impl Ledger {
         }
     }
 
-    /// Why the server ends an HTTP/2 connection, where that is for an error (RFC 9113 5.4.1).
+    /// Why the server ends the connection, where that is for an error: of HTTP/2 (RFC 9113 5.4.1), or in the
+    /// framing of an HTTP/1 request (RFC 9112 7.1).
     pub(crate) fn error(&self) -> Option<Cause> {
-        let Self::Http2(http2) = self else {
-            return None;
-        };
-        Some(match http2.error()? {
-            INTERNAL_ERROR => Cause::Dropped,
-            ENHANCE_YOUR_CALM => Cause::Flood,
-            _ => Cause::ProtocolError,
-        })
+        match self {
+            Self::Undecided { .. } => None,
+            Self::Http1(http1) => http1.is_malformed().then_some(Cause::ProtocolError),
+            Self::Http2(http2) => Some(match http2.error()? {
+                INTERNAL_ERROR => Cause::Dropped,
+                ENHANCE_YOUR_CALM => Cause::Flood,
+                _ => Cause::ProtocolError,
+            }),
+        }
+    }
+
+    /// Whether a PING of the server's waits for the peer. One that ends with answers in flight then, and
+    /// for no error, has found its peer dead.
+    pub(crate) fn awaits_life(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.awaits_life())
     }
 
     /// How many answers were broken off while the connection went on, as it can over HTTP/2.

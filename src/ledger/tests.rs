@@ -57,7 +57,7 @@ fn seen(ledger: &mut Ledger) -> Seen {
         usage: ledger.usage(|| MOVED),
         owed: ledger.owed(),
         end: ledger.end(),
-        cut_short: ledger.is_cut_short() || ledger.was_cut(),
+        cut_short: ledger.is_cut_short() || ledger.was_cut() || ledger.resets().failed > 0,
         head_begun: ledger.head_begun(),
         tunnel: ledger.is_tunnel(),
         goodbye: ledger.goodbye(false),

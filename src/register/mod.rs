@@ -21,7 +21,7 @@ use slab::Slab;
 use crate::{
     connection::{ConnectionStats, TlsConnection, TrackedRequest},
     context::Occupied,
-    ending::{Cause, Outcome, Resets},
+    ending::{Cause, CutBy, Outcome, Resets},
     observe::{self, Cut, Ended, Observed, WeaklyObserved},
     phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
@@ -42,8 +42,17 @@ pub(crate) struct Register {
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
     turns: Mutex<Turns>,
-    cut: Mutex<Vec<Cut>>,
+    cut: Mutex<AllCut>,
     pub(crate) tallies: Tallies,
+}
+
+/// What the server has cut short of the connections that have ended in a shutdown.
+#[derive(Debug, Default)]
+pub(crate) struct AllCut {
+    /// The first of those that were cut in the shutdown.
+    pub(crate) now: Vec<Cut>,
+    /// How many were cut only before it began.
+    pub(crate) before: u64,
 }
 
 /// Who is told of phases, and of which they are yet to be told.
@@ -88,7 +97,7 @@ impl Register {
     }
 
     /// Has one more told of the phases that the shutdown comes to, as long as somebody keeps it.
-    pub(crate) fn is_observed(&self, observed: &Observed) {
+    pub(crate) fn tell_phases_to(&self, observed: &Observed) {
         if observed.is_observed() {
             self.turns().observers.push(observed.weak());
         }
@@ -142,8 +151,9 @@ impl Register {
             register: self.clone(),
             connection,
             key,
-            truncated: false,
+            cut: CutBy::Nobody,
             was_cut: false,
+            fails_now: false,
             resets: Resets::default(),
             occupied,
             observed,
@@ -163,18 +173,20 @@ impl Register {
         self.lock().iter().map(|(_, of)| of.clone()).collect()
     }
 
-    /// A connection was cut short: if by a shutdown, the report says which.
-    fn note_cut(&self, connection: &TlsConnection, cause: Cause) {
+    /// A connection has ended that the server has cut short: if `now`, in a shutdown, the report says which.
+    fn note_cut(&self, connection: &TlsConnection, cause: Cause, now: bool) {
         if connection.phase() > Phase::Serving {
-            let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-            if cut.len() < MOST_CUT {
-                cut.push(Cut::new(connection, cause));
+            let mut all = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            match now {
+                false => all.before += 1,
+                true if all.now.len() < MOST_CUT => all.now.push(Cut::new(connection, cause)),
+                true => {}
             }
         }
     }
 
-    /// Those that were cut short by a shutdown, since this was last asked.
-    pub(crate) fn take_cut(&self) -> Vec<Cut> {
+    /// What has ended in a shutdown and was cut short, since this was last asked.
+    pub(crate) fn take_cut(&self) -> AllCut {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *cut)
     }
@@ -233,8 +245,12 @@ pub(crate) struct Registration {
     register: Arc<Register>,
     connection: TlsConnection,
     key: usize,
-    truncated: bool,
+    /// By its end.
+    cut: CutBy,
+    /// Its client was the cause that something was cut before.
     was_cut: bool,
+    /// The server has broken off an answer since a shutdown began.
+    fails_now: bool,
     resets: Resets,
     occupied: Occupied,
     observed: Observed,
@@ -246,17 +262,19 @@ impl Registration {
     }
 
     /// However well the teardown goes, an exchange was cut short.
-    pub(crate) fn set_truncated(&mut self) {
-        self.truncated = true;
+    pub(crate) fn set_cut(&mut self, by: CutBy) {
+        self.cut = by;
     }
 
-    /// Whatever it ends for, so many answers have been broken off before, or there was something else.
+    /// Whatever it ends for, so many answers have been broken off before, or there was something else that its
+    /// client was the cause of.
     pub(crate) fn set_resets(&mut self, resets: Resets, was_cut: bool) {
         (self.resets, self.was_cut) = (resets, was_cut);
     }
 
     /// So many answers were broken off by the server, and the connection goes on.
-    pub(crate) fn failed(&self, answers: u32) {
+    pub(crate) fn failed(&mut self, answers: u32) {
+        self.fails_now |= answers > 0 && self.connection.phase() > Phase::Serving;
         for _ in 0..answers {
             self.connection.fails();
             observe::log_failed(&self.connection);
@@ -291,16 +309,7 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let now = self.truncated || self.connection.last_calls() > 0;
-        let outcome = match (now || self.was_cut, outcome) {
-            // What a handler has broken off was lost before, whatever the peer does then.
-            _ if self.resets.failed > 0 => Outcome::Truncated,
-            (false, _) => outcome,
-            // Of what the deadline cut nobody knows whether the peer would have taken the rest.
-            (true, Outcome::Aborted) if cause != Cause::Deadline => outcome,
-            (true, _) if cause == Cause::Abandoned => Outcome::Aborted,
-            (true, _) => Outcome::Truncated,
-        };
+        let (cut, outcome) = self.judge(cause, outcome);
         let connection = &self.connection;
         let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
@@ -310,14 +319,37 @@ impl Registration {
             sent: ended.sent,
         };
         self.register.count(|| {
-            connection.is_counted_elsewhere();
+            connection.count_elsewhere();
             self.occupied.tally.count(cause, outcome, totals);
         });
         if outcome == Outcome::Truncated {
-            self.register.note_cut(connection, cause);
+            let now = cut == CutBy::Server || self.fails_now;
+            self.register.note_cut(connection, cause, now);
         }
-        observe::log(connection, &ended, now);
+        observe::log(connection, &ended, cut == CutBy::Server);
         self.observed.tell(|of| of.ended(connection, &ended));
+    }
+
+    /// Who has cut what is cut by the end itself, and what that makes of how the teardown went.
+    fn judge(&self, cause: Cause, outcome: Outcome) -> (CutBy, Outcome) {
+        let last_calls = self.connection.last_calls() > 0;
+        let cut = match (last_calls, self.cut) {
+            (true, _) => CutBy::Server,
+            // Of what the deadline cut nobody knows whether the peer would have taken the rest.
+            (_, CutBy::Server) if outcome == Outcome::Aborted && cause != Cause::Deadline => {
+                CutBy::Peer
+            }
+            (_, cut) => cut,
+        };
+        let outcome = match cut {
+            // What a handler has broken off was lost before, whatever the peer does then.
+            _ if self.resets.failed > 0 => Outcome::Truncated,
+            CutBy::Server => Outcome::Truncated,
+            CutBy::Peer => Outcome::Aborted,
+            CutBy::Nobody if self.was_cut => Outcome::Aborted,
+            CutBy::Nobody => outcome,
+        };
+        (cut, outcome)
     }
 }
 

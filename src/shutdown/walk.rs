@@ -117,8 +117,10 @@ impl ClosesAnyway {
             since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
         let given_up = self.shutdown.context.phases.connections.len() as u64;
         let took = self.started.elapsed();
+        let cut = self.shutdown.register.take_cut();
         Report {
-            cut: self.shutdown.register.take_cut().into(),
+            truncated_before: cut.before,
+            cut: cut.now.into(),
             ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }

@@ -35,7 +35,7 @@ use tokio_rustls::{rustls::Error, server::TlsStream};
 
 use crate::{
     connection::{Interest, Requests, TlsConnection},
-    ending::Cause,
+    ending::{Cause, CutBy},
     ledger::{End, Ledger, Use},
     lifetime::{HalfClose, Lifetime},
     phase::Phase,
@@ -361,6 +361,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             () if (closed || alert) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
+            // Nor does it for another reason while something is in flight, with a PING of its own in the air.
+            () if orderly && !idle && self.is_unanswered() => Cause::Vanished,
             // An HTTP/2 server shuts down in order after an error, too.
             () if orderly => {
                 let why = self
@@ -372,8 +374,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             () if std::thread::panicking() => Cause::Panicked,
             () if left => Cause::Abandoned,
-            () => Cause::Dropped,
+            () => self.ledger.error().unwrap_or(Cause::Dropped),
         }
+    }
+
+    /// Whether the server has given up an HTTP/2 peer that answers no PING.
+    fn is_unanswered(&self) -> bool {
+        self.ledger.awaits_life() && self.ledger.error().is_none()
     }
 
     /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
@@ -403,9 +410,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &self.state else {
             return None;
         };
+        let patient =
+            self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write();
+        let cause = self.why(orderly);
         let start = Start {
-            patient: self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write(),
-            cause: self.why(orderly),
+            patient,
+            cause,
             notify: self.may_notify(orderly),
             peer_closed: self.half_close.is_closed(),
             half_closed: self.half_closed,
@@ -423,24 +433,37 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return None;
         };
         tls.get_mut().0.read_until(None);
-        if !start.notify || self.is_cut_short() {
-            registration.set_truncated();
+        if self.is_cut_short(start.notify) {
+            registration.set_cut(self.cut_by(cause));
         }
         registration.set_resets(self.ledger.resets(), self.ledger.was_cut());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }
 
-    /// Whether an answer is cut short, or by force an upload or a tunnel that is in use.
-    fn is_cut_short(&self) -> bool {
+    /// Who cuts short what an end for this reason cuts short.
+    fn cut_by(&self, cause: Cause) -> CutBy {
+        match cause {
+            // It has said that it will send no more, and waits for the rest.
+            Cause::PeerClosed if self.half_close == HalfClose::Told => CutBy::Server,
+            _ if cause.is_peers_doing() => CutBy::Peer,
+            _ => CutBy::Server,
+        }
+    }
+
+    /// Whether an answer is cut short, or may be for want of a close_notify, or by force an upload or a tunnel
+    /// that is in use.
+    fn is_cut_short(&self, notified: bool) -> bool {
+        if self.lifetime.over() == Some(Cause::TunnelTimeout) {
+            // Through one that ends for its silence nothing went.
+            return false;
+        }
         let used = || match self.ledger.usage(|| 0) {
             // One that waits for the server's window is in use as a request is.
-            Use::Upload { .. } | Use::Request => true,
-            // Through one that ends for its silence nothing went.
-            Use::Tunnel { .. } => self.lifetime.over() != Some(Cause::TunnelTimeout),
+            Use::Upload { .. } | Use::Request | Use::Tunnel { .. } => true,
             Use::Nothing { .. } | Use::Unknown { .. } => false,
         };
-        self.ledger.is_cut_short() || self.lifetime.is_forced() && used()
+        !notified || self.ledger.is_cut_short() || self.lifetime.is_forced() && used()
     }
 
     /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113

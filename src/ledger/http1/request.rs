@@ -91,6 +91,8 @@ enum State {
     Body(Body),
     Tunnel,
     Lost,
+    /// The client has broken the framing of a body: no server can read on.
+    Malformed,
 }
 
 impl State {
@@ -128,7 +130,7 @@ impl Requests {
                     bytes.len()
                 }
                 // Unless a tunnel is opened, nobody will ask.
-                State::Lost => {
+                State::Lost | State::Malformed => {
                     self.ahead += bytes.len() as u64;
                     bytes.len()
                 }
@@ -166,7 +168,7 @@ impl Requests {
         if body.is_complete() {
             self.state = State::Head;
         } else if body.is_malformed() {
-            self.state = State::Lost;
+            self.state = State::Malformed;
         }
         self.body += taken.payload;
         taken.bytes
@@ -179,7 +181,11 @@ impl Requests {
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
+        matches!(self.state, State::Lost | State::Malformed)
+    }
+
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self.state, State::Malformed)
     }
 
     pub(super) fn begun(&self) -> u32 {
@@ -201,7 +207,7 @@ impl Requests {
             State::Head if !self.head.is_empty() => Some((Stage::Head, self.ahead)),
             State::Body(_) => Some((Stage::Body, self.body)),
             // Where its body ends nobody knows, but whoever waits for more of it.
-            State::Lost => Some((Stage::Body, self.ahead)),
+            State::Lost | State::Malformed => Some((Stage::Body, self.ahead)),
             _ => None,
         }
     }

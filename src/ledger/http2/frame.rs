@@ -43,6 +43,7 @@ const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 pub(crate) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const INTERNAL_ERROR: u32 = 2;
+pub(super) const FLOW_CONTROL_ERROR: u32 = 3;
 pub(super) const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const CONNECT_ERROR: u32 = 10;
@@ -52,7 +53,14 @@ const HTTP_1_1_REQUIRED: u32 = 13;
 /// Whether a server that says this has found fault with what its peer sent, and not with itself or with
 /// what it answers.
 pub(super) fn blames_peer(code: u32) -> bool {
-    !matches!(code, NO_ERROR | INTERNAL_ERROR | CANCEL | CONNECT_ERROR) && code <= HTTP_1_1_REQUIRED
+    let own = [
+        NO_ERROR,
+        INTERNAL_ERROR,
+        REFUSED_STREAM,
+        CANCEL,
+        CONNECT_ERROR,
+    ];
+    !own.contains(&code) && code <= HTTP_1_1_REQUIRED
 }
 
 /// A GOAWAY frame, on behalf of a server that has seen streams up to `last_stream`.

@@ -19,8 +19,8 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
+    ACK, END_STREAM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR,
+    REFUSED_STREAM, RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
@@ -72,17 +72,22 @@ pub(crate) struct Patience {
 ///
 /// Tell it of all plaintext, in any pieces: [`received`](Self::received) what the server was
 /// handed, [`sent`](Self::sent) what TLS has accepted. Every answer is O(1) unless it says
-/// otherwise. Once [`is_followed`](Self::is_followed) is false the counts stay what they were.
+/// otherwise. Once [`is_followed`](Self::is_followed) is false the counts of requests stay what they were;
+/// what the server says to a client that has broken the protocol is still read.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     inbound: Reader,
     outbound: Reader,
     followed: bool,
+    /// The server's direction can be read, whatever the client's says.
+    answers_followed: bool,
     cut: bool,
     resets: Resets,
     goaway: Option<u32>,
     /// For which error of the connection the server ends it, as far as that is known.
     error: Option<u32>,
+    /// The server's last GOAWAY was for an error.
+    has_said_error: bool,
     begun: u32,
     last_stream: u32,
     received_body: u64,
@@ -142,10 +147,12 @@ impl Http2 {
             inbound: Reader::new(Side::Client),
             outbound: Reader::new(Side::Server),
             followed: true,
+            answers_followed: true,
             cut: false,
             resets: Resets::default(),
             goaway: None,
             error: None,
+            has_said_error: false,
             begun: 0,
             last_stream: 0,
             received_body: 0,
@@ -180,12 +187,12 @@ impl Http2 {
                 Some(Step::Frame(head, _)) if head.kind == PING && head.has(ACK) => {
                     let end = len - bytes.len();
                     if !self.ping_answered() {
-                        self.is_noise();
+                        self.count_noise();
                         stray = end.checked_sub(PING_LEN - TYPE_AT).or(stray);
                     }
                 }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
-                Some(Step::Lost) => self.is_broken(),
+                Some(Step::Lost) => self.give_client_up(),
                 None => {}
             }
         }
@@ -194,11 +201,11 @@ impl Http2 {
 
     /// The server's bytes that TLS has accepted, and the frames put between them.
     pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
-        while self.followed && !bytes.is_empty() {
+        while self.answers_followed && !bytes.is_empty() {
             match self.outbound.step(&mut bytes) {
                 Some(Step::Data(id, n, ends)) => self.data_sent(id, n, ends),
                 Some(Step::Frame(head, value)) => self.frame_sent(head, value),
-                Some(Step::Lost) => self.followed = false,
+                Some(Step::Lost) => self.lose_track(),
                 None => {}
             }
         }
@@ -299,15 +306,25 @@ impl Http2 {
         self.followed && self.inbound.is_between_frames()
     }
 
-    /// Whether an answer was broken off: a stream in flight was [`reset`](Self::reset), or the
-    /// server did that, for another reason than REFUSED_STREAM. NO_ERROR is none (RFC 9113 8.1) where
-    /// the answer is complete; hyper says it too when a PING was not answered in time.
+    /// Whether the server has seen that the client breaks the protocol, and has said so: what it answers still
+    /// is in flight, and nothing else is.
+    pub(crate) fn has_given_up(&self) -> bool {
+        !self.followed && self.answers_followed && self.has_said_error
+    }
+
+    /// Whether a PING of the server's was not acknowledged.
+    pub(crate) fn awaits_life(&self) -> bool {
+        self.pings.iter().any(Option::is_some)
+    }
+
+    /// Whether a client was the cause that something of its own was broken off: an answer or an upload that it
+    /// did not bring on, or one with which the server has found fault.
     pub(crate) fn was_cut(&self) -> bool {
         self.cut
     }
 
-    /// How many of them the server has broken off by itself, and found no fault with the client; and how many
-    /// were [`broken off`](Self::break_off) for the client's silence.
+    /// How many answers were broken off, by why. What of an answer is complete when its stream is reset is not
+    /// among them: NO_ERROR stops an upload then (RFC 9113 8.1). Nor is what the server has REFUSED.
     pub(crate) fn resets(&self) -> Resets {
         self.resets
     }
@@ -355,20 +372,25 @@ impl Http2 {
     /// whatever was not over of it is cut.
     pub(crate) fn break_off(&mut self, id: u32, cause: Cause) {
         let Some(at) = self.find(id) else { return };
-        self.cut = true;
+        // Through a tunnel that ends for its silence nothing went.
+        self.cut |= cause != Cause::TunnelTimeout;
         if !self.streams[at].answered {
             self.resets.count(cause);
         }
         self.close(id);
     }
 
-    /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
+    /// The server has said RST_STREAM on this stream. It is closed, and broken off if it was in flight.
     fn reset(&mut self, id: u32, code: u32) {
-        if self.find(id).is_some_and(|at| !self.streams[at].answered) {
-            self.cut = true;
-            self.resets.failed += u32::from(!blames_peer(code));
+        if let Some(at) = self.find(id).filter(|at| !self.streams[*at].answered) {
+            // A proxy's answer may break off with the code that its own peer has sent it.
+            let possible = !self.streams[at].blameless || code == FLOW_CONTROL_ERROR;
+            match blames_peer(code) && possible {
+                true => (self.cut, self.resets.protocol) = (true, self.resets.protocol + 1),
+                false => self.resets.failed += 1,
+            }
             self.has_news = true;
-            self.is_noise();
+            self.count_noise();
         }
         self.close(id);
     }
@@ -469,11 +491,11 @@ impl Http2 {
     }
 
     #[inline]
-    fn is_due(&mut self, frames: i64) {
+    fn expect_noise(&mut self, frames: i64) {
         self.noise = (self.noise - frames).max(-MOST_DUE);
     }
 
-    fn is_noise(&mut self) {
+    fn count_noise(&mut self) {
         self.noise += 1;
     }
 
@@ -489,10 +511,11 @@ impl Http2 {
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
         self.our_window -= i64::from(n);
         if n == 0 && !ends {
-            self.is_noise();
+            self.count_noise();
         }
         let Some(at) = self.find(id) else { return };
         self.streams[at].got += i64::from(n);
+        self.streams[at].blameless = false;
         if !self.streams[at].received {
             self.received_body += u64::from(n);
             if ends {
@@ -505,7 +528,10 @@ impl Http2 {
         if head.kind == HEADERS && head.id > self.last_stream {
             return self.open(head);
         }
-        self.is_noise();
+        self.count_noise();
+        if head.kind != WINDOW_UPDATE || value == Some(0) {
+            self.may_blame(head.id);
+        }
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
             (RST_STREAM, _) => self.close(head.id),
@@ -519,7 +545,7 @@ impl Http2 {
     fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
         self.window -= i64::from(n);
         self.sent_body += u64::from(n);
-        self.is_due(BY_DATA);
+        self.expect_noise(BY_DATA);
         let Some(at) = self.find(id) else { return };
         let stream = &mut self.streams[at];
         if stream.answered {
@@ -540,14 +566,15 @@ impl Http2 {
                 self.is_served = true;
                 self.answer(head.id);
             }
-            (RST_STREAM, Some(REFUSED_STREAM)) => {
-                self.is_noise();
+            (RST_STREAM, Some(REFUSED_STREAM)) if !self.is_answering(head.id) => {
+                self.count_noise();
                 self.close(head.id);
             }
             (RST_STREAM, Some(code)) => self.reset(head.id, code),
             (GOAWAY, Some(last)) => {
                 let error = self.outbound.error();
                 self.error = (error != NO_ERROR).then_some(error);
+                self.has_said_error = error != NO_ERROR;
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
                 self.dismiss(last & MAX_31_BITS);
@@ -569,7 +596,20 @@ impl Http2 {
 
     fn answer(&mut self, id: u32) {
         if let Some(at) = self.find(id) {
-            self.streams[at].answering = true;
+            let stream = &mut self.streams[at];
+            stream.blameless |= stream.received && !stream.answering;
+            stream.answering = true;
+        }
+    }
+
+    fn is_answering(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|at| self.streams[at].answering)
+    }
+
+    /// The client has sent something on this stream with which a server may find fault.
+    fn may_blame(&mut self, id: u32) {
+        if let Some(at) = self.find(id) {
+            self.streams[at].blameless = false;
         }
     }
 
@@ -597,11 +637,10 @@ impl Http2 {
     /// A client's first header block on a stream. It may have come after GOAWAY.
     fn open(&mut self, head: Head) {
         if self.goaway.is_some_and(|last| head.id > last) {
-            return self.is_noise();
+            return self.count_noise();
         }
         if self.streams.len() == MAX_STREAMS {
-            self.followed = false;
-            return;
+            return self.lose_track();
         }
         self.begun += 1;
         self.last_stream = head.id;
@@ -614,8 +653,13 @@ impl Http2 {
         self.end_by_id(id, true, true);
     }
 
+    /// Nobody knows what is in flight from here on.
+    fn lose_track(&mut self) {
+        (self.followed, self.answers_followed) = (false, false);
+    }
+
     /// The client has sent what is not HTTP/2: the server will end the connection for it.
-    fn is_broken(&mut self) {
+    fn give_client_up(&mut self) {
         self.followed = false;
         self.error = Some(PROTOCOL_ERROR);
     }
@@ -633,7 +677,7 @@ impl Http2 {
     /// The client's SETTINGS may not hold a larger window than there is (RFC 9113 6.5.2).
     fn set_initial(&mut self, value: u32) {
         if value > MAX_31_BITS {
-            self.is_broken();
+            self.give_client_up();
         } else if i64::from(value) != self.initial {
             self.initial = i64::from(value);
             let held = self.streams.iter().filter(|s| s.is_held(self.initial));
@@ -665,7 +709,7 @@ impl Http2 {
     /// A stream's request is fully in, or its answer out, or both.
     fn end(&mut self, at: usize, request: bool, answer: bool) {
         if answer && !request {
-            self.is_due(BY_ANSWER);
+            self.expect_noise(BY_ANSWER);
         }
         let stream = &mut self.streams[at];
         self.tally -= stream.tally(self.initial);

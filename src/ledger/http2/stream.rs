@@ -16,6 +16,9 @@ pub(super) struct Stream {
     pub(super) received: bool,
     /// HEADERS of ours are out, if only those of an interim answer.
     pub(super) answering: bool,
+    /// Its request was all in when its answer began, and nothing has come on it since that could be a fault,
+    /// but for a window that is opened too far.
+    pub(super) blameless: bool,
     /// Our END_STREAM is out.
     pub(super) answered: bool,
     /// The sum of the client's window updates.
@@ -88,6 +91,7 @@ impl Stream {
             id,
             received,
             answering: false,
+            blameless: false,
             answered: false,
             granted: 0,
             sent: 0,
