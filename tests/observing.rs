@@ -721,7 +721,8 @@ fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {
         plain.finish();
         plain.close().unwrap();
         let ended = notes.ended();
-        assert!(ended.drain >= 300 * MS, "{ended:?}");
+        // By when the server has read its first line nobody knows: well before the last.
+        assert!(ended.drain >= 150 * MS, "{ended:?}");
     });
 }
 
