@@ -9,7 +9,8 @@ pub enum Cause {
     /// The HTTP server shut the stream down after the last byte of its last answer.
     Orderly,
     /// The stream was dropped: a handler or its answer's body failed, a future was cancelled, an upgraded
-    /// tunnel let go. Over HTTP/2 also where the server's GOAWAY said INTERNAL_ERROR.
+    /// tunnel let go; or a client sent what its server takes for so wrong that it drops the connection, and nobody
+    /// else can see. Over HTTP/2 also where the server's GOAWAY blames itself, as by INTERNAL_ERROR.
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
@@ -38,8 +39,8 @@ pub enum Cause {
     /// [`Builder::max_requests`](crate::Builder::max_requests) allows.
     MaxRequests,
     /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up, see
-    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive); or it did not answer an HTTP/2 PING of the
-    /// server's while something was in flight.
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive). Or it took or answered nothing in time, for an
+    /// HTTP/2 server that looks by PINGs whether it lives: hyper ends a connection amid its answers for that alone.
     Vanished,
     /// The peer took nothing of what waits for it for the write time-out, or less than the minimum
     /// rate.
@@ -80,7 +81,7 @@ pub enum Outcome {
     /// the connection gave its place to a newer one.
     DrainCut,
     /// The server cut short an answer, or a request being received; or it let a tunnel go without ending its own
-    /// direction, so that a client that listens still can't know that it has got everything. By the deadline also
+    /// direction, so that a client that may listen still can't know that it has got everything. By the deadline also
     /// where the peer was slow to take it: nobody knows whether it would have taken the rest. An answer that the
     /// server has broken off before over HTTP/2 counts, however the connection ended then.
     Truncated,
@@ -91,7 +92,7 @@ pub enum Outcome {
 }
 
 /// Who has cut something short, if anybody has.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum CutBy {
     #[default]
     Nobody,
@@ -128,8 +129,8 @@ impl Resets {
 }
 
 impl Cause {
-    /// Whether a peer can bring this about at will.
-    pub(crate) fn is_peers_doing(self) -> bool {
+    /// Whether it is the peer's fault if something is cut short by an end for this reason.
+    pub(crate) fn is_peers_fault(self) -> bool {
         matches!(
             self,
             Self::PeerClosed
@@ -141,10 +142,6 @@ impl Cause {
                 | Self::TunnelTimeout
                 | Self::Flood
                 | Self::ProtocolError
-                | Self::Idle
-                | Self::Evicted
-                | Self::Handshake
-                | Self::HandshakeEvicted
         )
     }
 }

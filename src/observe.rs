@@ -150,8 +150,8 @@ pub struct Ended {
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
     /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
-    /// handler's error or panic, and not where the code blames the client (RFC 9113 7). They are in flight no
-    /// more.
+    /// handler's error or panic, and not where the code blames the client (RFC 9113 7) and it can be at fault:
+    /// a proxy's answer may break off with a code of its upstream's. They are in flight no more.
     pub requests_failed: u32,
     /// Those whose streams were reset before because the client took nothing of them: see
     /// [`Cause::Stalled`], which ends an HTTP/1 connection. They are in flight no more.
@@ -338,11 +338,11 @@ pub(crate) fn log_failed(connection: &TlsConnection) {
 /// One line for one ended connection.
 ///
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
-/// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
-/// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-/// `now` says that the server has cut something short by this end, and not only before, which has had lines of
+/// stranger's word. A truncated answer is the one thing an operator has to know of; so many lines a second are
+/// enough.
+/// `cut` says that the server has cut something short by this end, and not only before, which has had lines of
 /// its own.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, cut: bool) {
     let Ended {
         cause,
         outcome,
@@ -365,7 +365,7 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
     let admitted = || connection.context().losses[cause as usize].admit();
-    let Some(unlogged) = now.then(admitted).flatten() else {
+    let Some(unlogged) = cut.then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
             %cause, %outcome, requests, requests_in_flight, requests_failed,

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use judge::{PROMPT, connect, fields, get, post, start_h2, start_h2_window};
 use serde_json::{Map, Value};
 use testbed::{Exit, Testbed};
-use wire::{Client, Frame, H2, H2Options, Options, Version};
+use wire::{Client, Frame, H2, H2Options, Options, Version, kind};
 
 /// Time-outs that come soon, a log that can be read, and no PINGs but where they are asked for.
 const OPTIONS: [&str; 13] = [
@@ -62,13 +62,34 @@ fn stays_h2(mut h2: H2) -> SocketAddr {
     address
 }
 
-/// A chunk that is none, in what the handler gives back as it comes.
-fn breaks_a_chunk(bed: &Testbed, version: Version) -> SocketAddr {
+/// A chunk that is none, or something else, in what the handler gives back as it comes.
+fn breaks_an_upload(breach: &str, bed: &Testbed, version: Version) -> SocketAddr {
     let mut client = connect(bed, version);
     let head = post("/echo", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
     client.send(head + "5\r\nhello\r\n").unwrap();
     assert!(!client.read_exactly(1, LONG).is_empty(), "{client:?}");
-    client.send("no chunk\r\n").unwrap();
+    client.send(breach).unwrap();
+    leaves(client)
+}
+
+/// A request that a handler fails at, and behind it what no server has come to yet.
+fn breaks_what_comes_behind(bed: &Testbed, version: Version) -> SocketAddr {
+    let mut client = connect(bed, version);
+    let head = post("/echo", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    client
+        .send(get("/error-mid-body-len") + &head + "no chunk\r\n")
+        .unwrap();
+    leaves(client)
+}
+
+/// A length with more space before it than anybody needs, and then a handler that fails.
+fn says_it_oddly(bed: &Testbed, version: Version) -> SocketAddr {
+    let mut client = connect(bed, version);
+    let space = " ".repeat(90);
+    let head = post("/echo-len", 4).replace("Content-Length: ", &format!("Content-Length:{space}"));
+    client.send(head + "four").unwrap();
+    assert_eq!(client.read_response().unwrap().text(), "4");
+    client.send(get("/panic")).unwrap();
     leaves(client)
 }
 
@@ -155,10 +176,20 @@ fn asks_for(path: &str, bed: &Testbed, version: Version) -> SocketAddr {
     leaves(client)
 }
 
-const CASES: [(&str, Happens, Verdict); 14] = [
+const CASES: [(&str, Happens, Verdict); 18] = [
     (
         "a chunk",
-        breaks_a_chunk,
+        |bed, version| breaks_an_upload("no chunk\r\n", bed, version),
+        ("DEBUG", "protocol_error", "aborted"),
+    ),
+    (
+        "a trailer",
+        |bed, version| breaks_an_upload("0\r\nno trailer\r\n\r\n", bed, version),
+        ("DEBUG", "protocol_error", "aborted"),
+    ),
+    (
+        "an extension",
+        |bed, version| breaks_an_upload(&format!("1;{}", "a".repeat(20_000)), bed, version),
         ("DEBUG", "protocol_error", "aborted"),
     ),
     (
@@ -218,6 +249,16 @@ const CASES: [(&str, Happens, Verdict); 14] = [
         ("WARN", "dropped", "truncated"),
     ),
     (
+        "a body that fails before a breach",
+        breaks_what_comes_behind,
+        ("WARN", "dropped", "truncated"),
+    ),
+    (
+        "a handler behind an odd head",
+        says_it_oddly,
+        ("WARN", "panicked", "truncated"),
+    ),
+    (
         "a handler that panics",
         |bed, version| asks_for("/panic", bed, version),
         ("WARN", "panicked", "truncated"),
@@ -236,30 +277,35 @@ fn verdicts(exit: &Exit) -> Vec<Map<String, Value>> {
     lines.filter(|line| line.contains_key("outcome")).collect()
 }
 
+fn of(lines: &[Map<String, Value>], peer: SocketAddr) -> &Map<String, Value> {
+    let peer = Value::from(peer.to_string());
+    let line = lines.iter().find(|line| line.get("peer") == Some(&peer));
+    line.unwrap_or_else(|| panic!("nothing of {peer}: {lines:?}"))
+}
+
 fn is_judged(lines: &[Map<String, Value>], peer: SocketAddr, (level, cause, outcome): Verdict) {
-    let peer = peer.to_string();
-    let line = lines
-        .iter()
-        .find(|line| line.get("peer") == Some(&Value::from(peer.clone())));
-    let line = line.unwrap_or_else(|| panic!("nothing of {peer}: {lines:?}"));
+    let line = of(lines, peer);
     let said = ["level", "cause", "outcome"].map(|name| line[name].as_str().unwrap());
     assert_eq!(said, [level, cause, outcome], "{line:?}");
 }
 
-fn all_at_once(bed: &Testbed, where_: &str, version: Version) -> Vec<SocketAddr> {
+/// All but the last end by themselves, and that is ended by the deadline of a shutdown.
+fn all_at_once(bed: &Testbed, name: &str, version: Version) -> Vec<SocketAddr> {
     thread::scope(|scope| {
-        let all = CASES.map(|(name, happens, _)| {
-            let thread = thread::Builder::new().name(format!("{where_}, {name}"));
+        let all = CASES.map(|(case, happens, _)| {
+            let thread = thread::Builder::new().name(format!("{name}, {case}"));
             let run = move || happens(bed, version);
             thread.spawn_scoped(scope, run).unwrap()
         });
-        thread::sleep(3 * PROMPT);
+        let mut all = Vec::from(all);
+        let last = all.pop().unwrap();
+        let mut peers: Vec<_> = all.into_iter().map(|of| of.join().unwrap()).collect();
         bed.terminate();
-        all.map(|of| of.join().unwrap()).into()
+        peers.push(last.join().unwrap());
+        peers
     })
 }
 
-/// All at once, and those that last are ended by the deadline.
 #[test]
 fn who_has_cut_what() {
     for server in testbed::servers() {
@@ -272,6 +318,7 @@ fn who_has_cut_what() {
                 eprintln!("{server}, {version:?}, {name}");
                 is_judged(&lines, peer, *verdict);
             }
+            assert_eq!(exit.count("truncated"), 1, "{}", exit.report());
         }
     }
 }
@@ -289,6 +336,58 @@ fn a_client_that_answers_no_ping() {
             let exit = bed.stop(LONG);
             is_judged(&verdicts(&exit), peer, ("DEBUG", "vanished", "aborted"));
             assert_eq!(exit.count("truncated"), 0, "{}", exit.report());
+        }
+    }
+}
+
+/// The server had no time to read: that its peer is dead it only believes.
+#[test]
+fn a_server_that_does_not_hear_the_answer_to_its_ping() {
+    for server in testbed::servers().into_iter().filter(|of| *of != "axum") {
+        for version in Version::BOTH {
+            let bed = Testbed::start_talkative(server, &["--log", "json", "--lame-duck-ms", "0"]);
+            let mut h2 = start_h2(&bed, version);
+            h2.options.auto_ping_ack = false;
+            h2.get("/sleep/60000").unwrap();
+            let is_ping = |frame: &Frame| frame.is(kind::PING) && !frame.is_ack();
+            let ping = h2.wait_frame(is_ping, LONG).expect("it asks each second");
+            bed.pause();
+            h2.send_frame(&Frame::ping_ack(ping.payload)).unwrap();
+            thread::sleep(2 * PROMPT);
+            bed.resume();
+            let peer = stays_h2(h2);
+            let exit = bed.stop(LONG);
+            is_judged(&verdicts(&exit), peer, ("WARN", "orderly", "truncated"));
+        }
+    }
+}
+
+/// The head of a frame that can't be, and nothing behind it, so that no server says anything to it.
+#[test]
+fn what_was_answered_before_a_breach_is_whole() {
+    for server in testbed::servers() {
+        for version in Version::BOTH {
+            for notifies in [false, true] {
+                let bed = Testbed::start_talkative(server, &OPTIONS);
+                let mut h2 = start_h2(&bed, version);
+                assert!(h2.h2_get("/").unwrap().is_complete());
+                h2.conn.send([0, 0, 7, kind::PING, 0, 0, 0, 0, 0]).unwrap();
+                let asked = h2.conn.now();
+                h2.conn
+                    .pump_until(PROMPT / 5, |conn| conn.now() > asked + PROMPT);
+                if notifies {
+                    h2.conn.send_close_notify().unwrap();
+                }
+                bed.terminate();
+                let peer = stays_h2(h2);
+                let exit = bed.wait(LONG);
+                let lines = verdicts(&exit);
+                let line = of(&lines, peer);
+                assert_eq!(
+                    (&line["level"], &line["outcome"]),
+                    (&"DEBUG".into(), &"clean".into())
+                );
+            }
         }
     }
 }
@@ -322,5 +421,28 @@ fn what_was_lost_before_a_shutdown_is_not_its_fault() {
                 assert_eq!(exit.report().contains(BEFORE), before, "{}", exit.report());
             }
         }
+    }
+}
+
+/// Nor that of one behind a shutdown that was called off.
+#[test]
+fn what_was_lost_in_a_shutdown_that_was_called_off_is_of_before() {
+    for server in testbed::servers() {
+        let options = ["--log", "json", "--lame-duck-ms", "1500"];
+        let bed = Testbed::start_talkative(server, &options);
+        let mut h2 = start_h2(&bed, Version::Tls13);
+        assert!(h2.h2_get("/").unwrap().is_complete());
+        bed.terminate();
+        thread::sleep(PROMPT / 5);
+        assert!(h2.h2_get("/panic-mid-body").unwrap().reset.is_some());
+        bed.call_off();
+        thread::sleep(PROMPT / 5);
+        bed.terminate();
+        stays_h2(h2);
+        let report = bed.wait(LONG).report().to_owned();
+        assert!(
+            report.ends_with("(1 of the truncated before the shutdown)"),
+            "{report}"
+        );
     }
 }

@@ -17,6 +17,7 @@ use std::{
 };
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use crate::{
     connection::{ConnectionStats, TlsConnection, TrackedRequest},
@@ -42,17 +43,30 @@ pub(crate) struct Register {
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
     turns: Mutex<Turns>,
-    cut: Mutex<AllCut>,
+    /// From the beginning of a shutdown on.
+    cut: Mutex<Option<AllCut>>,
     pub(crate) tallies: Tallies,
 }
 
 /// What the server has cut short of the connections that have ended in a shutdown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AllCut {
-    /// The first of those that were cut in the shutdown.
+    /// When it began.
+    since: Instant,
+    /// The first of those that were cut in it.
     pub(crate) now: Vec<Cut>,
-    /// How many were cut only before it began.
+    /// How many were cut only before.
     pub(crate) before: u64,
+}
+
+impl AllCut {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            now: Vec::new(),
+            before: 0,
+        }
+    }
 }
 
 /// Who is told of phases, and of which they are yet to be told.
@@ -153,7 +167,7 @@ impl Register {
             key,
             cut: CutBy::Nobody,
             was_cut: false,
-            fails_now: false,
+            failed_at: None,
             resets: Resets::default(),
             occupied,
             observed,
@@ -173,22 +187,32 @@ impl Register {
         self.lock().iter().map(|(_, of)| of.clone()).collect()
     }
 
-    /// A connection has ended that the server has cut short: if `now`, in a shutdown, the report says which.
-    fn note_cut(&self, connection: &TlsConnection, cause: Cause, now: bool) {
-        if connection.phase() > Phase::Serving {
-            let mut all = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-            match now {
-                false => all.before += 1,
-                true if all.now.len() < MOST_CUT => all.now.push(Cut::new(connection, cause)),
-                true => {}
+    /// A connection has ended that the server has cut short, at this moment or by its end: a report says which.
+    fn note_cut(&self, connection: &TlsConnection, cause: Cause, at: Option<Instant>) {
+        let mut all = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = &mut *all {
+            match at.is_some_and(|at| at < all.since) {
+                true => all.before += 1,
+                false if all.now.len() < MOST_CUT => all.now.push(Cut::new(connection, cause)),
+                false => {}
             }
         }
     }
 
-    /// What has ended in a shutdown and was cut short, since this was last asked.
-    pub(crate) fn take_cut(&self) -> AllCut {
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *cut)
+    /// A shutdown begins: from now on it is noted what is cut short. What `look` sees is of the same moment.
+    pub(crate) fn watch_cuts<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.count(|| {
+            *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(AllCut::new());
+            look()
+        })
+    }
+
+    /// What has been cut short since the shutdown began, and what `look` sees at the same moment.
+    pub(crate) fn take_cuts<T>(&self, look: impl FnOnce() -> T) -> (AllCut, T) {
+        self.count(|| {
+            let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            (cut.take().unwrap_or_else(AllCut::new), look())
+        })
     }
 
     /// The requests that have been in flight longest, as far as they are known by name, and whose.
@@ -212,9 +236,9 @@ impl Register {
     }
 
     /// What an open connection counts for is counted in another place, in one step.
-    fn count(&self, count: impl FnOnce()) {
+    fn count<T>(&self, count: impl FnOnce() -> T) -> T {
         let _open = self.lock();
-        count();
+        count()
     }
 
     /// Looks at every open connection, and at what the others have counted for, as of one moment.
@@ -249,8 +273,8 @@ pub(crate) struct Registration {
     cut: CutBy,
     /// Its client was the cause that something was cut before.
     was_cut: bool,
-    /// The server has broken off an answer since a shutdown began.
-    fails_now: bool,
+    /// When the server last broke off an answer, if it has.
+    failed_at: Option<Instant>,
     resets: Resets,
     occupied: Occupied,
     observed: Observed,
@@ -274,7 +298,9 @@ impl Registration {
 
     /// So many answers were broken off by the server, and the connection goes on.
     pub(crate) fn failed(&mut self, answers: u32) {
-        self.fails_now |= answers > 0 && self.connection.phase() > Phase::Serving;
+        if answers > 0 {
+            self.failed_at = Some(Instant::now());
+        }
         for _ in 0..answers {
             self.connection.fails();
             observe::log_failed(&self.connection);
@@ -309,7 +335,7 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let (cut, outcome) = self.judge(cause, outcome);
+        let (cut, outcome) = self.judge(outcome);
         let connection = &self.connection;
         let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
@@ -318,31 +344,27 @@ impl Registration {
             received: ended.received,
             sent: ended.sent,
         };
+        let by_server = cut == CutBy::Server;
         self.register.count(|| {
             connection.count_elsewhere();
             self.occupied.tally.count(cause, outcome, totals);
+            if outcome == Outcome::Truncated {
+                let at = (!by_server).then_some(self.failed_at).flatten();
+                self.register.note_cut(connection, cause, at);
+            }
         });
-        if outcome == Outcome::Truncated {
-            let now = cut == CutBy::Server || self.fails_now;
-            self.register.note_cut(connection, cause, now);
-        }
-        observe::log(connection, &ended, cut == CutBy::Server);
+        observe::log(connection, &ended, by_server);
         self.observed.tell(|of| of.ended(connection, &ended));
     }
 
     /// Who has cut what is cut by the end itself, and what that makes of how the teardown went.
-    fn judge(&self, cause: Cause, outcome: Outcome) -> (CutBy, Outcome) {
-        let last_calls = self.connection.last_calls() > 0;
-        let cut = match (last_calls, self.cut) {
-            (true, _) => CutBy::Server,
-            // Of what the deadline cut nobody knows whether the peer would have taken the rest.
-            (_, CutBy::Server) if outcome == Outcome::Aborted && cause != Cause::Deadline => {
-                CutBy::Peer
-            }
-            (_, cut) => cut,
+    fn judge(&self, outcome: Outcome) -> (CutBy, Outcome) {
+        let cut = match self.connection.last_calls() {
+            0 => self.cut,
+            _ => CutBy::Server,
         };
         let outcome = match cut {
-            // What a handler has broken off was lost before, whatever the peer does then.
+            // What the server has cut was lost before, whatever the peer does then.
             _ if self.resets.failed > 0 => Outcome::Truncated,
             CutBy::Server => Outcome::Truncated,
             CutBy::Peer => Outcome::Aborted,

@@ -257,6 +257,16 @@ mod tests {
             truncated,
             ..Report::default()
         };
+        let before = |truncated_before| Report {
+            truncated_before,
+            ..ended(2)
+        };
+        assert!(before(2).is_clean() && !before(1).is_clean());
+        assert!(
+            before(1)
+                .to_string()
+                .contains("(1 of the truncated before the shutdown)")
+        );
         let code = |truncated| format!("{:?}", ExitCode::from(ended(truncated)));
         assert!(ended(0).is_clean());
         assert!(!ended(1).is_clean());

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_rustls::{rustls::Error, server::TlsStream};
 
 use crate::{
-    connection::{Interest, Requests, TlsConnection},
+    connection::{Interest, Protocol, Requests, TlsConnection},
     ending::{Cause, CutBy},
     ledger::{End, Ledger, Use},
     lifetime::{HalfClose, Lifetime},
@@ -83,6 +83,9 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     published: Requests,
     /// Of how many answers that the server has broken off it was told.
     failed: u32,
+    /// There was something to read, of a client that has all answers, when the server last said something that
+    /// is not its client's business alone.
+    overlooked: bool,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -159,6 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             wakers: [None, None],
             published: Requests::default(),
             failed: 0,
+            overlooked: false,
             telling: 1,
             read,
             parts: 0,
@@ -361,8 +365,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             () if (closed || alert) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
-            // Nor does it for another reason while something is in flight, with a PING of its own in the air.
-            () if orderly && !idle && self.is_unanswered() => Cause::Vanished,
+            () if orderly && !idle && self.is_given_up() => Cause::Vanished,
             // An HTTP/2 server shuts down in order after an error, too.
             () if orderly => {
                 let why = self
@@ -378,9 +381,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Whether the server has given up an HTTP/2 peer that answers no PING.
-    fn is_unanswered(&self) -> bool {
-        self.ledger.awaits_life() && self.ledger.error().is_none()
+    /// Whether a server that shuts down in order amid its answers has given up an HTTP/2 peer which has answered
+    /// no PING in time: hyper does so for no other reason. Where something had come that it had not looked at,
+    /// it was the server that was late.
+    fn is_given_up(&self) -> bool {
+        let http2 = self.ledger.protocol() == Some(Protocol::Http2);
+        http2 && self.ledger.error().is_none() && !self.overlooked
     }
 
     /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
@@ -433,7 +439,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return None;
         };
         tls.get_mut().0.read_until(None);
-        if self.is_cut_short(start.notify) {
+        // A server that ends in order knows what it was asked.
+        let unknown = !orderly && self.ledger.may_have_more();
+        if unknown || self.is_cut_short(start.notify) {
             registration.set_cut(self.cut_by(cause));
         }
         registration.set_resets(self.ledger.resets(), self.ledger.was_cut());
@@ -444,9 +452,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// Who cuts short what an end for this reason cuts short.
     fn cut_by(&self, cause: Cause) -> CutBy {
         match cause {
-            // It has said that it will send no more, and waits for the rest.
-            Cause::PeerClosed if self.half_close == HalfClose::Told => CutBy::Server,
-            _ if cause.is_peers_doing() => CutBy::Peer,
+            // In TLS 1.3 that ends the peer's own direction only: it may wait for the rest.
+            Cause::PeerClosed
+                if self.half_close == HalfClose::Told && self.connection.is_tls13() =>
+            {
+                CutBy::Server
+            }
+            _ if cause.is_peers_fault() => CutBy::Peer,
             _ => CutBy::Server,
         }
     }

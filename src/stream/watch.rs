@@ -407,6 +407,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(ping) = self.ledger.asks_for_life() {
             self.vouch(ping, behind);
         }
+        self.overlooked = self.transport().is_some_and(|io| {
+            // Of one that has not got what was sent before nothing can be expected.
+            io.acknowledged() >= behind && io.readable() > Some(0)
+        });
         // Of answers that it has broken off nothing else would tell before the connection's end.
         let failed = self.ledger.resets().failed;
         let before = std::mem::replace(&mut self.failed, failed);

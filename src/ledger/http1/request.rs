@@ -27,6 +27,9 @@ impl Method {
     }
 }
 
+/// A body has no more than so much in its chunk extensions and trailers: hyper, for one, takes 16 KiB of either.
+const MOST_ASIDE: u32 = 16 * 1024;
+
 /// How many requests may wait for their answer. This bounds memory and nothing else: the server's
 /// read buffer has bounded their heads long before.
 pub(super) const MAX_UNANSWERED: usize = 65_536;
@@ -114,6 +117,8 @@ pub(super) struct Requests {
     head: Head<REQUEST>,
     begun: u32,
     body: u64,
+    /// How much more there may be in the chunk extensions and trailers of the body.
+    aside: u32,
     /// Bytes since the last whole request or body: they belong to the tunnel, if one is opened.
     ahead: u64,
 }
@@ -152,7 +157,7 @@ impl Requests {
             return bytes.len();
         };
         self.begun = self.begun.saturating_add(1);
-        self.ahead = 0;
+        (self.ahead, self.aside) = (0, MOST_ASIDE);
         self.state = State::after(&said.fields);
         if !unanswered.push(Method::of(said.first)) {
             self.state = State::Lost;
@@ -164,7 +169,7 @@ impl Requests {
         let State::Body(body) = &mut self.state else {
             return 0;
         };
-        let taken = body.read(bytes);
+        let taken = body.read(bytes, &mut self.aside);
         if body.is_complete() {
             self.state = State::Head;
         } else if body.is_malformed() {

@@ -19,8 +19,9 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR,
-    REFUSED_STREAM, RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
+    ACK, END_STREAM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, Head, PING, PING_LEN, PRIORITY,
+    PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT,
+    WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
@@ -30,7 +31,7 @@ use crate::{
 };
 
 pub(crate) use self::frame::{
-    ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway,
+    ENHANCE_YOUR_CALM, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, blames_peer, goaway,
     ping, ping_ack, rst_stream,
 };
 
@@ -72,22 +73,21 @@ pub(crate) struct Patience {
 ///
 /// Tell it of all plaintext, in any pieces: [`received`](Self::received) what the server was
 /// handed, [`sent`](Self::sent) what TLS has accepted. Every answer is O(1) unless it says
-/// otherwise. Once [`is_followed`](Self::is_followed) is false the counts of requests stay what they were;
-/// what the server says to a client that has broken the protocol is still read.
+/// otherwise. Once [`is_followed`](Self::is_followed) is false no more requests are counted; where it was the
+/// client that has broken the protocol, the server's answers are still read.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     inbound: Reader,
     outbound: Reader,
     followed: bool,
-    /// The server's direction can be read, whatever the client's says.
+    /// See [`answers_are_followed`](Self::answers_are_followed).
     answers_followed: bool,
+    /// See [`was_cut`](Self::was_cut).
     cut: bool,
     resets: Resets,
     goaway: Option<u32>,
     /// For which error of the connection the server ends it, as far as that is known.
     error: Option<u32>,
-    /// The server's last GOAWAY was for an error.
-    has_said_error: bool,
     begun: u32,
     last_stream: u32,
     received_body: u64,
@@ -152,7 +152,6 @@ impl Http2 {
             resets: Resets::default(),
             goaway: None,
             error: None,
-            has_said_error: false,
             begun: 0,
             last_stream: 0,
             received_body: 0,
@@ -192,7 +191,7 @@ impl Http2 {
                     }
                 }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
-                Some(Step::Lost) => self.give_client_up(),
+                Some(Step::Lost) => self.note_breach(),
                 None => {}
             }
         }
@@ -306,15 +305,10 @@ impl Http2 {
         self.followed && self.inbound.is_between_frames()
     }
 
-    /// Whether the server has seen that the client breaks the protocol, and has said so: what it answers still
-    /// is in flight, and nothing else is.
-    pub(crate) fn has_given_up(&self) -> bool {
-        !self.followed && self.answers_followed && self.has_said_error
-    }
-
-    /// Whether a PING of the server's was not acknowledged.
-    pub(crate) fn awaits_life(&self) -> bool {
-        self.pings.iter().any(Option::is_some)
+    /// Whether it is known what is in flight. Also behind a client's breach of the protocol, after which servers
+    /// take no more requests; one that answers another has seen no breach, and knows better.
+    pub(crate) fn answers_are_followed(&self) -> bool {
+        self.answers_followed
     }
 
     /// Whether a client was the cause that something of its own was broken off: an answer or an upload that it
@@ -329,7 +323,8 @@ impl Http2 {
         self.resets
     }
 
-    /// Whether the server has broken off an answer or asked for a sign of life, since this was last asked.
+    /// Whether the server has broken off an answer, asked for a sign of life or said GOAWAY, since this was last
+    /// asked.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         mem::take(&mut self.has_news)
@@ -384,7 +379,7 @@ impl Http2 {
     fn reset(&mut self, id: u32, code: u32) {
         if let Some(at) = self.find(id).filter(|at| !self.streams[*at].answered) {
             // A proxy's answer may break off with the code that its own peer has sent it.
-            let possible = !self.streams[at].blameless || code == FLOW_CONTROL_ERROR;
+            let possible = !self.streams[at].is_blameless() || code == FLOW_CONTROL_ERROR;
             match blames_peer(code) && possible {
                 true => (self.cut, self.resets.protocol) = (true, self.resets.protocol + 1),
                 false => self.resets.failed += 1,
@@ -515,7 +510,7 @@ impl Http2 {
         }
         let Some(at) = self.find(id) else { return };
         self.streams[at].got += i64::from(n);
-        self.streams[at].blameless = false;
+        self.streams[at].meddles();
         if !self.streams[at].received {
             self.received_body += u64::from(n);
             if ends {
@@ -529,8 +524,9 @@ impl Http2 {
             return self.open(head);
         }
         self.count_noise();
-        if head.kind != WINDOW_UPDATE || value == Some(0) {
-            self.may_blame(head.id);
+        let opens_nothing = value.is_some_and(|n| n & MAX_31_BITS == 0);
+        if matches!(head.kind, HEADERS | PRIORITY) || head.kind == WINDOW_UPDATE && opens_nothing {
+            self.meddles(head.id);
         }
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
@@ -546,7 +542,9 @@ impl Http2 {
         self.window -= i64::from(n);
         self.sent_body += u64::from(n);
         self.expect_noise(BY_DATA);
-        let Some(at) = self.find(id) else { return };
+        let Some(at) = self.find(id) else {
+            return self.note_answer(id);
+        };
         let stream = &mut self.streams[at];
         if stream.answered {
             return;
@@ -564,6 +562,7 @@ impl Http2 {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
             (HEADERS, _) => {
                 self.is_served = true;
+                self.note_answer(head.id);
                 self.answer(head.id);
             }
             (RST_STREAM, Some(REFUSED_STREAM)) if !self.is_answering(head.id) => {
@@ -574,7 +573,7 @@ impl Http2 {
             (GOAWAY, Some(last)) => {
                 let error = self.outbound.error();
                 self.error = (error != NO_ERROR).then_some(error);
-                self.has_said_error = error != NO_ERROR;
+                self.has_news = true;
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
                 self.dismiss(last & MAX_31_BITS);
@@ -597,8 +596,15 @@ impl Http2 {
     fn answer(&mut self, id: u32) {
         if let Some(at) = self.find(id) {
             let stream = &mut self.streams[at];
-            stream.blameless |= stream.received && !stream.answering;
+            stream.was_all_in |= stream.received && !stream.answering;
             stream.answering = true;
+        }
+    }
+
+    /// The server answers on this stream: was that a request that has not been counted?
+    fn note_answer(&mut self, id: u32) {
+        if !self.followed && id > self.last_stream {
+            self.lose_track();
         }
     }
 
@@ -606,10 +612,9 @@ impl Http2 {
         self.find(id).is_some_and(|at| self.streams[at].answering)
     }
 
-    /// The client has sent something on this stream with which a server may find fault.
-    fn may_blame(&mut self, id: u32) {
+    fn meddles(&mut self, id: u32) {
         if let Some(at) = self.find(id) {
-            self.streams[at].blameless = false;
+            self.streams[at].meddles();
         }
     }
 
@@ -659,7 +664,7 @@ impl Http2 {
     }
 
     /// The client has sent what is not HTTP/2: the server will end the connection for it.
-    fn give_client_up(&mut self) {
+    fn note_breach(&mut self) {
         self.followed = false;
         self.error = Some(PROTOCOL_ERROR);
     }
@@ -677,7 +682,7 @@ impl Http2 {
     /// The client's SETTINGS may not hold a larger window than there is (RFC 9113 6.5.2).
     fn set_initial(&mut self, value: u32) {
         if value > MAX_31_BITS {
-            self.give_client_up();
+            self.note_breach();
         } else if i64::from(value) != self.initial {
             self.initial = i64::from(value);
             let held = self.streams.iter().filter(|s| s.is_held(self.initial));
