@@ -363,7 +363,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let orderly = orderly && !(left && self.ledger.end() == End::Shown);
         match () {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
-            () if (closed || alert) && idle => Cause::PeerClosed,
+            () if (closed || alert || left) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
             () if orderly && !idle && self.is_given_up() => Cause::Vanished,
             // An HTTP/2 server shuts down in order after an error, too.
