@@ -8,8 +8,9 @@ use crate::named::named;
 pub enum Cause {
     /// The HTTP server shut the stream down after the last byte of its last answer.
     Orderly,
-    /// The stream was dropped: a client of HTTP/1 broke the protocol, a future was cancelled, an upgraded
-    /// tunnel let go. Over HTTP/2 also where the server's GOAWAY said INTERNAL_ERROR.
+    /// The stream was dropped: a handler or its answer's body failed, a future was cancelled, an upgraded
+    /// tunnel let go; or a client sent what its server takes for so wrong that it drops the connection, and nobody
+    /// else can see. Over HTTP/2 also where the server's GOAWAY blames itself, as by INTERNAL_ERROR.
     Dropped,
     /// The stream was dropped by a panicking task.
     Panicked,
@@ -37,8 +38,9 @@ pub enum Cause {
     /// Nothing was in flight any more after as many requests as
     /// [`Builder::max_requests`](crate::Builder::max_requests) allows.
     MaxRequests,
-    /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up. See
-    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive).
+    /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up, see
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive). Or it took or answered nothing in time, for an
+    /// HTTP/2 server that looks by PINGs whether it lives: hyper ends a connection amid its answers for that alone.
     Vanished,
     /// The peer took nothing of what waits for it for the write time-out, or less than the minimum
     /// rate.
@@ -50,7 +52,8 @@ pub enum Cause {
     /// An HTTP/2 client sent too many frames that neither ask nor answer anything, or the server's GOAWAY said
     /// ENHANCE_YOUR_CALM for another reason.
     Flood,
-    /// A client broke the protocol of TLS (RFC 9846 6.2), or of HTTP/2 (RFC 9113 5.4.1), which ends the connection.
+    /// A client broke the protocol of TLS (RFC 9846 6.2), of HTTP/2 (RFC 9113 5.4.1), or the chunks of an HTTP/1
+    /// body (RFC 9112 7.1), which ends the connection.
     ProtocolError,
     /// Nothing went through a tunnel for the tunnel time-out.
     TunnelTimeout,
@@ -77,14 +80,24 @@ pub enum Outcome {
     /// Everything was sent; the peer went on sending past the drain's bound of time or bytes, or
     /// the connection gave its place to a newer one.
     DrainCut,
-    /// An answer, or a request being received, was cut short; or the server let a tunnel go without ending its own
-    /// direction, so that the client can't know that it has got everything, whoever closed first. By the deadline also where the peer was
-    /// slow to take it: nobody knows whether it would have taken the rest. An answer that the server has broken
-    /// off before over HTTP/2 counts, however the connection ended then.
+    /// The server cut short an answer, or a request being received; or it let a tunnel go without ending its own
+    /// direction, so that a client that may listen still can't know that it has got everything. By the deadline also
+    /// where the peer was slow to take it: nobody knows whether it would have taken the rest. An answer that the
+    /// server has broken off before over HTTP/2 counts, however the connection ended then.
     Truncated,
-    /// The peer reset the connection, closed it while something was in flight, or took no more bytes, so
-    /// not everything could be sent.
+    /// The peer itself cut something short: it reset the connection, closed it while something was in flight, took
+    /// no more bytes or too slowly, stopped sending a request, answered no PING, or broke the protocol. One stream
+    /// of HTTP/2 that was reset before for such a reason counts, however the connection ended then.
     Aborted,
+}
+
+/// Who has cut something short, if anybody has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum CutBy {
+    #[default]
+    Nobody,
+    Peer,
+    Server,
 }
 
 /// Requests whose streams were reset before their answers were out while the connection went on, as HTTP/2 can
@@ -99,10 +112,12 @@ pub(crate) struct Resets {
     pub(crate) body: u32,
     /// See [`Cause::TunnelTimeout`].
     pub(crate) tunnel: u32,
+    /// See [`Cause::ProtocolError`]: the server has found fault with the client's stream.
+    pub(crate) protocol: u32,
 }
 
 impl Resets {
-    /// One more of the last three.
+    /// One more of those that the stream itself resets.
     pub(crate) fn count(&mut self, cause: Cause) {
         match cause {
             Cause::Stalled => self.stalled += 1,
@@ -110,6 +125,24 @@ impl Resets {
             Cause::TunnelTimeout => self.tunnel += 1,
             _ => {}
         }
+    }
+}
+
+impl Cause {
+    /// Whether it is the peer's fault if something is cut short by an end for this reason.
+    pub(crate) fn is_peers_fault(self) -> bool {
+        matches!(
+            self,
+            Self::PeerClosed
+                | Self::Abandoned
+                | Self::Vanished
+                | Self::Stalled
+                | Self::HeaderTimeout
+                | Self::BodyTimeout
+                | Self::TunnelTimeout
+                | Self::Flood
+                | Self::ProtocolError
+        )
     }
 }
 

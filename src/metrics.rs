@@ -42,7 +42,7 @@
 //! | `graceful_tls_handshakes_failed_total` | counter | `reason` | see [`HandshakeError::reason`] |
 //! | `graceful_tls_handshake_duration_seconds` | histogram | `tls_protocol_version` | of those that did not fail |
 //! | `graceful_tls_requests_total` | counter | `protocol` | whose head has come in |
-//! | `graceful_tls_requests_cut_total` | counter | `cause` | not answered to the last byte when their connection ended; over HTTP/2 also when only their stream was reset: what a handler breaks off is `dropped`, and there is `stalled`, `body_timeout`, `tunnel_timeout`; gRPC calls that end with `UNAVAILABLE` are `deadline` |
+//! | `graceful_tls_requests_cut_total` | counter | `cause` | not answered to the last byte when their connection ended; over HTTP/2 also when only their stream was reset: what a handler breaks off is `dropped`, and there is `stalled`, `body_timeout`, `tunnel_timeout`, `protocol_error`; gRPC calls that end with `UNAVAILABLE` are `deadline` |
 //! | `graceful_tls_connections_ended_total` | counter | `cause`, `outcome` | after their handshake: see [`Cause`] and [`Outcome`] |
 //! | `graceful_tls_connection_duration_seconds` | histogram | `protocol` | from the handshake on |
 //! | `graceful_tls_drain_duration_seconds` | histogram | `outcome` | flush, close_notify, FIN and drain |
@@ -274,6 +274,7 @@ impl Observer for Metrics {
             (Cause::Stalled, ended.requests_stalled),
             (Cause::BodyTimeout, ended.requests_body_timeout),
             (Cause::TunnelTimeout, ended.requests_tunnel_timeout),
+            (Cause::ProtocolError, ended.requests_protocol_error),
             (Cause::Deadline, ended.requests_deadline),
         ] {
             let of_cause = &self.0.ended[cause as usize];

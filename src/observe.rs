@@ -150,8 +150,8 @@ pub struct Ended {
     /// Those of them that were not answered to the last byte.
     pub requests_in_flight: u32,
     /// Those whose answers the server broke off before, over HTTP/2 by RST_STREAM (RFC 9113 6.4): a
-    /// handler's error or panic, and not where the code blames the client (RFC 9113 7). They are in flight no
-    /// more.
+    /// handler's error or panic, and not where the code blames the client (RFC 9113 7) and it can be at fault:
+    /// a proxy's answer may break off with a code of its upstream's. They are in flight no more.
     pub requests_failed: u32,
     /// Those whose streams were reset before because the client took nothing of them: see
     /// [`Cause::Stalled`], which ends an HTTP/1 connection. They are in flight no more.
@@ -162,6 +162,9 @@ pub struct Ended {
     /// Those that were tunnels, and whose streams were reset before because nothing went through: see
     /// [`Cause::TunnelTimeout`].
     pub requests_tunnel_timeout: u32,
+    /// Those whose streams the server reset before because it found fault with what the client sent on them (RFC
+    /// 9113 5.4.2, 8.1.1): see [`Cause::ProtocolError`].
+    pub requests_protocol_error: u32,
     /// gRPC calls that the shutdown's deadline has ended, each by the status `UNAVAILABLE` (feature `tonic`).
     /// One whose status the client has not taken is in flight still.
     pub requests_deadline: u32,
@@ -192,6 +195,7 @@ impl Ended {
             requests_stalled: resets.stalled,
             requests_body_timeout: resets.body,
             requests_tunnel_timeout: resets.tunnel,
+            requests_protocol_error: resets.protocol,
             requests_deadline: connection.last_calls(),
             received: connection.bytes_received(),
             sent: connection.bytes_sent(),
@@ -314,31 +318,6 @@ impl fmt::Debug for Observed {
     }
 }
 
-/// Whether a peer can bring this about at will.
-fn peers_doing(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::PeerClosed
-            | Cause::Abandoned
-            | Cause::Vanished
-            | Cause::Stalled
-            | Cause::HeaderTimeout
-            | Cause::BodyTimeout
-            | Cause::TunnelTimeout
-            | Cause::Flood
-            | Cause::ProtocolError
-            | Cause::Idle
-            | Cause::Evicted
-            | Cause::Handshake
-            | Cause::HandshakeEvicted
-    )
-}
-
-/// Whether something was lost that a peer can't have brought about at will.
-fn is_our_doing(ended: &Ended) -> bool {
-    ended.outcome == Outcome::Truncated && !peers_doing(ended.cause)
-}
-
 /// One line for one answer that was broken off while its connection goes on. Over HTTP/1 its end would tell.
 #[cold]
 pub(crate) fn log_failed(connection: &TlsConnection) {
@@ -359,10 +338,11 @@ pub(crate) fn log_failed(connection: &TlsConnection) {
 /// One line for one ended connection.
 ///
 /// Ends that a peer may bring about at will are logged at `debug`: a log must not fill at a
-/// stranger's word. A truncated answer is the one thing an operator has to know of; a client that breaks
-/// the protocol while it is answered may bring that about too, so that so many lines a second are enough.
-/// `now` says that something is lost by this end, and not only before, which has had lines of its own.
-pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
+/// stranger's word. A truncated answer is the one thing an operator has to know of; so many lines a second are
+/// enough.
+/// `cut` says that the server has cut something short by this end, and not only before, which has had lines of
+/// its own.
+pub(crate) fn log(connection: &TlsConnection, ended: &Ended, cut: bool) {
     let Ended {
         cause,
         outcome,
@@ -378,17 +358,19 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
     let requests_stalled = some(ended.requests_stalled);
     let requests_body_timeout = some(ended.requests_body_timeout);
     let requests_tunnel_timeout = some(ended.requests_tunnel_timeout);
+    let requests_protocol_error = some(ended.requests_protocol_error);
     let requests_deadline = some(ended.requests_deadline);
     let id = connection.id();
     let peer = connection.remote_addr().map(display);
     let server_name = connection.server_name();
     let protocol = connection.protocol().map(display);
     let admitted = || connection.context().losses[cause as usize].admit();
-    let Some(unlogged) = (now && is_our_doing(ended)).then(admitted).flatten() else {
+    let Some(unlogged) = cut.then(admitted).flatten() else {
         tracing::debug!(
             id, peer, server_name, protocol,
             %cause, %outcome, requests, requests_in_flight, requests_failed,
-            requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+            requests_stalled, requests_body_timeout, requests_tunnel_timeout,
+            requests_protocol_error, requests_deadline,
             received, sent,
             "connection ended"
         );
@@ -399,7 +381,8 @@ pub(crate) fn log(connection: &TlsConnection, ended: &Ended, now: bool) {
     tracing::warn!(
         id, peer, server_name, protocol,
         %cause, %outcome, requests, requests_in_flight, requests_failed,
-        requests_stalled, requests_body_timeout, requests_tunnel_timeout, requests_deadline,
+        requests_stalled, requests_body_timeout, requests_tunnel_timeout,
+        requests_protocol_error, requests_deadline,
         received, sent,
         unlogged, cut = names,
         "connection ended with an exchange cut short"

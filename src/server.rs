@@ -78,7 +78,7 @@ impl Server {
         handshakes: Arc<Handshakes>,
     ) -> Self {
         let settings = &context.settings;
-        register.is_observed(&parts.observed);
+        register.tell_phases_to(&parts.observed);
         Self {
             elsewhere: register.tallies.of(parts.name.as_ref(), None),
             tls: parts.tls.into(),

@@ -36,7 +36,7 @@ const JSON: [&str; 5] = [
 ];
 
 /// All that any of our lines may have.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     // Of a snapshot and of metrics.
     "cause",
     "connections",
@@ -53,6 +53,7 @@ const NAMES: [&str; 29] = [
     "requests_stalled",
     "requests_body_timeout",
     "requests_tunnel_timeout",
+    "requests_protocol_error",
     "requests_deadline",
     "sent",
     "server_name",
@@ -117,6 +118,7 @@ fn is_named(line: &Line) {
         "requests_stalled",
         "requests_body_timeout",
         "requests_tunnel_timeout",
+        "requests_protocol_error",
         "requests_deadline",
         "requests_in_flight",
         "sent",

@@ -340,6 +340,8 @@ fn a_client_that_breaks_the_protocol_fails_no_handler() {
         h2.conn.close().unwrap();
         let ended = notes.ended();
         assert_eq!((ended.requests, ended.requests_failed), (1, 0), "{ended:?}");
+        let how = (ended.outcome, ended.requests_protocol_error);
+        assert_eq!(how, (Outcome::Aborted, 1), "{ended:?}");
     });
 }
 
@@ -399,7 +401,7 @@ fn a_client_that_breaks_tls_is_told_of() {
         client.close().unwrap();
         h2.conn.close().unwrap();
         let broken = "established, request, \
-                      closing protocol_error, ended protocol_error truncated 1 1";
+                      closing protocol_error, ended protocol_error aborted 1 1";
         notes.are(&[broken; 2]);
     });
 }
@@ -477,8 +479,8 @@ fn breaches() -> [(Frame, &'static str); 4] {
     [
         (Frame::window_update(0, 0), "clean 1 0"),
         (garbage, "clean 1 0"),
-        (Frame::settings(&[(4, u32::MAX)]), "truncated 1 0"),
-        (Frame::data(0, vec![1], false), "truncated 1 0"),
+        (Frame::settings(&[(4, u32::MAX)]), "clean 1 0"),
+        (Frame::data(0, vec![1], false), "clean 1 0"),
     ]
 }
 
@@ -486,7 +488,7 @@ fn breaches() -> [(Frame, &'static str); 4] {
 fn a_client_that_breaks_the_protocol_is_told_of() {
     everywhere(|server, version| {
         for (breach, came_of_it) in breaches() {
-            for (path, came_of_it) in [("/", came_of_it), ("/never", "truncated 1 1")] {
+            for (path, came_of_it) in [("/", came_of_it), ("/never", "aborted 1 1")] {
                 let (served, notes) = observed(server, version);
                 let mut h2 = served.h2();
                 let asked = h2.get(path).unwrap();
@@ -719,7 +721,8 @@ fn a_failed_handshake_ends_from_the_moment_that_it_has_failed() {
         plain.finish();
         plain.close().unwrap();
         let ended = notes.ended();
-        assert!(ended.drain >= 300 * MS, "{ended:?}");
+        // By when the server has read its first line nobody knows: well before the last.
+        assert!(ended.drain >= 150 * MS, "{ended:?}");
     });
 }
 

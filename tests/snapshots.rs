@@ -455,7 +455,7 @@ fn so_are_those_of_ends_and_of_the_report() {
     let outcomes = "aborted clean drain_cut peer_silent truncated";
     has(
         &report,
-        &format!("cut deadline_reached given_up listeners took {outcomes}"),
+        &format!("cut deadline_reached given_up listeners took truncated_before {outcomes}"),
     );
     has(&report["listeners"][0], &format!("address name {outcomes}"));
     assert_eq!(report["listeners"][0]["name"], "public");
@@ -468,7 +468,7 @@ fn so_are_those_of_ends_and_of_the_report() {
     has(
         &ended,
         "age cause drain outcome received requests requests_body_timeout requests_deadline requests_failed \
-         requests_in_flight requests_stalled requests_tunnel_timeout sent",
+         requests_protocol_error requests_in_flight requests_stalled requests_tunnel_timeout sent",
     );
     assert_eq!(ended["cause"], "deadline");
 }

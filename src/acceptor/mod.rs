@@ -200,7 +200,7 @@ impl Acceptor {
             () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
         };
         match heard {
-            Ok(told) => arrival.begun.addresses.is_told(told.client),
+            Ok(told) => arrival.begun.addresses.set_client(told.client),
             Err(error) => {
                 let handshake = arrival.running.handshake.clone();
                 let transport = Transport::new(accepted.io, handshake);

@@ -31,7 +31,7 @@ impl Room {
     /// Resolves when one more connection may come in. Cancel safe.
     pub(super) async fn for_one_more(&mut self) {
         if !self.has_some() {
-            self.is_short(|context| match context.is_full() {
+            self.note_shortage(|context| match context.is_full() {
                 true => {
                     let max = context.max_connections;
                     tracing::warn!(max, "max_connections is reached: idle ones make room");
@@ -44,7 +44,7 @@ impl Room {
 
     /// Resolves when a descriptor may have come free, or after `pause`. Cancel safe.
     pub(super) async fn for_descriptor(&mut self, error: &io::Error, pause: Duration) {
-        self.is_short(|_| {
+        self.note_shortage(|_| {
             tracing::error!(
                 %error,
                 "out of descriptors (see `ulimit -n`): idle connections make room"
@@ -95,7 +95,7 @@ impl Room {
         }
     }
 
-    fn is_short(&mut self, say: impl FnOnce(&Context)) {
+    fn note_shortage(&mut self, say: impl FnOnce(&Context)) {
         let now = Instant::now();
         match &mut self.short {
             Some((_, last)) => *last = now,

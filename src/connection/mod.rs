@@ -566,7 +566,7 @@ impl TlsConnection {
 
     /// It is in use: another has to make room.
     pub(crate) fn stays(&self) {
-        self.is_used_for(Used::Request);
+        self.use_for(Used::Request);
         self.unset(WANTED);
         self.shared.context.room.change();
     }

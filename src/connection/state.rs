@@ -237,7 +237,7 @@ impl TlsConnection {
 
     /// For the stream alone: it is not idle, though no request is in flight, or one begins.
     #[inline]
-    pub(crate) fn is_used_for(&self, used: Used) {
+    pub(crate) fn use_for(&self, used: Used) {
         self.shared.since.store(used as u64, Ordering::Relaxed);
     }
 
@@ -250,7 +250,7 @@ impl TlsConnection {
     }
 
     /// What has gone through it is counted with those that have ended, from now on.
-    pub(crate) fn is_counted_elsewhere(&self) {
+    pub(crate) fn count_elsewhere(&self) {
         self.set(COUNTED);
     }
 

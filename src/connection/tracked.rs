@@ -170,7 +170,7 @@ impl Tracking {
 
     /// What is dropped between now and this falls under the connection's span.
     #[inline]
-    pub(crate) fn is_dropped_last(&mut self) {
+    pub(crate) fn enter_for_drop(&mut self) {
         if self.is_watched() {
             self.enter();
         }
@@ -204,7 +204,7 @@ impl Tracking {
     }
 
     /// It is a gRPC call that the deadline ends, by a status.
-    pub(crate) fn is_called_last(&self) {
+    pub(crate) fn note_last_call(&self) {
         self.0.shared.last_calls.fetch_add(1, Ordering::AcqRel);
         self.change(|of| of.last_call = true);
     }

@@ -29,7 +29,7 @@ pin_project! {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
             if let Some(tracking) = this.project().connection {
-                tracking.is_dropped_last();
+                tracking.enter_for_drop();
             }
         }
     }
@@ -94,7 +94,7 @@ impl<B: Body> GracefulTlsBody<B> {
             .get_or_insert_with(|| LastCall::new(tracking.connection().context()));
         let trailers = ready!(call.poll(cx));
         *this.ended = true;
-        tracking.is_called_last();
+        tracking.note_last_call();
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 }

@@ -32,7 +32,7 @@ pin_project! {
         #[inline]
         fn drop(this: Pin<&mut Self>) {
             if let Some(tracking) = this.project().connection {
-                tracking.is_dropped_last();
+                tracking.enter_for_drop();
             }
         }
     }

@@ -16,7 +16,7 @@ mod http2;
 use std::time::Duration;
 
 use http1::Http1;
-use http2::{ENHANCE_YOUR_CALM, Http2, INTERNAL_ERROR};
+use http2::{ENHANCE_YOUR_CALM, Http2, blames_peer};
 pub(crate) use http2::{
     HEARD, MAX_31_BITS, NO_ERROR, Patience, Progress, Stalled, UNKNOWN_TYPE, goaway, ping,
     ping_ack, rst_stream,
@@ -346,20 +346,27 @@ impl Ledger {
             Self::Http1(http1) => {
                 !http1.answers_are_followed() || http1.in_flight() > 0 || http1.is_answering()
             }
-            Self::Http2(http2) => {
-                let unknown = http2.begun() > 0 && !http2.is_followed();
-                unknown || http2.in_flight() > 0
-            }
+            Self::Http2(http2) => self.may_have_more() || http2.in_flight() > 0,
         }
     }
 
-    /// Whether something was broken off before while the connection went on, as it can over HTTP/2.
+    /// Whether more may have been asked than is known.
+    pub(crate) fn may_have_more(&self) -> bool {
+        match self {
+            Self::Undecided { .. } => false,
+            Self::Http1(http1) => !http1.is_followed() && !http1.is_malformed(),
+            Self::Http2(http2) => http2.begun() > 0 && !http2.answers_are_followed(),
+        }
+    }
+
+    /// Whether a client was the cause that something of its own was broken off before while the connection went
+    /// on, as it can over HTTP/2.
     pub(crate) fn was_cut(&self) -> bool {
         matches!(self, Self::Http2(http2) if http2.was_cut())
     }
 
     /// Whether the server has said something that others have to know of, since this was last asked: it has
-    /// broken off an answer, or asked for a sign of life.
+    /// broken off an answer, asked for a sign of life, or said GOAWAY.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         match self {
@@ -368,16 +375,22 @@ impl Ledger {
         }
     }
 
-    /// Why the server ends an HTTP/2 connection, where that is for an error (RFC 9113 5.4.1).
+    /// Why the server ends the connection, where that is for an error: of HTTP/2 (RFC 9113 5.4.1), or in the
+    /// framing of an HTTP/1 request (RFC 9112 7.1).
     pub(crate) fn error(&self) -> Option<Cause> {
-        let Self::Http2(http2) = self else {
-            return None;
-        };
-        Some(match http2.error()? {
-            INTERNAL_ERROR => Cause::Dropped,
-            ENHANCE_YOUR_CALM => Cause::Flood,
-            _ => Cause::ProtocolError,
-        })
+        match self {
+            Self::Undecided { .. } => None,
+            // What a server has not come to yet, behind another request, it ends nothing for.
+            Self::Http1(http1) => {
+                let ends = http1.is_malformed() && http1.in_flight() <= 1;
+                ends.then_some(Cause::ProtocolError)
+            }
+            Self::Http2(http2) => Some(match http2.error()? {
+                ENHANCE_YOUR_CALM => Cause::Flood,
+                code if blames_peer(code) => Cause::ProtocolError,
+                _ => Cause::Dropped,
+            }),
+        }
     }
 
     /// How many answers were broken off while the connection went on, as it can over HTTP/2.

@@ -17,11 +17,12 @@ use std::{
 };
 
 use slab::Slab;
+use tokio::time::Instant;
 
 use crate::{
     connection::{ConnectionStats, TlsConnection, TrackedRequest},
     context::Occupied,
-    ending::{Cause, Outcome, Resets},
+    ending::{Cause, CutBy, Outcome, Resets},
     observe::{self, Cut, Ended, Observed, WeaklyObserved},
     phase::{Phase, Turned},
     tally::{Tallies, Tally, Totals},
@@ -42,8 +43,30 @@ pub(crate) struct Register {
     draining: Arc<Places>,
     giving_way: Mutex<GivingWay>,
     turns: Mutex<Turns>,
-    cut: Mutex<Vec<Cut>>,
+    /// From the beginning of a shutdown on.
+    cut: Mutex<Option<AllCut>>,
     pub(crate) tallies: Tallies,
+}
+
+/// What the server has cut short of the connections that have ended in a shutdown.
+#[derive(Debug)]
+pub(crate) struct AllCut {
+    /// When it began.
+    since: Instant,
+    /// The first of those that were cut in it.
+    pub(crate) now: Vec<Cut>,
+    /// How many were cut only before.
+    pub(crate) before: u64,
+}
+
+impl AllCut {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            now: Vec::new(),
+            before: 0,
+        }
+    }
 }
 
 /// Who is told of phases, and of which they are yet to be told.
@@ -88,7 +111,7 @@ impl Register {
     }
 
     /// Has one more told of the phases that the shutdown comes to, as long as somebody keeps it.
-    pub(crate) fn is_observed(&self, observed: &Observed) {
+    pub(crate) fn tell_phases_to(&self, observed: &Observed) {
         if observed.is_observed() {
             self.turns().observers.push(observed.weak());
         }
@@ -142,8 +165,9 @@ impl Register {
             register: self.clone(),
             connection,
             key,
-            truncated: false,
+            cut: CutBy::Nobody,
             was_cut: false,
+            failed_at: None,
             resets: Resets::default(),
             occupied,
             observed,
@@ -163,20 +187,32 @@ impl Register {
         self.lock().iter().map(|(_, of)| of.clone()).collect()
     }
 
-    /// A connection was cut short: if by a shutdown, the report says which.
-    fn note_cut(&self, connection: &TlsConnection, cause: Cause) {
-        if connection.phase() > Phase::Serving {
-            let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-            if cut.len() < MOST_CUT {
-                cut.push(Cut::new(connection, cause));
+    /// A connection has ended that the server has cut short, at this moment or by its end: a report says which.
+    fn note_cut(&self, connection: &TlsConnection, cause: Cause, at: Option<Instant>) {
+        let mut all = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = &mut *all {
+            match at.is_some_and(|at| at < all.since) {
+                true => all.before += 1,
+                false if all.now.len() < MOST_CUT => all.now.push(Cut::new(connection, cause)),
+                false => {}
             }
         }
     }
 
-    /// Those that were cut short by a shutdown, since this was last asked.
-    pub(crate) fn take_cut(&self) -> Vec<Cut> {
-        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *cut)
+    /// A shutdown begins: from now on it is noted what is cut short. What `look` sees is of the same moment.
+    pub(crate) fn watch_cuts<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.count(|| {
+            *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(AllCut::new());
+            look()
+        })
+    }
+
+    /// What has been cut short since the shutdown began, and what `look` sees at the same moment.
+    pub(crate) fn take_cuts<T>(&self, look: impl FnOnce() -> T) -> (AllCut, T) {
+        self.count(|| {
+            let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+            (cut.take().unwrap_or_else(AllCut::new), look())
+        })
     }
 
     /// The requests that have been in flight longest, as far as they are known by name, and whose.
@@ -200,9 +236,9 @@ impl Register {
     }
 
     /// What an open connection counts for is counted in another place, in one step.
-    fn count(&self, count: impl FnOnce()) {
+    fn count<T>(&self, count: impl FnOnce() -> T) -> T {
         let _open = self.lock();
-        count();
+        count()
     }
 
     /// Looks at every open connection, and at what the others have counted for, as of one moment.
@@ -233,8 +269,12 @@ pub(crate) struct Registration {
     register: Arc<Register>,
     connection: TlsConnection,
     key: usize,
-    truncated: bool,
+    /// By its end.
+    cut: CutBy,
+    /// Its client was the cause that something was cut before.
     was_cut: bool,
+    /// When the server last broke off an answer, if it has.
+    failed_at: Option<Instant>,
     resets: Resets,
     occupied: Occupied,
     observed: Observed,
@@ -246,17 +286,21 @@ impl Registration {
     }
 
     /// However well the teardown goes, an exchange was cut short.
-    pub(crate) fn set_truncated(&mut self) {
-        self.truncated = true;
+    pub(crate) fn set_cut(&mut self, by: CutBy) {
+        self.cut = by;
     }
 
-    /// Whatever it ends for, so many answers have been broken off before, or there was something else.
+    /// Whatever it ends for, so many answers have been broken off before, or there was something else that its
+    /// client was the cause of.
     pub(crate) fn set_resets(&mut self, resets: Resets, was_cut: bool) {
         (self.resets, self.was_cut) = (resets, was_cut);
     }
 
     /// So many answers were broken off by the server, and the connection goes on.
-    pub(crate) fn failed(&self, answers: u32) {
+    pub(crate) fn failed(&mut self, answers: u32) {
+        if answers > 0 {
+            self.failed_at = Some(Instant::now());
+        }
         for _ in 0..answers {
             self.connection.fails();
             observe::log_failed(&self.connection);
@@ -291,16 +335,7 @@ impl Registration {
 
     /// Counts and logs how the connection ended.
     pub(crate) fn ended(&self, cause: Cause, outcome: Outcome) {
-        let now = self.truncated || self.connection.last_calls() > 0;
-        let outcome = match (now || self.was_cut, outcome) {
-            // What a handler has broken off was lost before, whatever the peer does then.
-            _ if self.resets.failed > 0 => Outcome::Truncated,
-            (false, _) => outcome,
-            // Of what the deadline cut nobody knows whether the peer would have taken the rest.
-            (true, Outcome::Aborted) if cause != Cause::Deadline => outcome,
-            (true, _) if cause == Cause::Abandoned => Outcome::Aborted,
-            (true, _) => Outcome::Truncated,
-        };
+        let (cut, outcome) = self.judge(outcome);
         let connection = &self.connection;
         let ended = Ended::new(connection, cause, outcome, self.resets);
         let totals = Totals {
@@ -309,15 +344,34 @@ impl Registration {
             received: ended.received,
             sent: ended.sent,
         };
+        let by_server = cut == CutBy::Server;
         self.register.count(|| {
-            connection.is_counted_elsewhere();
+            connection.count_elsewhere();
             self.occupied.tally.count(cause, outcome, totals);
+            if outcome == Outcome::Truncated {
+                let at = (!by_server).then_some(self.failed_at).flatten();
+                self.register.note_cut(connection, cause, at);
+            }
         });
-        if outcome == Outcome::Truncated {
-            self.register.note_cut(connection, cause);
-        }
-        observe::log(connection, &ended, now);
+        observe::log(connection, &ended, by_server);
         self.observed.tell(|of| of.ended(connection, &ended));
+    }
+
+    /// Who has cut what is cut by the end itself, and what that makes of how the teardown went.
+    fn judge(&self, outcome: Outcome) -> (CutBy, Outcome) {
+        let cut = match self.connection.last_calls() {
+            0 => self.cut,
+            _ => CutBy::Server,
+        };
+        let outcome = match cut {
+            // What the server has cut was lost before, whatever the peer does then.
+            _ if self.resets.failed > 0 => Outcome::Truncated,
+            CutBy::Server => Outcome::Truncated,
+            CutBy::Peer => Outcome::Aborted,
+            CutBy::Nobody if self.was_cut => Outcome::Aborted,
+            CutBy::Nobody => outcome,
+        };
+        (cut, outcome)
     }
 }
 

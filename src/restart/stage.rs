@@ -161,7 +161,7 @@ impl Running {
             Word::Replaced { pid } if self.stage == Stage::Serving => {
                 return self.orphan_is_ready(pid);
             }
-            Word::Replaced { .. } | Word::Stopping => self.is_rid(),
+            Word::Replaced { .. } | Word::Stopping => self.give_up_the_new(),
             Word::TooMany => {
                 self.is_one_too_many = true;
                 if self.undo_until.is_none() {
@@ -192,7 +192,7 @@ impl Running {
             return None;
         }
         orphans.answer(&Word::Serve);
-        orphans.is_now(pid);
+        orphans.becomes(pid);
         tracing::info!(
             successor = pid,
             "a newer process serves: finishing what is in flight here"
@@ -222,7 +222,7 @@ impl Running {
         }
         self.let_go();
         tracing::error!("the new process has died ({how}), too late for this one to take over");
-        self.is_the_last()
+        self.end_the_last()
     }
 
     /// The connections can't go on any more.
@@ -238,7 +238,7 @@ impl Running {
     }
 
     /// systemd starts the service again when its main process fails.
-    fn is_the_last(&mut self) -> Option<Event> {
+    fn end_the_last(&mut self) -> Option<Event> {
         if self.stage == Stage::Stopping || !systemd::is_there() {
             return None;
         }
@@ -248,7 +248,7 @@ impl Running {
     }
 
     /// What becomes of the new process is no concern any more.
-    pub(super) fn is_rid(&mut self) {
+    pub(super) fn give_up_the_new(&mut self) {
         self.let_go();
         if let Some(successor) = &mut self.successor {
             successor.forget_the_first();

@@ -335,7 +335,7 @@ impl Successor {
     }
 
     /// From now on another is meant, which has taken what it could.
-    pub(super) fn is_now(&mut self, pid: u32) {
+    pub(super) fn becomes(&mut self, pid: u32) {
         self.pid = pid;
         self.ends = End::OfSocket;
     }

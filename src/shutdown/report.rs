@@ -38,7 +38,11 @@ pub struct Report {
     /// without one (Unix sockets, channels, in memory) have one place for each name, which is there only if
     /// there were connections, and which those share that were accepted elsewhere.
     pub listeners: Vec<ListenerReport>,
-    /// Which were cut short: the first 1,000 of those that [`truncated`](Self::truncated) counts.
+    /// Those of [`truncated`](Self::truncated) from which something was lost only before the shutdown began: an
+    /// HTTP/2 connection outlives an answer that its handler breaks off.
+    pub truncated_before: u64,
+    /// Which were cut short in the shutdown: the first 1,000 of the others that [`truncated`](Self::truncated)
+    /// counts.
     pub cut: Arc<[Cut]>,
 }
 
@@ -100,13 +104,14 @@ impl Report {
     }
 
     /// Whether nothing was cut short: every answer that had begun and every upload in use was
-    /// completed, but for those whose peer went away or took no more bytes. Of what was
+    /// completed, but for what peers themselves brought about: see [`Outcome::Aborted`]. What was lost
+    /// [before](Self::truncated_before) the shutdown began does not count. Of what was
     /// [given up on](Self::given_up) nobody knows, so it is `false` then. It is about TLS connections: of what
     /// was cut [alongside](crate::GracefulTls::alongside) them that says so itself.
     ///
     /// `ExitCode::from(report)` is success where this is so, and failure where not.
     pub fn is_clean(&self) -> bool {
-        self.truncated == 0 && self.given_up == 0
+        self.truncated <= self.truncated_before && self.given_up == 0
     }
 
     fn counts(&self) -> Counts {
@@ -142,6 +147,7 @@ impl Report {
             aborted,
             given_up,
             listeners,
+            truncated_before: 0,
             cut: Arc::default(),
         }
     }
@@ -168,6 +174,10 @@ impl fmt::Display for Report {
             },
             Ended(&self.counts()),
         )?;
+        if self.truncated_before > 0 {
+            let before = self.truncated_before;
+            write!(f, " ({before} of the truncated before the shutdown)")?;
+        }
         if self.given_up > 0 {
             write!(f, ", {} given up on", self.given_up)?;
         }
@@ -247,6 +257,16 @@ mod tests {
             truncated,
             ..Report::default()
         };
+        let before = |truncated_before| Report {
+            truncated_before,
+            ..ended(2)
+        };
+        assert!(before(2).is_clean() && !before(1).is_clean());
+        assert!(
+            before(1)
+                .to_string()
+                .contains("(1 of the truncated before the shutdown)")
+        );
         let code = |truncated| format!("{:?}", ExitCode::from(ended(truncated)));
         assert!(ended(0).is_clean());
         assert!(!ended(1).is_clean());

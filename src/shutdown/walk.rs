@@ -99,11 +99,10 @@ pub(super) struct ClosesAnyway {
 
 impl ClosesAnyway {
     pub(super) fn new(shutdown: Shutdown) -> Self {
-        // Of a shutdown that was called off.
-        drop(shutdown.register.take_cut());
+        let counted = || tallies(&shutdown).map(|(_, counts)| counts).collect();
         Self {
             started: Instant::now(),
-            before: tallies(&shutdown).map(|(_, counts)| counts).collect(),
+            before: shutdown.register.watch_cuts(counted),
             called_off: false,
             _observers: shutdown.register.observers(),
             shutdown,
@@ -112,13 +111,16 @@ impl ClosesAnyway {
 
     fn report(&self, deadline_reached: bool) -> Report {
         let before = self.before.iter().copied().chain(repeat(Counts::default()));
-        let since = tallies(&self.shutdown).zip(before);
+        let counted = || tallies(&self.shutdown).collect::<Vec<_>>();
+        let (cut, now) = self.shutdown.register.take_cuts(counted);
+        let since = now.into_iter().zip(before);
         let listeners =
             since.map(|((of, now), before)| ListenerReport::new(&of, now.since(before)));
         let given_up = self.shutdown.context.phases.connections.len() as u64;
         let took = self.started.elapsed();
         Report {
-            cut: self.shutdown.register.take_cut().into(),
+            truncated_before: cut.before,
+            cut: cut.now.into(),
             ..Report::new(took, deadline_reached, given_up, listeners)
         }
     }

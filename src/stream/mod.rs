@@ -34,8 +34,8 @@ use tokio::{
 use tokio_rustls::{rustls::Error, server::TlsStream};
 
 use crate::{
-    connection::{Interest, Requests, TlsConnection},
-    ending::Cause,
+    connection::{Interest, Protocol, Requests, TlsConnection},
+    ending::{Cause, CutBy},
     ledger::{End, Ledger, Use},
     lifetime::{HalfClose, Lifetime},
     phase::Phase,
@@ -83,6 +83,9 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     published: Requests,
     /// Of how many answers that the server has broken off it was told.
     failed: u32,
+    /// There was something to read, of a client that has all answers, when the server last said something that
+    /// is not its client's business alone.
+    overlooked: bool,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -159,6 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             wakers: [None, None],
             published: Requests::default(),
             failed: 0,
+            overlooked: false,
             telling: 1,
             read,
             parts: 0,
@@ -359,8 +363,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let orderly = orderly && !(left && self.ledger.end() == End::Shown);
         match () {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
-            () if (closed || alert) && idle => Cause::PeerClosed,
+            () if (closed || alert || left) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
+            () if orderly && !idle && self.is_given_up() => Cause::Vanished,
             // An HTTP/2 server shuts down in order after an error, too.
             () if orderly => {
                 let why = self
@@ -372,8 +377,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.connection.phase() >= Phase::Deadline => Cause::Deadline,
             () if std::thread::panicking() => Cause::Panicked,
             () if left => Cause::Abandoned,
-            () => Cause::Dropped,
+            () => self.ledger.error().unwrap_or(Cause::Dropped),
         }
+    }
+
+    /// Whether a server that shuts down in order amid its answers has given up an HTTP/2 peer which has answered
+    /// no PING in time: hyper does so for no other reason. Where something had come that it had not looked at,
+    /// it was the server that was late.
+    fn is_given_up(&self) -> bool {
+        let http2 = self.ledger.protocol() == Some(Protocol::Http2);
+        http2 && self.ledger.error().is_none() && !self.overlooked
     }
 
     /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
@@ -403,9 +416,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &self.state else {
             return None;
         };
+        let patient =
+            self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write();
+        let cause = self.why(orderly);
         let start = Start {
-            patient: self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write(),
-            cause: self.why(orderly),
+            patient,
+            cause,
             notify: self.may_notify(orderly),
             peer_closed: self.half_close.is_closed(),
             half_closed: self.half_closed,
@@ -423,24 +439,43 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return None;
         };
         tls.get_mut().0.read_until(None);
-        if !start.notify || self.is_cut_short() {
-            registration.set_truncated();
+        // A server that ends in order knows what it was asked.
+        let unknown = !orderly && self.ledger.may_have_more();
+        if unknown || self.is_cut_short(start.notify) {
+            registration.set_cut(self.cut_by(cause));
         }
         registration.set_resets(self.ledger.resets(), self.ledger.was_cut());
         let (io, session) = tls.into_inner();
         Some(Teardown::new(io, Some(session), registration, start))
     }
 
-    /// Whether an answer is cut short, or by force an upload or a tunnel that is in use.
-    fn is_cut_short(&self) -> bool {
+    /// Who cuts short what an end for this reason cuts short.
+    fn cut_by(&self, cause: Cause) -> CutBy {
+        match cause {
+            // In TLS 1.3 that ends the peer's own direction only: it may wait for the rest.
+            Cause::PeerClosed
+                if self.half_close == HalfClose::Told && self.connection.is_tls13() =>
+            {
+                CutBy::Server
+            }
+            _ if cause.is_peers_fault() => CutBy::Peer,
+            _ => CutBy::Server,
+        }
+    }
+
+    /// Whether an answer is cut short, or may be for want of a close_notify, or by force an upload or a tunnel
+    /// that is in use.
+    fn is_cut_short(&self, notified: bool) -> bool {
+        if self.lifetime.over() == Some(Cause::TunnelTimeout) {
+            // Through one that ends for its silence nothing went.
+            return false;
+        }
         let used = || match self.ledger.usage(|| 0) {
             // One that waits for the server's window is in use as a request is.
-            Use::Upload { .. } | Use::Request => true,
-            // Through one that ends for its silence nothing went.
-            Use::Tunnel { .. } => self.lifetime.over() != Some(Cause::TunnelTimeout),
+            Use::Upload { .. } | Use::Request | Use::Tunnel { .. } => true,
             Use::Nothing { .. } | Use::Unknown { .. } => false,
         };
-        self.ledger.is_cut_short() || self.lifetime.is_forced() && used()
+        !notified || self.ledger.is_cut_short() || self.lifetime.is_forced() && used()
     }
 
     /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113

@@ -285,7 +285,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let due = self.lifetime.owes(now, u64::MAX, taken, &limits);
         self.connection.set_blocked(true);
         if self.tail.is_some() {
-            self.connection.is_used_for(Used::Request);
+            self.connection.use_for(Used::Request);
         }
         self.timer.fires_by(due, &self.connection);
     }
@@ -299,7 +299,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let usage = self.usage();
         if usage == Use::Request {
             self.lifetime.busy();
-            self.connection.is_used_for(Used::Request);
+            self.connection.use_for(Used::Request);
         } else if !self.lifetime.is_idle_since(usage) {
             self.becomes_idle(usage);
         } else if self.departure.is_some_and(|of| of.told.is_some()) {
@@ -323,9 +323,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         self.lifetime.becomes_idle(now, usage);
         match usage {
             Use::Nothing { .. } => self.connection.became_idle(now),
-            Use::Upload { .. } => self.connection.is_used_for(Used::Upload),
-            Use::Tunnel { .. } => self.connection.is_used_for(Used::Tunnel),
-            Use::Request | Use::Unknown { .. } => self.connection.is_used_for(Used::Request),
+            Use::Upload { .. } => self.connection.use_for(Used::Upload),
+            Use::Tunnel { .. } => self.connection.use_for(Used::Tunnel),
+            Use::Request | Use::Unknown { .. } => self.connection.use_for(Used::Request),
         }
         // It strikes each write time-out in any case.
         let limits = self.limits();
@@ -407,10 +407,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if let Some(ping) = self.ledger.asks_for_life() {
             self.vouch(ping, behind);
         }
+        self.overlooked = self.transport().is_some_and(|io| {
+            // Of one that has not got what was sent before nothing can be expected.
+            io.acknowledged() >= behind && io.readable() > Some(0)
+        });
         // Of answers that it has broken off nothing else would tell before the connection's end.
         let failed = self.ledger.resets().failed;
         let before = std::mem::replace(&mut self.failed, failed);
-        if let State::Open(_, registration) = &self.state {
+        if let State::Open(_, registration) = &mut self.state {
             registration.failed(failed - before);
         }
     }

@@ -317,7 +317,7 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// Whoever is at the other end of the transport says who the client is.
-    pub(crate) fn is_told(&mut self, client: Option<SocketAddr>) {
+    pub(crate) fn set_client(&mut self, client: Option<SocketAddr>) {
         let teller = mem::replace(&mut self.remote, client);
         self.balancer = teller.filter(|_| teller != client);
     }

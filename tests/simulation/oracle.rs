@@ -93,6 +93,7 @@ const OF_CONNECTION: &[(&str, OfConnection)] = &[
     ("old", bounds::old),
     ("honest", report::honest),
     ("cause", report::cause),
+    ("blame", report::blame),
 ];
 
 /// The rules for the server as a whole.

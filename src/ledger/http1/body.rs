@@ -19,8 +19,9 @@ pub(super) enum Body {
 impl Body {
     pub(super) const CHUNKED: Self = Self::Chunked(Chunked::Start);
 
+    /// `aside` is how much more of it there may be in chunk extensions and trailers.
     #[inline]
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Taken {
+    pub(super) fn read(&mut self, bytes: &[u8], aside: &mut u32) -> Taken {
         match self {
             Self::Length(left) => {
                 let len = skip(left, bytes);
@@ -29,7 +30,7 @@ impl Body {
                     payload: len as u64,
                 }
             }
-            Self::Chunked(chunked) => chunked.read(bytes),
+            Self::Chunked(chunked) => chunked.read(bytes, aside),
         }
     }
 
@@ -66,7 +67,9 @@ pub(super) enum Chunked {
     DataLf,
     /// After the last chunk or a trailer: another one, or the blank line.
     Line,
+    /// The name of a trailer.
     Trailer,
+    TrailerValue,
     TrailerLf,
     EndLf,
     End,
@@ -75,7 +78,7 @@ pub(super) enum Chunked {
 
 impl Chunked {
     #[inline(never)]
-    fn read(&mut self, bytes: &[u8]) -> Taken {
+    fn read(&mut self, bytes: &[u8], aside: &mut u32) -> Taken {
         let mut taken = Taken::default();
         while let [byte, ..] = &bytes[taken.bytes..] {
             if let Self::Data(left) = self {
@@ -95,6 +98,13 @@ impl Chunked {
                 }
             }
             taken.bytes += len.max(1);
+            if self.is_aside() {
+                *aside = aside.saturating_sub(u32::try_from(len.max(1)).unwrap_or(u32::MAX));
+                if *aside == 0 {
+                    *self = Self::Malformed;
+                    break;
+                }
+            }
             if matches!(self, Self::End) {
                 break;
             }
@@ -106,10 +116,17 @@ impl Chunked {
     fn pass_over(self, bytes: &[u8]) -> usize {
         let next = match self {
             Self::Extension(_) => bytes.iter().position(|it| matches!(it, b'\r' | b'\n')),
-            Self::Trailer => bytes.iter().position(|it| *it == b'\r'),
+            Self::TrailerValue => bytes.iter().position(|it| !is_text(*it)),
             _ => Some(0),
         };
         next.unwrap_or(bytes.len())
+    }
+
+    fn is_aside(self) -> bool {
+        matches!(
+            self,
+            Self::Extension(_) | Self::Trailer | Self::TrailerValue
+        )
     }
 
     /// The place after a byte that is no data.
@@ -127,13 +144,25 @@ impl Chunked {
             (Self::DataCr, b'\r') => Self::DataLf,
             (Self::DataLf, b'\n') => Self::Start,
             (Self::Line, b'\r') => Self::EndLf,
-            (Self::Line, _) => Self::Trailer,
-            (Self::Trailer, b'\r') => Self::TrailerLf,
+            (Self::Line, _) if is_token(byte) => Self::Trailer,
+            (Self::Trailer, b':') => Self::TrailerValue,
+            (Self::Trailer, _) if is_token(byte) => Self::Trailer,
+            (Self::TrailerValue, b'\r') => Self::TrailerLf,
             (Self::TrailerLf, b'\n') => Self::Line,
             (Self::EndLf, b'\n') => Self::End,
             _ => return None,
         })
     }
+}
+
+/// Whether it may be in the name of a field (RFC 9110 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether it may be in the value of one (RFC 9110 5.5), or is an LF, which some take for its end.
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n') || byte >= b' ' && byte != 0x7f
 }
 
 /// One more hexadecimal digit, unless it is none or the size overflows.

@@ -9,9 +9,9 @@ use super::lines::take_line;
 /// How much of the first line is kept: a status line to its code, a request line past its method.
 const FIRST: usize = 12;
 
-/// How much of a header line is kept. One of this length or more counts as unread: no sane value of
-/// the fields that matter is that long, and a head may have any size. A whole line in one slice is
-/// held to the same limit, or the split would change what is understood.
+/// How much of a header line is kept, without the space and the zeroes that say nothing. One of this length
+/// or more counts as unread: no sane value of the fields that matter is that long, and a head may have any
+/// size. A whole line in one slice is held to the same limit, or the split would change what is understood.
 const LIMIT: usize = 64;
 
 /// A request's head, of which only the framing of its body matters.
@@ -92,27 +92,14 @@ fn first_of(line: &[u8]) -> First {
 }
 
 /// What is known of a head whose blank line is to come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) said: Said,
     first_len: usize,
     /// The first line is over.
     pub(super) in_fields: bool,
-    /// The start of the line that the last slice ended in.
-    line: [u8; LIMIT],
-    line_len: usize,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self {
-            said: Said::default(),
-            first_len: 0,
-            in_fields: false,
-            line: [0; LIMIT],
-            line_len: 0,
-        }
-    }
+    /// The line that the last slice ended in, so far.
+    line: Line,
 }
 
 impl Part {
@@ -122,11 +109,11 @@ impl Part {
         if !self.in_fields {
             self.read_first(&mut rest)?;
         }
-        let is_over = self.line_len > 0 && self.read_broken_line::<OF>(&mut rest)?;
+        let is_over = self.line.len > 0 && self.read_broken_line::<OF>(&mut rest)?;
         if is_over || self.said.fields.read_lines::<OF>(&mut rest) {
             return Some(bytes.len() - rest.len());
         }
-        self.keep(rest);
+        self.line.keep(rest);
         None
     }
 
@@ -142,19 +129,60 @@ impl Part {
     /// The rest of a line that began in an earlier slice: whether it is the blank one, if it ends.
     fn read_broken_line<const OF: bool>(&mut self, bytes: &mut &[u8]) -> Option<bool> {
         let whole = take_line(bytes);
-        self.keep(whole.unwrap_or(*bytes));
+        self.line.keep(whole.unwrap_or(*bytes));
         whole?;
-        let len = std::mem::take(&mut self.line_len);
-        Some(self.said.fields.read::<OF>(&self.line[..len]))
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        self.line_len += fill(&mut self.line[self.line_len..], bytes);
+        let line = std::mem::take(&mut self.line);
+        Some(self.said.fields.read::<OF>(line.kept()))
     }
 
     /// What is in of the first line, cut to twelve bytes.
     pub(super) fn first_so_far(&self) -> &[u8] {
         &self.said.first[..self.first_len]
+    }
+}
+
+/// The start of a line, of which what says nothing is left out: all but one of several spaces, and zeroes
+/// before a number.
+#[derive(Debug)]
+struct Line {
+    kept: [u8; LIMIT],
+    len: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self {
+            kept: [0; LIMIT],
+            len: 0,
+        }
+    }
+}
+
+impl Line {
+    fn of(bytes: &[u8]) -> Self {
+        let mut line = Self::default();
+        line.keep(bytes);
+        line
+    }
+
+    fn kept(&self) -> &[u8] {
+        &self.kept[..self.len]
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.len == LIMIT {
+                return;
+            }
+            // In place of the byte before, if that has said nothing.
+            let says = match (self.kept(), byte) {
+                ([.., b' ' | b'\t'], b' ' | b'\t') => 0,
+                ([.., b' ' | b'\t' | b':', b'0'], b'0'..=b'9') => 0,
+                _ => 1,
+            };
+            self.kept[self.len + says - 1] = *byte;
+            self.len += says;
+        }
     }
 }
 
@@ -287,10 +315,18 @@ impl Fields {
             return;
         };
         self.last = name;
-        if line.len() < LIMIT {
-            self.set(value.trim_ascii());
-        } else {
-            self.spoil();
+        match line.len() < LIMIT {
+            true => self.set(value.trim_ascii()),
+            false => self.read_long(name, line),
+        }
+    }
+
+    #[cold]
+    fn read_long(&mut self, name: Name, line: &[u8]) {
+        let line = Line::of(line);
+        match name.value(line.kept()).filter(|_| line.len < LIMIT) {
+            Some(value) => self.set(value.trim_ascii()),
+            None => self.spoil(),
         }
     }
 

@@ -79,6 +79,11 @@ impl Http1 {
         !self.responses.is_lost()
     }
 
+    /// Whether the client has sent a body whose framing no server can read (RFC 9112 7.1).
+    pub(crate) fn is_malformed(&self) -> bool {
+        self.requests.is_malformed()
+    }
+
     /// Requests whose head is complete, in all, whether or not anybody will answer them. Saturates.
     pub(crate) fn begun(&self) -> u32 {
         self.requests.begun()

@@ -27,6 +27,9 @@ impl Method {
     }
 }
 
+/// A body has no more than so much in its chunk extensions and trailers: hyper, for one, takes 16 KiB of either.
+const MOST_ASIDE: u32 = 16 * 1024;
+
 /// How many requests may wait for their answer. This bounds memory and nothing else: the server's
 /// read buffer has bounded their heads long before.
 pub(super) const MAX_UNANSWERED: usize = 65_536;
@@ -91,6 +94,8 @@ enum State {
     Body(Body),
     Tunnel,
     Lost,
+    /// The client has broken the framing of a body: no server can read on.
+    Malformed,
 }
 
 impl State {
@@ -112,6 +117,8 @@ pub(super) struct Requests {
     head: Head<REQUEST>,
     begun: u32,
     body: u64,
+    /// How much more there may be in the chunk extensions and trailers of the body.
+    aside: u32,
     /// Bytes since the last whole request or body: they belong to the tunnel, if one is opened.
     ahead: u64,
 }
@@ -128,7 +135,7 @@ impl Requests {
                     bytes.len()
                 }
                 // Unless a tunnel is opened, nobody will ask.
-                State::Lost => {
+                State::Lost | State::Malformed => {
                     self.ahead += bytes.len() as u64;
                     bytes.len()
                 }
@@ -150,7 +157,7 @@ impl Requests {
             return bytes.len();
         };
         self.begun = self.begun.saturating_add(1);
-        self.ahead = 0;
+        (self.ahead, self.aside) = (0, MOST_ASIDE);
         self.state = State::after(&said.fields);
         if !unanswered.push(Method::of(said.first)) {
             self.state = State::Lost;
@@ -162,11 +169,11 @@ impl Requests {
         let State::Body(body) = &mut self.state else {
             return 0;
         };
-        let taken = body.read(bytes);
+        let taken = body.read(bytes, &mut self.aside);
         if body.is_complete() {
             self.state = State::Head;
         } else if body.is_malformed() {
-            self.state = State::Lost;
+            self.state = State::Malformed;
         }
         self.body += taken.payload;
         taken.bytes
@@ -179,7 +186,11 @@ impl Requests {
     }
 
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
+        matches!(self.state, State::Lost | State::Malformed)
+    }
+
+    pub(super) fn is_malformed(&self) -> bool {
+        matches!(self.state, State::Malformed)
     }
 
     pub(super) fn begun(&self) -> u32 {
@@ -201,7 +212,7 @@ impl Requests {
             State::Head if !self.head.is_empty() => Some((Stage::Head, self.ahead)),
             State::Body(_) => Some((Stage::Body, self.body)),
             // Where its body ends nobody knows, but whoever waits for more of it.
-            State::Lost => Some((Stage::Body, self.ahead)),
+            State::Lost | State::Malformed => Some((Stage::Body, self.ahead)),
             _ => None,
         }
     }

@@ -202,7 +202,8 @@ impl Responses {
         let State::Body(body) = &mut self.state else {
             return 0;
         };
-        let taken = body.read(bytes);
+        let mut any = u32::MAX;
+        let taken = body.read(bytes, &mut any);
         if body.is_complete() {
             self.state = State::Head;
             self.complete(unanswered);

@@ -16,7 +16,7 @@ const HEAD_LEN: usize = 9;
 // Frame types (RFC 9113 6).
 pub(super) const DATA: u8 = 0;
 pub(super) const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
+pub(super) const PRIORITY: u8 = 2;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
@@ -42,7 +42,8 @@ const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 // Error codes (RFC 9113 7).
 pub(crate) const NO_ERROR: u32 = 0;
 pub(super) const PROTOCOL_ERROR: u32 = 1;
-pub(crate) const INTERNAL_ERROR: u32 = 2;
+const INTERNAL_ERROR: u32 = 2;
+pub(super) const FLOW_CONTROL_ERROR: u32 = 3;
 pub(super) const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 const CONNECT_ERROR: u32 = 10;
@@ -51,8 +52,15 @@ const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// Whether a server that says this has found fault with what its peer sent, and not with itself or with
 /// what it answers.
-pub(super) fn blames_peer(code: u32) -> bool {
-    !matches!(code, NO_ERROR | INTERNAL_ERROR | CANCEL | CONNECT_ERROR) && code <= HTTP_1_1_REQUIRED
+pub(crate) fn blames_peer(code: u32) -> bool {
+    let own = [
+        NO_ERROR,
+        INTERNAL_ERROR,
+        REFUSED_STREAM,
+        CANCEL,
+        CONNECT_ERROR,
+    ];
+    !own.contains(&code) && code <= HTTP_1_1_REQUIRED
 }
 
 /// A GOAWAY frame, on behalf of a server that has seen streams up to `last_stream`.

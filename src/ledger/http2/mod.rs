@@ -19,8 +19,9 @@ use std::{collections::VecDeque, mem, time::Duration};
 use tokio::time::Instant;
 
 use self::frame::{
-    ACK, END_STREAM, GOAWAY, HEADERS, Head, PING, PING_LEN, PROTOCOL_ERROR, REFUSED_STREAM,
-    RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT, WINDOW_UPDATE, blames_peer,
+    ACK, END_STREAM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS, Head, PING, PING_LEN, PRIORITY,
+    PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, Reader, SETTINGS, Side, Step, TYPE_AT,
+    WINDOW_UPDATE,
 };
 pub(crate) use self::stream::Progress;
 use self::stream::{HeldBy, Sent, Stream, Tally, Way};
@@ -30,7 +31,7 @@ use crate::{
 };
 
 pub(crate) use self::frame::{
-    ENHANCE_YOUR_CALM, INTERNAL_ERROR, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, goaway,
+    ENHANCE_YOUR_CALM, MAX_31_BITS, NO_ERROR, SETTINGS_FRAME, UNKNOWN_TYPE, blames_peer, goaway,
     ping, ping_ack, rst_stream,
 };
 
@@ -72,12 +73,16 @@ pub(crate) struct Patience {
 ///
 /// Tell it of all plaintext, in any pieces: [`received`](Self::received) what the server was
 /// handed, [`sent`](Self::sent) what TLS has accepted. Every answer is O(1) unless it says
-/// otherwise. Once [`is_followed`](Self::is_followed) is false the counts stay what they were.
+/// otherwise. Once [`is_followed`](Self::is_followed) is false no more requests are counted; where it was the
+/// client that has broken the protocol, the server's answers are still read.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     inbound: Reader,
     outbound: Reader,
     followed: bool,
+    /// See [`answers_are_followed`](Self::answers_are_followed).
+    answers_followed: bool,
+    /// See [`was_cut`](Self::was_cut).
     cut: bool,
     resets: Resets,
     goaway: Option<u32>,
@@ -142,6 +147,7 @@ impl Http2 {
             inbound: Reader::new(Side::Client),
             outbound: Reader::new(Side::Server),
             followed: true,
+            answers_followed: true,
             cut: false,
             resets: Resets::default(),
             goaway: None,
@@ -180,12 +186,12 @@ impl Http2 {
                 Some(Step::Frame(head, _)) if head.kind == PING && head.has(ACK) => {
                     let end = len - bytes.len();
                     if !self.ping_answered() {
-                        self.is_noise();
+                        self.count_noise();
                         stray = end.checked_sub(PING_LEN - TYPE_AT).or(stray);
                     }
                 }
                 Some(Step::Frame(head, value)) => self.frame_received(head, value),
-                Some(Step::Lost) => self.is_broken(),
+                Some(Step::Lost) => self.note_breach(),
                 None => {}
             }
         }
@@ -194,11 +200,11 @@ impl Http2 {
 
     /// The server's bytes that TLS has accepted, and the frames put between them.
     pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
-        while self.followed && !bytes.is_empty() {
+        while self.answers_followed && !bytes.is_empty() {
             match self.outbound.step(&mut bytes) {
                 Some(Step::Data(id, n, ends)) => self.data_sent(id, n, ends),
                 Some(Step::Frame(head, value)) => self.frame_sent(head, value),
-                Some(Step::Lost) => self.followed = false,
+                Some(Step::Lost) => self.lose_track(),
                 None => {}
             }
         }
@@ -299,20 +305,26 @@ impl Http2 {
         self.followed && self.inbound.is_between_frames()
     }
 
-    /// Whether an answer was broken off: a stream in flight was [`reset`](Self::reset), or the
-    /// server did that, for another reason than REFUSED_STREAM. NO_ERROR is none (RFC 9113 8.1) where
-    /// the answer is complete; hyper says it too when a PING was not answered in time.
+    /// Whether it is known what is in flight. Also behind a client's breach of the protocol, after which servers
+    /// take no more requests; one that answers another has seen no breach, and knows better.
+    pub(crate) fn answers_are_followed(&self) -> bool {
+        self.answers_followed
+    }
+
+    /// Whether a client was the cause that something of its own was broken off: an answer or an upload that it
+    /// did not bring on, or one with which the server has found fault.
     pub(crate) fn was_cut(&self) -> bool {
         self.cut
     }
 
-    /// How many of them the server has broken off by itself, and found no fault with the client; and how many
-    /// were [`broken off`](Self::break_off) for the client's silence.
+    /// How many answers were broken off, by why. What of an answer is complete when its stream is reset is not
+    /// among them: NO_ERROR stops an upload then (RFC 9113 8.1). Nor is what the server has REFUSED.
     pub(crate) fn resets(&self) -> Resets {
         self.resets
     }
 
-    /// Whether the server has broken off an answer or asked for a sign of life, since this was last asked.
+    /// Whether the server has broken off an answer, asked for a sign of life or said GOAWAY, since this was last
+    /// asked.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         mem::take(&mut self.has_news)
@@ -355,20 +367,25 @@ impl Http2 {
     /// whatever was not over of it is cut.
     pub(crate) fn break_off(&mut self, id: u32, cause: Cause) {
         let Some(at) = self.find(id) else { return };
-        self.cut = true;
+        // Through a tunnel that ends for its silence nothing went.
+        self.cut |= cause != Cause::TunnelTimeout;
         if !self.streams[at].answered {
             self.resets.count(cause);
         }
         self.close(id);
     }
 
-    /// The server has said RST_STREAM on this stream. It is closed, and cut if it was in flight.
+    /// The server has said RST_STREAM on this stream. It is closed, and broken off if it was in flight.
     fn reset(&mut self, id: u32, code: u32) {
-        if self.find(id).is_some_and(|at| !self.streams[at].answered) {
-            self.cut = true;
-            self.resets.failed += u32::from(!blames_peer(code));
+        if let Some(at) = self.find(id).filter(|at| !self.streams[*at].answered) {
+            // A proxy's answer may break off with the code that its own peer has sent it.
+            let possible = !self.streams[at].is_blameless() || code == FLOW_CONTROL_ERROR;
+            match blames_peer(code) && possible {
+                true => (self.cut, self.resets.protocol) = (true, self.resets.protocol + 1),
+                false => self.resets.failed += 1,
+            }
             self.has_news = true;
-            self.is_noise();
+            self.count_noise();
         }
         self.close(id);
     }
@@ -469,11 +486,11 @@ impl Http2 {
     }
 
     #[inline]
-    fn is_due(&mut self, frames: i64) {
+    fn expect_noise(&mut self, frames: i64) {
         self.noise = (self.noise - frames).max(-MOST_DUE);
     }
 
-    fn is_noise(&mut self) {
+    fn count_noise(&mut self) {
         self.noise += 1;
     }
 
@@ -489,10 +506,11 @@ impl Http2 {
     fn data_received(&mut self, id: u32, n: u32, ends: bool) {
         self.our_window -= i64::from(n);
         if n == 0 && !ends {
-            self.is_noise();
+            self.count_noise();
         }
         let Some(at) = self.find(id) else { return };
         self.streams[at].got += i64::from(n);
+        self.streams[at].meddles();
         if !self.streams[at].received {
             self.received_body += u64::from(n);
             if ends {
@@ -505,7 +523,11 @@ impl Http2 {
         if head.kind == HEADERS && head.id > self.last_stream {
             return self.open(head);
         }
-        self.is_noise();
+        self.count_noise();
+        let opens_nothing = value.is_some_and(|n| n & MAX_31_BITS == 0);
+        if matches!(head.kind, HEADERS | PRIORITY) || head.kind == WINDOW_UPDATE && opens_nothing {
+            self.meddles(head.id);
+        }
         match (head.kind, value) {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, true, false),
             (RST_STREAM, _) => self.close(head.id),
@@ -519,8 +541,10 @@ impl Http2 {
     fn data_sent(&mut self, id: u32, n: u32, ends: bool) {
         self.window -= i64::from(n);
         self.sent_body += u64::from(n);
-        self.is_due(BY_DATA);
-        let Some(at) = self.find(id) else { return };
+        self.expect_noise(BY_DATA);
+        let Some(at) = self.find(id) else {
+            return self.note_answer(id);
+        };
         let stream = &mut self.streams[at];
         if stream.answered {
             return;
@@ -538,16 +562,18 @@ impl Http2 {
             (HEADERS, _) if head.has(END_STREAM) => self.end_by_id(head.id, false, true),
             (HEADERS, _) => {
                 self.is_served = true;
+                self.note_answer(head.id);
                 self.answer(head.id);
             }
-            (RST_STREAM, Some(REFUSED_STREAM)) => {
-                self.is_noise();
+            (RST_STREAM, Some(REFUSED_STREAM)) if !self.is_answering(head.id) => {
+                self.count_noise();
                 self.close(head.id);
             }
             (RST_STREAM, Some(code)) => self.reset(head.id, code),
             (GOAWAY, Some(last)) => {
                 let error = self.outbound.error();
                 self.error = (error != NO_ERROR).then_some(error);
+                self.has_news = true;
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
                 self.dismiss(last & MAX_31_BITS);
@@ -569,7 +595,26 @@ impl Http2 {
 
     fn answer(&mut self, id: u32) {
         if let Some(at) = self.find(id) {
-            self.streams[at].answering = true;
+            let stream = &mut self.streams[at];
+            stream.was_all_in |= stream.received && !stream.answering;
+            stream.answering = true;
+        }
+    }
+
+    /// The server answers on this stream: was that a request that has not been counted?
+    fn note_answer(&mut self, id: u32) {
+        if !self.followed && id > self.last_stream {
+            self.lose_track();
+        }
+    }
+
+    fn is_answering(&mut self, id: u32) -> bool {
+        self.find(id).is_some_and(|at| self.streams[at].answering)
+    }
+
+    fn meddles(&mut self, id: u32) {
+        if let Some(at) = self.find(id) {
+            self.streams[at].meddles();
         }
     }
 
@@ -597,11 +642,10 @@ impl Http2 {
     /// A client's first header block on a stream. It may have come after GOAWAY.
     fn open(&mut self, head: Head) {
         if self.goaway.is_some_and(|last| head.id > last) {
-            return self.is_noise();
+            return self.count_noise();
         }
         if self.streams.len() == MAX_STREAMS {
-            self.followed = false;
-            return;
+            return self.lose_track();
         }
         self.begun += 1;
         self.last_stream = head.id;
@@ -614,8 +658,13 @@ impl Http2 {
         self.end_by_id(id, true, true);
     }
 
+    /// Nobody knows what is in flight from here on.
+    fn lose_track(&mut self) {
+        (self.followed, self.answers_followed) = (false, false);
+    }
+
     /// The client has sent what is not HTTP/2: the server will end the connection for it.
-    fn is_broken(&mut self) {
+    fn note_breach(&mut self) {
         self.followed = false;
         self.error = Some(PROTOCOL_ERROR);
     }
@@ -633,7 +682,7 @@ impl Http2 {
     /// The client's SETTINGS may not hold a larger window than there is (RFC 9113 6.5.2).
     fn set_initial(&mut self, value: u32) {
         if value > MAX_31_BITS {
-            self.is_broken();
+            self.note_breach();
         } else if i64::from(value) != self.initial {
             self.initial = i64::from(value);
             let held = self.streams.iter().filter(|s| s.is_held(self.initial));
@@ -665,7 +714,7 @@ impl Http2 {
     /// A stream's request is fully in, or its answer out, or both.
     fn end(&mut self, at: usize, request: bool, answer: bool) {
         if answer && !request {
-            self.is_due(BY_ANSWER);
+            self.expect_noise(BY_ANSWER);
         }
         let stream = &mut self.streams[at];
         self.tally -= stream.tally(self.initial);

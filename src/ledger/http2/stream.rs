@@ -16,6 +16,10 @@ pub(super) struct Stream {
     pub(super) received: bool,
     /// HEADERS of ours are out, if only those of an interim answer.
     pub(super) answering: bool,
+    /// Its request was all in when its answer began.
+    pub(super) was_all_in: bool,
+    /// Something has come behind the end of its request.
+    meddled: bool,
     /// Our END_STREAM is out.
     pub(super) answered: bool,
     /// The sum of the client's window updates.
@@ -88,6 +92,8 @@ impl Stream {
             id,
             received,
             answering: false,
+            was_all_in: false,
+            meddled: false,
             answered: false,
             granted: 0,
             sent: 0,
@@ -96,6 +102,18 @@ impl Stream {
             mark: None,
             late: None,
         }
+    }
+
+    /// Something comes that a server may find fault with, if the request has ended.
+    #[inline]
+    pub(super) fn meddles(&mut self) {
+        self.meddled |= self.received;
+    }
+
+    /// Whether its client can't be at fault when it is reset amid its answer, but for a window that is opened
+    /// too far: the request was taken, and nothing has come behind it (RFC 9113 5.1).
+    pub(super) fn is_blameless(&self) -> bool {
+        self.was_all_in && !self.meddled
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -35,7 +35,7 @@ fn out_of_time(view: &View<'_>) -> bool {
 }
 
 /// Connections may have had to give their places to newer ones.
-fn crowded(view: &View<'_>) -> bool {
+pub fn crowded(view: &View<'_>) -> bool {
     view.facts.settings.drain.max_connections < view.facts.conns.len()
 }
 

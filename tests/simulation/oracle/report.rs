@@ -4,7 +4,12 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use graceful_tls::{Cause, Outcome, Phase};
 
-use super::{excuses, server::views, view::View};
+use super::{
+    bounds::backlog,
+    drain, excuses,
+    server::views,
+    view::{SLACK, View},
+};
 use crate::{
     client::seen::Ask,
     endpoints::Endpoint,
@@ -199,6 +204,65 @@ fn is_possible(view: &View<'_>, observed: &Observed, ended: Stamp) -> bool {
         Cause::Panicked => view.asks().any(|(_, ask)| ask.endpoint.fails()),
         _ => true,
     }
+}
+
+/// Whose doing it was that something was cut short is what the log says: what a client brings about itself is no
+/// fault of the server's, and what the server cuts is not put on a client that did nothing.
+pub fn blame(view: &View<'_>) -> Option<String> {
+    let observed = view.observed()?;
+    let wrong = match observed.outcome {
+        // What the kernel holds of a drain that gives its place nobody knows.
+        Outcome::Aborted => {
+            let hurried = view
+                .conn
+                .log
+                .dropped
+                .is_some_and(|at| view.is_past(Phase::Deadline, at));
+            is_faultless(view) && !drain::crowded(view) && !is_far(view) && !hurried
+        }
+        Outcome::Truncated => !may_be_the_servers(view, observed),
+        _ => false,
+    };
+    wrong.then(|| format!("observed {} for {}", observed.outcome, observed.cause))
+}
+
+/// It asks, sends all of it, takes what comes as it comes, and stays until the server has ended.
+fn is_faultless(view: &View<'_>) -> bool {
+    let (plan, seen, log) = (&view.conn.plan, &view.conn.seen, &view.conn.log);
+    let reads = plan.reads_eagerly() && plan.stalled.is_empty() && !plan.holds && !plan.mute;
+    let speaks = !plan.babbles() && !plan.dawdles() && !plan.deaf_to_pings && plan.flood.is_none();
+    let shakes = plan.handshake_cut.is_none() && !plan.plain && !plan.lies;
+    let stays = seen.own_notify.is_none() && !view.left() && !view.peer_gone();
+    let sends = view
+        .asks()
+        .all(|(_, ask)| ask.head.is_none() || ask.complete.is_some());
+    reads && speaks && shakes && stays && sends && log.blocked.is_none()
+}
+
+/// The server has no patience for the way to the client: a PING may be late.
+fn is_far(view: &View<'_>) -> bool {
+    let pings = view.facts.kind.pings().filter(|_| view.http2());
+    let late = |patience| patience <= view.lag() + backlog(view) + SLACK;
+    pings.is_some_and(|(_, patience)| late(patience) || !view.conn.nature.asked)
+}
+
+/// A handler has failed, its time was up, or a tunnel was let go. hyper ends an HTTP/1 connection in order also
+/// where more has been asked behind an upload that a handler does not read.
+fn may_be_the_servers(view: &View<'_>, observed: &Observed) -> bool {
+    let own = [
+        Cause::Dropped,
+        Cause::Panicked,
+        Cause::Deadline,
+        Cause::MaxAgeGrace,
+    ];
+    let failed = view.asks().any(|(n, ask)| {
+        let failed = view.served(n).is_some_and(|of| of.work == Work::Failed);
+        failed || ask.endpoint.fails()
+    });
+    // A runtime that hears late of what has come finds a peer dead that lives.
+    let late = view.http2() && view.conn.nature.lazy;
+    let behind = observed.cause == Cause::Orderly && (!view.http2() || late);
+    failed || behind || own.contains(&observed.cause) || view.has_tunnel() || view.cancelled()
 }
 
 /// A handler has something to answer that is not its client's to wait for.

@@ -128,11 +128,16 @@ fn requests() {
         (post("content-length: 5x\r\n"), lost),
         (post("content-length:\r\n"), lost),
         (
-            post(&format!("content-length:{}5\r\n", " ".repeat(46))) + "abcd",
+            post(&format!(
+                "content-length:{}{}5{}\r\n",
+                " \t".repeat(99),
+                "0".repeat(99),
+                " ".repeat(99)
+            )) + "abcd",
             uploading(4),
         ),
         (
-            post(&format!("content-length:{}5\r\n", " ".repeat(47))),
+            post(&format!("content-length:{}5\r\n", "x".repeat(48))),
             lost,
         ),
         (post("content-length: 5\r\n 5\r\n"), lost),
@@ -261,10 +266,22 @@ fn chunks() {
         "10000000000000000\r\n",
         "0\r\n\rx",
         "0\r\na\rx",
+        "0\r\n: b\r\n",
+        "0\r\na\r\n",
+        "0\r\na b: c\r\n",
+        "0\r\n a: b\r\n",
+        "0\r\na: \x01\r\n",
+        "0\r\na: \x7f\r\n",
     ];
-    for bytes in malformed {
+    let aside = "a".repeat(16 * 1024);
+    let much = [
+        format!("1;{aside}"),
+        format!("0\r\na: {aside}"),
+        "1;aaaaaa\r\nb\r\n".repeat(2400),
+    ];
+    for bytes in malformed.into_iter().chain(much.iter().map(String::as_str)) {
         let bytes = post("transfer-encoding: chunked\r\n") + bytes;
-        assert!(!after(&[received(&bytes)]).followed, "{bytes:?}");
+        assert!(!after(&[received(&bytes)]).followed, "{bytes:.300?}");
     }
 }
 
