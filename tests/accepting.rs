@@ -193,6 +193,33 @@ fn a_server_whose_runtime_is_gone_says_so() {
     assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
 }
 
+/// Whether the listener has one address or all of them.
+#[tokio::test]
+async fn a_connection_has_the_address_that_its_client_has_gone_to() {
+    for (bound, asked) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.2")] {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let listener = TcpListener::bind(bound).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let local = |request: Request<Incoming>| async move {
+            let local = request
+                .extensions()
+                .get::<TlsConnection>()
+                .unwrap()
+                .local_addr();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("{local:?}"))))
+        };
+        let serving = tls.clone();
+        tokio::spawn(async move { serving.serve(listener, service_fn(local)).await });
+        let client = TcpStream::connect((asked, port)).await.unwrap();
+        let answer = ask(&connector, client).await;
+        assert!(
+            answer.ends_with(&format!("Some({asked}:{port})")),
+            "{answer}"
+        );
+    }
+}
+
 /// A Unix socket in a folder of its own.
 fn unix() -> (tempfile::TempDir, UnixListener) {
     let folder = tempfile::tempdir().unwrap();

@@ -100,6 +100,8 @@ enum Options {
 struct Open<A> {
     listener: A,
     options: Options,
+    /// Of all that it accepts, where that is known.
+    local: Option<SocketAddr>,
     _token: TaskTrackerToken,
 }
 
@@ -136,6 +138,7 @@ impl<A: Accept> AcceptLoop<A> {
             preface: listener.preface(),
             tally: acceptor.server().tally(listener.local_addr()),
             open: Some(Open {
+                local: transport::local_of_accepted(&listener),
                 listener,
                 options,
                 _token,
@@ -245,7 +248,8 @@ impl<A: Accept> AcceptLoop<A> {
         if !self.open.as_ref().is_some_and(inherited) {
             transport::prepare(&io, self.acceptor.server().context.settings.tcp_keepalive);
         }
-        let addresses = transport::addresses(&io, remote);
+        let local = self.open.as_ref().and_then(|open| open.local);
+        let addresses = transport::addresses(&io, remote, local);
         let tally = self.tally.clone();
         Accepted {
             io,
