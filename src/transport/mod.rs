@@ -28,7 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::handshakes;
 pub(crate) use addresses::{Addresses, addresses, local_of_accepted};
-pub(crate) use options::{prepare, prepare_listener};
+pub(crate) use options::{is_prepared, prepare, prepare_listener};
 
 /// The transport under one TLS connection.
 #[derive(Debug)]
