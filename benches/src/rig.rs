@@ -4,6 +4,7 @@ use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use app::routes;
 use axum::Router;
+use axum_server::accept::NoDelayAcceptor;
 use graceful_tls::{Builder, Drain, GracefulTls};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -128,6 +129,7 @@ impl Certificate {
                 let handle = axum_server::Handle::new();
                 let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
                 let server = axum_server::from_tcp_rustls(listener.into_std()?, config)?
+                    .map(|acceptor| acceptor.acceptor(NoDelayAcceptor))
                     .handle(handle.clone())
                     .serve(router.into_make_service());
                 Serving::AxumServer(handle, tokio::spawn(async { drop(server.await) }))
