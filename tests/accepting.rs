@@ -3,7 +3,13 @@
 mod support;
 
 use std::{
-    collections::VecDeque, convert::Infallible, future::pending, io, net::SocketAddr,
+    collections::VecDeque,
+    convert::Infallible,
+    future::pending,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -15,7 +21,8 @@ use hyper::body::Incoming;
 use support::{VERSIONS, pair};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream},
-    net::{UnixListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+    runtime::Runtime,
     time::Instant,
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
@@ -89,6 +96,128 @@ async fn a_broken_listener_ends_the_server_and_says_so() {
         .await
         .unwrap_err();
     assert_eq!(error.raw_os_error(), Some(9));
+}
+
+/// A listener with a bug.
+struct Panics;
+
+impl Accept for Panics {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+        panic!("a bug in a listener");
+    }
+}
+
+#[tokio::test]
+async fn the_panic_of_a_listener_reaches_whoever_serves() {
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let served = tokio::spawn(async move { tls.serve(Panics, service_fn(hello)).await });
+    let panic = served.await.unwrap_err().into_panic();
+    assert_eq!(panic.downcast_ref(), Some(&"a bug in a listener"));
+}
+
+/// A listener that says on which thread it is asked.
+struct Tells(tokio::sync::mpsc::UnboundedSender<ThreadId>);
+
+impl Accept for Tells {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<(DuplexStream, Option<SocketAddr>)> {
+        self.0.send(thread::current().id()).unwrap();
+        pending().await
+    }
+}
+
+/// The thread of `main`'s future has to be woken for each connection, and then to wake a worker.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn connections_are_accepted_on_a_worker() {
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let (tells, mut told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::select! {
+        _ = tls.serve(Tells(tells), service_fn(hello)) => unreachable!(),
+        thread = told.recv() => assert_ne!(thread, Some(thread::current().id())),
+    }
+}
+
+fn runtimes() -> [Runtime; 2] {
+    use tokio::runtime::Builder;
+    [Builder::new_current_thread(), Builder::new_multi_thread()]
+        .map(|mut builder| builder.enable_all().build().unwrap())
+}
+
+/// Also where nobody drives the runtime at that moment. Whom it has accepted it goes on serving.
+#[test]
+fn a_dropped_server_has_closed_its_listener() {
+    for runtime in runtimes() {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut serving = Box::pin(tls.serve(listener, service_fn(hello)));
+        let connect = async {
+            let name = ServerName::try_from("localhost").unwrap();
+            let tcp = TcpStream::connect(addr).await.unwrap();
+            connector.connect(name, tcp).await.unwrap()
+        };
+        let mut client = runtime.block_on(async {
+            tokio::select! {
+                _ = &mut serving => unreachable!(),
+                client = connect => client,
+            }
+        });
+        drop(serving);
+        std::net::TcpListener::bind(addr).unwrap();
+        runtime.block_on(async {
+            let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.ends_with("hello"), "{answer}");
+        });
+    }
+}
+
+#[test]
+fn a_server_whose_runtime_is_gone_says_so() {
+    let [own, other] = runtimes();
+    let (builder, _) = pair(VERSIONS[1]);
+    let tls = builder.build().unwrap();
+    let mut serving = pin!(tls.serve(Script(VecDeque::new()), service_fn(hello)));
+    let begun = own.block_on(async { futures_util::poll!(&mut serving) });
+    assert!(begun.is_pending());
+    drop(own);
+    let error = other.block_on(serving).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Other, "{error}");
+}
+
+/// Whether the listener has one address or all of them.
+#[tokio::test]
+async fn a_connection_has_the_address_that_its_client_has_gone_to() {
+    for (bound, asked) in [("127.0.0.1:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.2")] {
+        let (builder, connector) = pair(VERSIONS[1]);
+        let tls = builder.build().unwrap();
+        let listener = TcpListener::bind(bound).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let local = |request: Request<Incoming>| async move {
+            let local = request
+                .extensions()
+                .get::<TlsConnection>()
+                .unwrap()
+                .local_addr();
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(format!("{local:?}"))))
+        };
+        let serving = tls.clone();
+        tokio::spawn(async move { serving.serve(listener, service_fn(local)).await });
+        let client = TcpStream::connect((asked, port)).await.unwrap();
+        let answer = ask(&connector, client).await;
+        assert!(
+            answer.ends_with(&format!("Some({asked}:{port})")),
+            "{answer}"
+        );
+    }
 }
 
 /// A Unix socket in a folder of its own.

@@ -574,11 +574,15 @@ fn what_clients_bring_about_leaves_out_no_fault_of_a_handler() {
         let (served, log) = logged(server, version, served::app(), ALL, |of| {
             tracks(of)
                 .drain(Drain::default().idle_timeout(50 * MS))
-                .max_connection_age(100 * MS)
+                .max_connection_age(500 * MS)
                 .max_connection_age_grace(100 * MS)
         });
-        let mut clients: Vec<_> = (0..40).map(|_| served.client()).collect();
-        clients.iter_mut().for_each(|client| ask(client, "/never"));
+        // Each asks as soon as it is there, well before its age.
+        let clients: [_; 40] = std::array::from_fn(|_| {
+            let mut client = served.client();
+            ask(&mut client, "/never");
+            client
+        });
         let lost = |of: &graceful_tls::Stats, so_many| {
             of.ended_with(graceful_tls::Outcome::Truncated) >= so_many
         };

@@ -137,7 +137,7 @@ fn show(plan: &Plan, outcomes: &[Outcome]) -> Result<(), Error> {
     let rows: Vec<_> = outcomes.iter().map(table::csv).collect();
     chart::csv("abuse", &command, table::HEAD, &rows)?;
     if plan.is_whole() {
-        table::write(&processes::root().join("benches/README.md"), &table)?;
+        chart::readme("abuse", &table)?;
     }
     Ok(())
 }

@@ -1,11 +1,8 @@
 //! What was seen, side by side, and as CSV.
 
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{fmt::Write, time::Duration};
 
-use crate::{attacks::Kind, good::Good, rig::Error, run::Outcome, watch::Held};
-
-const BEGIN: &str = "<!-- abuse:begin -->";
-const END: &str = "<!-- abuse:end -->";
+use crate::{attacks::Kind, good::Good, run::Outcome, watch::Held};
 
 /// A row for each attack, and a column for each server.
 pub fn of(outcomes: &[Outcome]) -> String {
@@ -157,18 +154,4 @@ pub fn line(outcome: &Outcome) -> String {
     let why = outcome.seen.beside.why.as_ref();
     let why = why.map_or(String::new(), |why| format!(" ({why})"));
     format!("{:<22} {:<26} {what}{why}", attack.id, server.name)
-}
-
-/// Puts the table where the last one was.
-pub fn write(readme: &Path, table: &str) -> Result<(), Error> {
-    let text = fs::read_to_string(readme)?;
-    let marks = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let (before, after) = marks.ok_or_else(|| {
-        format!("benches/README.md: the lines {BEGIN} and {END} are missing: add them")
-    })?;
-    fs::write(readme, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
-    Ok(())
 }

@@ -28,7 +28,6 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 struct Places {
     results: PathBuf,
     page: PathBuf,
-    readme: PathBuf,
 }
 
 fn main() -> Result<ExitCode, Error> {
@@ -50,7 +49,7 @@ fn main() -> Result<ExitCode, Error> {
     let all_seen = runs::all(&chosen, &places)?;
     let found = found(&places)?;
     page(&places, &found)?;
-    table::write(&places.readme, &found)?;
+    table::write(&found)?;
     println!(
         "written: {}, and the table in benches/README.md",
         places.page.display()
@@ -67,7 +66,6 @@ impl Places {
         Self {
             results: root.join("benches/results/endings"),
             page: root.join("benches/results/endings.html"),
-            readme: root.join("benches/README.md"),
         }
     }
 

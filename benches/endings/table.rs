@@ -1,15 +1,14 @@
 //! The table in `benches/README.md`, between its two marks: what each group of scenarios came to, and those
 //! scenarios that tell most.
 
-use std::{fmt::Write, fs, path::Path};
+use std::fmt::Write;
+
+use benches::chart;
 
 use crate::{
     Error,
     run::{Ending, Group, Run, Verdict},
 };
-
-const BEGIN: &str = "<!-- endings:begin -->";
-const END: &str = "<!-- endings:end -->";
 
 const GROUPS: [(Group, &str); 3] = [
     (Group::BlackBox, "any client, any server"),
@@ -36,23 +35,8 @@ const TELLING: [(&str, &str); 8] = [
 ];
 
 /// Puts the table where the last one was.
-pub fn write(readme: &Path, runs: &[Run]) -> Result<(), Error> {
-    let text = fs::read_to_string(readme)?;
-    let marks = text.split_once(BEGIN).and_then(|(before, rest)| {
-        let (_, after) = rest.split_once(END)?;
-        Some((before, after))
-    });
-    let Some((before, after)) = marks else {
-        return Err(format!(
-            "benches/README.md: the lines {BEGIN} and {END} are missing: add them"
-        )
-        .into());
-    };
-    fs::write(
-        readme,
-        format!("{before}{BEGIN}\n{}{END}{after}", render(runs)),
-    )?;
-    Ok(())
+pub fn write(runs: &[Run]) -> Result<(), Error> {
+    chart::readme("endings", &render(runs))
 }
 
 fn render(runs: &[Run]) -> String {

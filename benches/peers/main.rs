@@ -8,13 +8,15 @@
 //! Each server is written after its project's own examples, one a file: `bare_hyper`,
 //! `axum_server` and `tls_listener`. `proxy` starts nginx or Apache httpd, with `nginx.conf` and
 //! `apache.conf`, before `plain`, which has no TLS. Router, certificate, ALPN and TLS versions are
-//! the testbed's.
+//! the testbed's. `actix_web` and `go` have a few of its endpoints.
 //!
 //! It prints `listening on ADDR` once it accepts connections, begins a graceful shutdown on
 //! SIGTERM and exits 0. What can't work is said in one line, with exit status 2.
 
+mod actix_web;
 mod axum_server;
 mod bare_hyper;
+mod go;
 mod plain;
 mod proxy;
 mod settings;
@@ -62,6 +64,8 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         Server::BareHyper => bare_hyper::serve(site, settings).await,
         Server::AxumServer => axum_server::serve(site, settings).await,
         Server::TlsListener => tls_listener::serve(site, settings).await,
+        Server::ActixWeb => actix_web::serve(site, settings).await,
+        Server::Go => go::serve(site, settings).await,
         Server::Nginx => proxy::serve(&proxy::NGINX, site, settings).await,
         Server::Apache => proxy::serve(&proxy::APACHE, site, settings).await,
         Server::Plain => plain::serve(site, settings).await,

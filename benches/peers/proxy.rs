@@ -98,6 +98,7 @@ fn root(
     let (cert, key) = identity(settings, root.path())?;
     let values = [
         ("${KEEPALIVE_MIN_TIMEOUT}", keepalive_min_timeout(proxy)),
+        ("${WORKERS}", workers()),
         ("${ROOT}", root.path().display().to_string()),
         ("${PORT}", addr.port().to_string()),
         ("${UPSTREAM}", upstream.to_string()),
@@ -112,6 +113,13 @@ fn root(
     fs::write(root.path().join("server.conf"), config)?;
     static_files(&root.path().join("static"))?;
     Ok(root)
+}
+
+/// One for each processor that it may use, as the others have it.
+fn workers() -> String {
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .to_string()
 }
 
 /// From 1.27.4 on nginx can keep idle connections for some time when it quits, so that requests which cross
@@ -137,7 +145,10 @@ fn keepalive_min_timeout(proxy: &Proxy) -> String {
 }
 
 /// The paths of certificate and key, made here unless given.
-fn identity(settings: &Settings, root: &Path) -> Result<(String, String), Box<dyn Error>> {
+pub(crate) fn identity(
+    settings: &Settings,
+    root: &Path,
+) -> Result<(String, String), Box<dyn Error>> {
     let shown = |path: &Path| path.display().to_string();
     if let (Some(cert), Some(key)) = (&settings.cert, &settings.key) {
         return Ok((shown(&cert.canonicalize()?), shown(&key.canonicalize()?)));
@@ -186,7 +197,7 @@ fn start(proxy: &Proxy, root: &Path) -> Result<Child, String> {
 
 /// Leaves nothing behind once this process is gone, even if that was by SIGKILL: the guard waits
 /// for the end of its standard input, whose other end only this process has.
-fn guard(child: &Child, root: &Path) -> io::Result<Child> {
+pub(crate) fn guard(child: &Child, root: &Path) -> io::Result<Child> {
     let group = child.id().unwrap_or_default();
     let root = root.display();
     let script = format!("read _; kill -s KILL -- -{group} 2>/dev/null; rm -rf '{root}'");
@@ -208,7 +219,7 @@ async fn await_listening(addr: SocketAddr, child: &mut Child) -> Result<(), Box<
 }
 
 /// Passes each SIGTERM on as the signal that this server calls graceful.
-async fn until_exit(
+pub(crate) async fn until_exit(
     child: &mut Child,
     graceful: &str,
     mut terminations: Signal,

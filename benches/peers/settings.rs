@@ -48,6 +48,10 @@ pub(crate) enum Server {
     AxumServer,
     /// `axum::serve` over tls-listener
     TlsListener,
+    /// actix-web with its own TLS, a few endpoints
+    ActixWeb,
+    /// Go's net/http, a few endpoints
+    Go,
     /// nginx before `plain`
     Nginx,
     /// Apache httpd before `plain`

@@ -59,6 +59,16 @@ fn tls_listener() {
 }
 
 #[test]
+fn actix_web() {
+    serves_and_stops("actix-web");
+}
+
+#[test]
+fn go() {
+    serves_and_stops("go");
+}
+
+#[test]
 fn nginx() {
     serves_and_stops("nginx");
 }

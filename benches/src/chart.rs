@@ -11,12 +11,13 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The color of each server, told apart by those who see no red or no green too.
-pub const COLORS: [RGBColor; 5] = [
+pub const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
     RGBColor(120, 120, 120),
+    RGBColor(86, 180, 233),
 ];
 pub const GREY: RGBColor = RGBColor(120, 120, 120);
 
@@ -67,6 +68,22 @@ pub fn csv(name: &str, command: &str, head: &str, rows: &[String]) -> Result<(),
     fs::create_dir_all(results())?;
     fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Puts `table` into `benches/README.md`, between the marks of `name`, where the last one was.
+pub fn readme(name: &str, table: &str) -> Result<(), Error> {
+    let path = processes::root().join("benches/README.md");
+    let text = fs::read_to_string(&path)?;
+    let [begin, end] = ["begin", "end"].map(|mark| format!("<!-- {name}:{mark} -->"));
+    let marks = text.split_once(&begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(&end)?;
+        Some((before, after))
+    });
+    let (before, after) = marks.ok_or_else(|| {
+        format!("benches/README.md: the lines {begin} and {end} are missing: add them")
+    })?;
+    fs::write(&path, format!("{before}{begin}\n{table}{end}{after}"))?;
     Ok(())
 }
 

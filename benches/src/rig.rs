@@ -1,9 +1,10 @@
 //! What every bench measures: the testbed's router, under us and as people serve it today.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use app::routes;
 use axum::Router;
+use axum_server::accept::NoDelayAcceptor;
 use graceful_tls::{Builder, Drain, GracefulTls};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -16,7 +17,7 @@ use tokio_rustls::{
     rustls::{
         self, ClientConfig, RootCertStore, ServerConfig,
         client::Resumption,
-        pki_types::{CertificateDer, PrivateKeyDer},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     },
 };
 use tokio_util::sync::CancellationToken;
@@ -62,13 +63,34 @@ pub struct Certificate {
     pub drain: Drain,
     config: Arc<ServerConfig>,
     der: CertificateDer<'static>,
+    /// It and its key, for other processes.
+    pem: [String; 2],
 }
 
+/// Their files.
+pub const FILES: [&str; 2] = ["cert.pem", "key.pem"];
+
 impl Certificate {
+    /// One of P-256, which signs itself.
     pub fn new() -> Result<Self, Error> {
-        let certified = rcgen::generate_simple_self_signed(["localhost".into()])?;
-        let der = certified.cert.der().clone();
-        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der())?;
+        let made = rcgen::generate_simple_self_signed(["localhost".into()])?;
+        Self::of([made.cert.pem(), made.signing_key.serialize_pem()])
+    }
+
+    /// The one that another process has [saved](Self::save).
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let [cert, key] = FILES.map(|file| fs::read_to_string(folder.join(file)));
+        Self::of([cert?, key?])
+    }
+
+    pub fn save(&self, folder: &Path) -> io::Result<()> {
+        let mut files = FILES.iter().zip(&self.pem);
+        files.try_for_each(|(file, pem)| fs::write(folder.join(file), pem))
+    }
+
+    fn of(pem: [String; 2]) -> Result<Self, Error> {
+        let der = CertificateDer::from_pem_slice(pem[0].as_bytes())?;
+        let key = PrivateKeyDer::from_pem_slice(pem[1].as_bytes())?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::ALL_VERSIONS)?
@@ -79,6 +101,7 @@ impl Certificate {
             drain: Drain::default(),
             config: Arc::new(config),
             der,
+            pem,
         })
     }
 
@@ -106,6 +129,7 @@ impl Certificate {
                 let handle = axum_server::Handle::new();
                 let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
                 let server = axum_server::from_tcp_rustls(listener.into_std()?, config)?
+                    .map(|acceptor| acceptor.acceptor(NoDelayAcceptor))
                     .handle(handle.clone())
                     .serve(router.into_make_service());
                 Serving::AxumServer(handle, tokio::spawn(async { drop(server.await) }))

@@ -4,13 +4,13 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use hyper::client::conn;
+use hyper::{Response, StatusCode, body::Incoming, client::conn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -52,7 +52,7 @@ pub enum Load {
 }
 
 /// What they got done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Done {
     /// Answered whole.
     pub requests: u64,
@@ -60,14 +60,17 @@ pub struct Done {
     /// Connections on which an RST was seen.
     pub reset: u64,
     pub took: Duration,
+    /// How long each of those that were answered has taken, in microseconds; with its connection, where
+    /// each has one.
+    pub latencies: Vec<u32>,
 }
 
 /// What all clients of one run count together.
 #[derive(Debug, Default)]
 struct Counters {
-    requests: AtomicU64,
     lost: AtomicU64,
     reset: AtomicU64,
+    latencies: Mutex<Vec<u32>>,
 }
 
 impl Load {
@@ -115,11 +118,13 @@ impl Load {
         while let Some(client) = clients.join_next().await {
             client??;
         }
+        let latencies = std::mem::take(&mut *counters.latencies.lock().unwrap());
         Ok(Done {
-            requests: counters.requests.load(Ordering::Relaxed),
+            requests: latencies.len() as u64,
             lost: counters.lost.load(Ordering::Relaxed),
             reset: counters.reset.load(Ordering::Relaxed),
             took: begun.elapsed(),
+            latencies,
         })
     }
 
@@ -131,6 +136,7 @@ impl Load {
         end: Instant,
     ) -> Result<(), Error> {
         while Instant::now() < end {
+            let begun = Instant::now();
             let tls = connect(addr, &connector).await?;
             match self {
                 Self::KeepAlive {
@@ -143,14 +149,14 @@ impl Load {
                 },
                 Self::Once { .. } => {
                     let head = b"GET /close HTTP/1.1\r\nhost: localhost\r\n\r\n";
-                    counters.count(once(tls, head, 0).await);
+                    counters.count(once(tls, head, 0).await, begun);
                 }
                 Self::Upload => {
                     let head = format!(
                         "POST /unread/4194304 HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
                          content-length: {UPLOAD}\r\n\r\n"
                     );
-                    counters.count(once(tls, head.as_bytes(), UPLOAD).await);
+                    counters.count(once(tls, head.as_bytes(), UPLOAD).await, begun);
                 }
             }
         }
@@ -165,11 +171,16 @@ struct Answer {
 }
 
 impl Counters {
-    fn count(&self, answer: Answer) {
+    fn answered(&self, since: Instant) {
+        let micros = since.elapsed().as_micros().try_into().unwrap_or(u32::MAX);
+        self.latencies.lock().unwrap().push(micros);
+    }
+
+    fn count(&self, answer: Answer, begun: Instant) {
         match answer.whole {
-            true => self.requests.fetch_add(1, Ordering::Relaxed),
-            false => self.lost.fetch_add(1, Ordering::Relaxed),
-        };
+            true => self.answered(begun),
+            false => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+        }
         self.reset
             .fetch_add(u64::from(answer.reset), Ordering::Relaxed);
     }
@@ -226,8 +237,9 @@ async fn http1(
     tokio::spawn(connection);
     while Instant::now() < end {
         sender.ready().await?;
-        consume(sender.send_request(request(path)?).await?.into_body()).await?;
-        counters.requests.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        read(sender.send_request(request(path)?).await?).await?;
+        counters.answered(begun);
     }
     Ok(())
 }
@@ -248,8 +260,12 @@ async fn http2(
         clients.spawn(async move {
             while Instant::now() < end {
                 sender.ready().await?;
-                consume(sender.send_request(request(path)?).await?.into_body()).await?;
-                counters.requests.fetch_add(1, Ordering::Relaxed);
+                let begun = Instant::now();
+                let mut request = request(path)?;
+                // nginx takes it for a second one, beside `:authority`.
+                request.headers_mut().remove("host");
+                read(sender.send_request(request).await?).await?;
+                counters.answered(begun);
             }
             Ok::<_, Error>(())
         });
@@ -258,4 +274,12 @@ async fn http2(
         client??;
     }
     Ok(())
+}
+
+/// The answer to its end.
+async fn read(answer: Response<Incoming>) -> Result<(), Error> {
+    match answer.status() {
+        StatusCode::OK => consume(answer.into_body()).await,
+        other => Err(format!("the answer is {other}").into()),
+    }
 }

@@ -2,6 +2,7 @@
 //! of ours, and so more of what is measured is the server.
 
 use std::{
+    fs,
     net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
@@ -33,7 +34,9 @@ pub fn run(
     if protocol == Protocol::Http1 {
         command.arg("--h1");
     }
+    let log = tempfile::NamedTempFile::new()?;
     let output = command
+        .arg(format!("--log-file={}", log.path().display()))
         .arg("--threads=1")
         .arg(format!("--max-concurrent-streams={streams}"))
         .arg(format!("--clients={connections}"))
@@ -55,5 +58,12 @@ pub fn run(
         lost,
         reset: 0,
         took: time,
+        latencies: latencies(&fs::read_to_string(log.path())?),
     })
+}
+
+/// A line is when the request was made, its status, and how long it took in microseconds.
+fn latencies(log: &str) -> Vec<u32> {
+    let of = |line: &str| line.rsplit('\t').next()?.trim().parse().ok();
+    log.lines().filter_map(of).collect()
 }

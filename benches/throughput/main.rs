@@ -1,17 +1,21 @@
-//! Requests a second: `cargo bench --bench throughput`.
+//! Requests a second, and what they cost: `cargo bench --bench throughput`.
 //!
 //! The testbed's router runs under [`GracefulTls::serve`](graceful_tls::GracefulTls::serve), under
-//! bare hyper-util + tokio-rustls and under axum-server, in one process, round by round in turn,
-//! so that the machine's moods hit all alike. Each server has a runtime of one thread. Printed are
-//! ratios to bare, median and spread over the rounds: of requests a second, and of what the
-//! server's thread spent on each, which noise elsewhere on the machine does not touch; and how
-//! many answers were lost and how many clients saw an RST.
+//! bare hyper-util + tokio-rustls and under axum-server; beside them are actix-web, nginx and Go's net/http,
+//! of `peers`, those that are installed. All have one certificate, of P-256, TCP_NODELAY, and no log.
+//! Each is a process on a processor of its own, the client is on the others, and they are measured
+//! round by round in turn, so that the machine's moods hit all alike. What is shown are ratios to bare, median
+//! and spread over the rounds: of requests a second, of what the server spent on each, in the kernel
+//! too, which noise elsewhere hardly touches, and of latencies at three percentiles. Besides, the system
+//! calls a request, by strace in a round of their own; how many answers were lost, and how many clients
+//! saw an RST.
 //!
 //! Then the same beside crowds that hurt: what well-behaved clients get done beside them, as a
 //! part of what they get done without.
 //!
 //! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
-//! these words in their names. The figures of a full run go to `benches/results/`.
+//! these words in their names. The figures of a full run go to `benches/results/`, and its table to
+//! `benches/README.md`.
 
 mod bars;
 mod client;
@@ -19,15 +23,16 @@ mod crowd;
 mod h2load;
 mod server;
 mod stats;
+mod table;
 
 use std::time::Duration;
 
-use benches::{chart, rig};
+use benches::{apart, chart, rig, strace};
 use chart::option;
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
-use rig::{Certificate, Error, Kind};
-use server::Server;
+use rig::{Certificate, Error};
+use server::{CROWDED, SERVERS, Server};
 use stats::{Round, Row};
 
 struct Scenario {
@@ -88,10 +93,10 @@ const CROWDS: [(&str, Crowd); 3] = [
     ("draining at the cap", Crowd::Lingerers),
 ];
 
-/// Who is measured: bare is what the others are compared with.
-const SERVERS: [Kind; 3] = [Kind::Graceful, Kind::Bare, Kind::AxumServer];
-
 fn main() -> Result<(), Error> {
+    if let Some(served) = apart::is_server() {
+        return served;
+    }
     let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
     let rounds = number("--rounds").unwrap_or(7.0).max(1.0) as usize;
     let time = Duration::from_secs_f64(number("--seconds").unwrap_or(1.0).max(0.05));
@@ -99,13 +104,24 @@ fn main() -> Result<(), Error> {
     let bench = Bench::start(time)?;
     let rows = bench.steady(rounds)?;
     bench.crowded(rounds.div_ceil(2))?;
-    let command = format!(
-        "cargo bench --bench throughput -- --rounds {rounds} --seconds {}",
-        time.as_secs_f64()
-    );
     match option("--only") {
         Some(_) => Ok(()),
-        None => bars::write(&rows, &command),
+        None => show(&rows, rounds, time),
+    }
+}
+
+fn show(rows: &[Row], rounds: usize, time: Duration) -> Result<(), Error> {
+    let seconds = time.as_secs_f64();
+    let command =
+        format!("cargo bench --bench throughput -- --rounds {rounds} --seconds {seconds}");
+    bars::write(rows, &command)?;
+    match option("--results") {
+        Some(_) => Ok(()),
+        None => {
+            let stamp = chart::stamp();
+            let table = format!("{}\n`{command}`; {stamp}.\n", table::of(rows));
+            chart::readme("throughput", &table)
+        }
     }
 }
 
@@ -115,24 +131,33 @@ struct Bench {
     client: tokio::runtime::Runtime,
     time: Duration,
     h2load: bool,
+    traces: bool,
 }
 
 impl Bench {
     fn start(time: Duration) -> Result<Self, Error> {
-        let mut certificate = Certificate::new()?;
-        // Few enough for a crowd to reach.
-        certificate.drain.max_connections = 128;
-        let servers = SERVERS.map(|kind| Server::start(kind, &certificate));
+        let certificate = Certificate::new()?;
+        let folder = tempfile::tempdir()?;
+        certificate.save(folder.path())?;
+        let servers = SERVERS.into_iter().filter_map(|who| {
+            let server = Server::start(who, folder.path());
+            let said = server.inspect_err(|error| println!("{} is left out: {error}", who.name));
+            said.ok()
+        });
+        let servers: Vec<_> = servers.collect();
+        server::make_way()?;
         let h2load = h2load::is_installed();
-        println!(
-            "keep-alive load by {}",
-            match h2load {
-                true => "h2load",
-                false => "hyper's client (h2load, of Debian's nghttp2-client, is not installed)",
-            }
-        );
+        if !h2load {
+            println!(
+                "h2load, of Debian's nghttp2-client, is not installed: all load is by hyper's client"
+            );
+        }
+        let traces = strace::is_permitted();
+        if let Err(reason) = &traces {
+            println!("system calls are not counted: {reason}");
+        }
         Ok(Self {
-            servers: servers.into_iter().collect::<Result<_, _>>()?,
+            servers,
             certificate,
             client: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
@@ -140,25 +165,44 @@ impl Bench {
                 .build()?,
             time,
             h2load,
+            traces: traces.is_ok(),
         })
     }
 
     fn steady(&self, rounds: usize) -> Result<Vec<Row>, Error> {
-        println!("{}", Row::HEAD);
         let mut rows = Vec::new();
         for scenario in SCENARIOS.iter().filter(|s| is_wanted(s.name)) {
-            let mut row = Row::new(scenario.name, &SERVERS);
+            let mut row = Row::new(scenario.name, self.servers.iter().map(|server| server.name));
             // One round to warm up, not counted.
             for round in 0..=rounds {
-                let seen = self.round(round, |server| self.load(server, scenario.load))?;
+                let measure = |server: &Server| self.load(server, scenario.load);
+                let seen = self.round(&self.servers, round, measure)?;
                 if round > 0 {
                     row.push(seen);
                 }
             }
-            print!("{row}");
+            if self.traces {
+                for (seen, server) in row.servers.iter_mut().zip(&self.servers) {
+                    seen.calls = self.calls(server, scenario.load);
+                }
+            }
             rows.push(row);
+            println!(
+                "{}",
+                table::of(&rows[rows.len() - 1..]).replace("<br>", "\n    ")
+            );
         }
         Ok(rows)
+    }
+
+    /// `None` where this process may not trace that one.
+    ///
+    /// Never by h2load, which does not come to an end where nginx is as slow as strace makes it.
+    fn calls(&self, server: &Server, load: Load) -> Option<f64> {
+        let counted = server.calls(|| self.own(server, load));
+        let counted = counted.inspect_err(|error| println!("{}: {error}", server.name));
+        let (calls, done) = counted.ok()?;
+        Some(calls / done.requests as f64)
     }
 
     fn crowded(&self, rounds: usize) -> Result<(), Error> {
@@ -168,10 +212,11 @@ impl Bench {
         );
         let load = Load::keep_alive(Protocol::Http1, "/");
         for (name, crowd) in CROWDS.into_iter().filter(|(name, _)| is_wanted(name)) {
-            let mut parts = vec![Vec::new(); self.servers.len()];
+            let servers = &self.servers[..CROWDED];
+            let mut parts = vec![Vec::new(); servers.len()];
             for round in 0..rounds {
-                let alone = self.round(round, |server| self.load(server, load))?;
-                let beside = self.round(round, |server| {
+                let alone = self.round(servers, round, |server| self.load(server, load))?;
+                let beside = self.round(servers, round, |server| {
                     let gathered = self
                         .client
                         .block_on(crowd.gather(server.addr, &self.certificate))?;
@@ -182,7 +227,7 @@ impl Bench {
                     seen
                 })?;
                 for ((part, alone), beside) in parts.iter_mut().zip(alone).zip(beside) {
-                    part.push(beside.per_second() / alone.per_second());
+                    part.push(beside.per_second / alone.per_second);
                 }
             }
             println!("{}", stats::crowd_row(name, &parts));
@@ -193,13 +238,14 @@ impl Bench {
     /// Each server once; who goes first changes from round to round.
     fn round(
         &self,
+        servers: &[Server],
         round: usize,
         measure: impl Fn(&Server) -> Result<Round, Error>,
     ) -> Result<Vec<Round>, Error> {
-        let n = self.servers.len();
+        let n = servers.len();
         let mut seen = vec![Round::default(); n];
         for at in (0..n).map(|i| (i + round) % n) {
-            seen[at] = measure(&self.servers[at])?;
+            seen[at] = measure(&servers[at])?;
         }
         Ok(seen)
     }
@@ -217,10 +263,7 @@ impl Bench {
             }
             _ => self.own(server, load)?,
         };
-        Ok(Round {
-            done,
-            cpu: server.cpu()? - cpu,
-        })
+        Ok(Round::of(done, server.cpu()? - cpu))
     }
 
     fn own(&self, server: &Server, load: Load) -> Result<Done, Error> {

@@ -1,50 +1,189 @@
-//! One server on a thread of its own.
+//! Servers in processes of their own, on one processor where there are two, and what they spend.
 
-use std::{io, net::SocketAddr, sync::mpsc, time::Duration};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
-use tokio::{net::TcpListener, runtime::Runtime};
+use benches::{apart, strace};
 
-use crate::rig::{Certificate, Error, Kind, Serving};
+use crate::rig::{Error, FILES, Kind};
 
-/// It ends with its runtime.
+/// Who is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    pub name: &'static str,
+    start: Start,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    /// This program, once more.
+    Rig(Kind),
+    /// The example `peers`.
+    Peer(&'static str),
+}
+
+/// What the others are compared with.
+pub const BARE: &str = Kind::Bare.name();
+
+/// The first [`CROWDED`] of them are measured beside crowds too.
+pub const SERVERS: [Who; 6] = [
+    Who::rig(Kind::Graceful),
+    Who::rig(Kind::Bare),
+    Who::rig(Kind::AxumServer),
+    Who::peer("actix-web", "actix-web"),
+    Who::peer("nginx", "nginx"),
+    Who::peer("Go", "go"),
+];
+
+pub const CROWDED: usize = 3;
+
+impl Who {
+    const fn rig(kind: Kind) -> Self {
+        let (name, start) = (kind.name(), Start::Rig(kind));
+        Self { name, start }
+    }
+
+    const fn peer(name: &'static str, option: &'static str) -> Self {
+        let start = Start::Peer(option);
+        Self { name, start }
+    }
+}
+
+/// It ends when this is dropped.
 pub struct Server {
+    pub name: &'static str,
     pub addr: SocketAddr,
-    thread: String,
-    _serving: Serving,
-    _runtime: Runtime,
+    process: Child,
 }
 
 impl Server {
-    pub fn start(kind: Kind, certificate: &Certificate) -> Result<Self, Error> {
-        let (sender, receiver) = mpsc::channel();
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .on_thread_start(move || {
-                let _ = sender.send(std::fs::read_link("/proc/thread-self"));
-            })
-            .enable_all()
-            .build()?;
-        let thread = receiver.recv()??.display().to_string();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let addr = listener.local_addr()?;
-        let serving = {
-            let _inside = runtime.enter();
-            certificate.serve(kind, listener)?
+    /// Starts `who` with the certificate in `folder`.
+    pub fn start(who: Who, folder: &Path) -> Result<Self, Error> {
+        let mut command = on_processor(0);
+        match who.start {
+            Start::Rig(kind) => command
+                .arg(std::env::current_exe()?)
+                .args(apart::words(kind, folder)?),
+            Start::Peer(name) => {
+                let [cert, key] = FILES.map(|file| folder.join(file));
+                let peers = command.arg(processes::example("peers"));
+                let peers = peers.args(["--port", "0", "--server", name]);
+                peers.arg("--cert").arg(cert).arg("--key").arg(key)
+            }
         };
+        let (process, addr) = apart::start(command)?;
+        let name = who.name;
         Ok(Self {
+            name,
             addr,
-            thread,
-            _serving: serving,
-            _runtime: runtime,
+            process,
         })
     }
 
-    /// What the server's thread has used of a processor so far.
+    /// What its processes have used of a processor so far, in the kernel too.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.thread))?;
-        let nanos = text.split(' ').next().and_then(|n| n.parse().ok());
-        nanos
-            .map(Duration::from_nanos)
-            .ok_or_else(|| io::Error::other("schedstat can't be read"))
+        let mut nanos = 0;
+        for task in tasks(self.process.id())? {
+            // A thread may be gone by now.
+            let text = fs::read_to_string(task + "/schedstat").unwrap_or_default();
+            nanos += text.split(' ').next().map_or(0, |n| n.parse().unwrap_or(0));
+        }
+        Ok(Duration::from_nanos(nanos))
     }
+
+    /// The system calls that it makes while `load` runs.
+    pub fn calls<T>(&self, load: impl FnOnce() -> Result<T, Error>) -> Result<(f64, T), Error> {
+        let summary = tempfile::NamedTempFile::new()?;
+        let family = family(self.process.id())?;
+        let mut command = strace::command(summary.path());
+        command.args(
+            family
+                .iter()
+                .flat_map(|pid| ["-p".to_owned(), pid.to_string()]),
+        );
+        let mut tracer = command.stderr(Stdio::piped()).spawn()?;
+        let mut said = BufReader::new(tracer.stderr.take().ok_or("no output")?).lines();
+        for _ in family {
+            let line = said.next().ok_or("strace says nothing")??;
+            if !line.contains(" attached") {
+                tracer.wait()?;
+                return Err(line.into());
+            }
+        }
+        let done = load();
+        processes::kill("INT", tracer.id());
+        tracer.wait()?;
+        Ok((strace::read(summary.path())?.values().sum(), done?))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ours end with their input, the others at this.
+        drop(self.process.stdin.take());
+        processes::kill("TERM", self.process.id());
+        let _ = self.process.wait();
+    }
+}
+
+/// `command` on that processor alone, where there are several.
+fn on_processor(number: usize) -> Command {
+    let several = std::fs::exists("/usr/bin/taskset").unwrap_or(false) && processors() > 1;
+    let mut command = Command::new(if several { "taskset" } else { "env" });
+    if several {
+        command.args(["-c", &number.to_string()]);
+    }
+    command
+}
+
+/// Leaves the first processor to the servers: before this process has other threads.
+pub fn make_way() -> io::Result<()> {
+    let (last, own) = (processors() - 1, std::process::id().to_string());
+    if last > 0 {
+        let mut command = Command::new("taskset");
+        let said = command.args(["-cp", &format!("1-{last}"), &own]).output()?;
+        if !said.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&said.stderr)));
+        }
+    }
+    Ok(())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A process and those that it has started.
+fn family(pid: u32) -> io::Result<Vec<u32>> {
+    let mut all = vec![pid];
+    let mut at = 0;
+    while let Some(pid) = all.get(at) {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let children = fs::read_to_string(task?.path().join("children"))?;
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    Ok(all)
+}
+
+/// The folders of all their threads.
+fn tasks(pid: u32) -> io::Result<Vec<String>> {
+    let mut tasks = Vec::new();
+    for pid in family(pid)? {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            tasks.push(task?.path().display().to_string());
+        }
+    }
+    Ok(tasks)
 }

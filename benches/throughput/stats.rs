@@ -2,29 +2,67 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{client::Done, rig::Kind};
+use crate::{client::Done, server::BARE};
 
 /// What one server did in one round.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Round {
-    pub done: Done,
-    pub cpu: Duration,
+    pub per_second: f64,
+    /// Of the server's processor, in seconds.
+    pub cpu: f64,
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub lost: u64,
+    pub reset: u64,
 }
 
 impl Round {
-    pub fn per_second(&self) -> f64 {
-        self.done.requests as f64 / self.done.took.as_secs_f64()
+    pub fn of(done: Done, cpu: Duration) -> Self {
+        let mut latencies = done.latencies;
+        latencies.sort_unstable();
+        let percentile = |part: f64| {
+            let at = (latencies.len() as f64 * part) as usize;
+            latencies
+                .get(at)
+                .map_or(f64::NAN, |micros| f64::from(*micros))
+        };
+        Self {
+            per_second: done.requests as f64 / done.took.as_secs_f64(),
+            cpu: cpu.as_secs_f64() / done.requests as f64,
+            p50: percentile(0.5),
+            p99: percentile(0.99),
+            p999: percentile(0.999),
+            lost: done.lost,
+            reset: done.reset,
+        }
     }
+}
 
-    fn cpu_per_request(&self) -> f64 {
-        self.cpu.as_secs_f64() / self.done.requests as f64
-    }
+/// What is compared of a round, and its name.
+pub type Figure = (&'static str, fn(&Round) -> f64);
+
+pub const FIGURES: [Figure; 5] = [
+    ("requests/s", |round| round.per_second),
+    ("CPU per request", |round| round.cpu),
+    ("p50", |round| round.p50),
+    ("p99", |round| round.p99),
+    ("p99.9", |round| round.p999),
+];
+
+/// One server in one scenario.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub server: &'static str,
+    pub rounds: Vec<Round>,
+    /// System calls a request, where they can be counted.
+    pub calls: Option<f64>,
 }
 
 /// One scenario: every server, round by round.
 pub struct Row {
     pub name: &'static str,
-    pub servers: Vec<(Kind, Vec<Round>)>,
+    pub servers: Vec<Seen>,
 }
 
 /// The median of some figures, and how far they spread.
@@ -36,7 +74,8 @@ pub struct Spread {
 }
 
 impl Spread {
-    pub fn of(mut figures: Vec<f64>) -> Self {
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut figures: Vec<_> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
         Self {
             min: figures.first().copied().unwrap_or(f64::NAN),
@@ -48,68 +87,45 @@ impl Spread {
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} ({:.3} to {:.3})", self.median, self.min, self.max)
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.min, self.max)
     }
 }
 
 impl Row {
-    pub const HEAD: &str = "\
-to bare: median (min to max)              server         requests/s               CPU per request          lost    RST";
-
-    pub fn new(name: &'static str, servers: &[Kind]) -> Self {
+    pub fn new(name: &'static str, servers: impl Iterator<Item = &'static str>) -> Self {
+        let seen = |server| Seen {
+            server,
+            rounds: Vec::new(),
+            calls: None,
+        };
         Self {
             name,
-            servers: servers.iter().map(|kind| (*kind, Vec::new())).collect(),
+            servers: servers.map(seen).collect(),
         }
     }
 
-    pub fn push(&mut self, seen: Vec<Round>) {
-        for ((_, rounds), round) in self.servers.iter_mut().zip(seen) {
-            rounds.push(round);
+    pub fn push(&mut self, rounds: Vec<Round>) {
+        for (seen, round) in self.servers.iter_mut().zip(rounds) {
+            seen.rounds.push(round);
         }
     }
 
-    /// A figure of `kind` over the same of bare in the same round.
-    pub fn to_bare(&self, kind: Kind, figure: fn(&Round) -> f64) -> Spread {
-        let of = |kind| {
-            self.servers
-                .iter()
-                .find(|(k, _)| *k == kind)
-                .map(|(_, rounds)| rounds)
-        };
-        let (Some(these), Some(bare)) = (of(kind), of(Kind::Bare)) else {
-            return Spread::of(Vec::new());
-        };
-        let ratios = these
-            .iter()
-            .zip(bare)
-            .map(|(this, bare)| figure(this) / figure(bare));
-        Spread::of(ratios.collect())
-    }
-
-    pub fn sum(&self, kind: Kind, count: fn(&Done) -> u64) -> u64 {
-        let of = self.servers.iter().filter(|(k, _)| *k == kind);
-        of.flat_map(|(_, rounds)| rounds)
-            .map(|round| count(&round.done))
-            .sum()
+    /// A figure over the same of bare in the same round.
+    pub fn to_bare(&self, seen: &Seen, figure: fn(&Round) -> f64) -> Spread {
+        let bare = self.servers.iter().find(|seen| seen.server == BARE);
+        let bare = bare.map_or(&[][..], |bare| &bare.rounds);
+        let rounds = seen.rounds.iter().zip(bare);
+        Spread::of(rounds.map(|(this, bare)| figure(this) / figure(bare)))
     }
 }
 
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, _) in &self.servers {
-            writeln!(
-                f,
-                "{:<41} {:<14} {:<24} {:<24} {:<7} {}",
-                self.name,
-                kind.name(),
-                self.to_bare(*kind, Round::per_second).to_string(),
-                self.to_bare(*kind, Round::cpu_per_request).to_string(),
-                self.sum(*kind, |done| done.lost),
-                self.sum(*kind, |done| done.reset),
-            )?;
-        }
-        Ok(())
+impl Seen {
+    pub fn median(&self, figure: fn(&Round) -> f64) -> f64 {
+        Spread::of(self.rounds.iter().map(figure)).median
+    }
+
+    pub fn sum(&self, count: fn(&Round) -> u64) -> u64 {
+        self.rounds.iter().map(count).sum()
     }
 }
 
@@ -120,6 +136,6 @@ crowd                     graceful-tls             bare                     axum
 pub fn crowd_row(name: &str, parts: &[Vec<f64>]) -> String {
     let shown = parts
         .iter()
-        .map(|part| format!("{:<25}", Spread::of(part.clone()).to_string()));
+        .map(|part| format!("{:<25}", Spread::of(part.iter().copied()).to_string()));
     format!("{name:<26}{}", shown.collect::<String>())
 }

@@ -22,6 +22,7 @@ use super::{Acceptor, arrival::Arrival, room::Room};
 use crate::{
     accept::{Accept, Preface},
     gate::Pass,
+    keepalive::TcpKeepalive,
     server::Server,
     shutdown::SWEEP,
     tally::Tally,
@@ -91,6 +92,8 @@ enum Options {
     Each,
     /// From their listener, but for those that were in its queue before it had them.
     Queued,
+    /// From their listener, if the next one has them.
+    Untried,
     /// From their listener.
     Listener,
 }
@@ -100,6 +103,8 @@ enum Options {
 struct Open<A> {
     listener: A,
     options: Options,
+    /// Of all that it accepts, where that is known.
+    local: Option<SocketAddr>,
     _token: TaskTrackerToken,
 }
 
@@ -116,10 +121,23 @@ impl<A: Accept> Open<A> {
             match self.listener.accept_now() {
                 Some(queued) => return queued,
                 // What comes from now on comes after they were set.
-                None => self.options = Options::Listener,
+                None => self.options = Options::Untried,
             }
         }
         self.listener.accept().await
+    }
+
+    /// Sets the options of what was accepted, unless it has them.
+    fn prepare(&mut self, io: &A::Io, keepalive: Option<TcpKeepalive>) {
+        if self.options == Options::Untried {
+            self.options = match transport::is_prepared(io) {
+                true => Options::Listener,
+                false => Options::Each,
+            };
+        }
+        if self.options != Options::Listener {
+            transport::prepare(io, keepalive);
+        }
     }
 }
 
@@ -136,6 +154,7 @@ impl<A: Accept> AcceptLoop<A> {
             preface: listener.preface(),
             tally: acceptor.server().tally(listener.local_addr()),
             open: Some(Open {
+                local: transport::local_of_accepted(&listener),
                 listener,
                 options,
                 _token,
@@ -239,13 +258,15 @@ impl<A: Accept> AcceptLoop<A> {
         accepted
     }
 
-    fn accepted(&self, admitted: Admitted<A::Io>) -> Accepted<A::Io> {
-        let inherited = |open: &Open<A>| open.options == Options::Listener;
+    fn accepted(&mut self, admitted: Admitted<A::Io>) -> Accepted<A::Io> {
         let Admitted { io, remote, pass } = admitted;
-        if !self.open.as_ref().is_some_and(inherited) {
-            transport::prepare(&io, self.acceptor.server().context.settings.tcp_keepalive);
+        let keepalive = self.acceptor.server().context.settings.tcp_keepalive;
+        match &mut self.open {
+            Some(open) => open.prepare(&io, keepalive),
+            None => transport::prepare(&io, keepalive),
         }
-        let addresses = transport::addresses(&io, remote);
+        let local = self.open.as_ref().and_then(|open| open.local);
+        let addresses = transport::addresses(&io, remote, local);
         let tally = self.tally.clone();
         Accepted {
             io,

@@ -108,7 +108,7 @@ impl Acceptor {
         client: Option<SocketAddr>,
     ) -> Result<Accepted<IO>, HandshakeError> {
         transport::prepare(&io, self.server.context.settings.tcp_keepalive);
-        let addresses = transport::addresses(&io, client);
+        let addresses = transport::addresses(&io, client, None);
         let pass = self.server.admit(addresses.remote);
         let pass = pass.ok_or(HandshakeError::Refused)?;
         if self.server.context.is_full() {

@@ -299,6 +299,9 @@ impl TlsConnection {
     }
 
     /// The server's address on this connection; `None` where the transport has none.
+    ///
+    /// On Linux that is the address of a `TcpListener` which has one: an eBPF program of the type `sk_lookup`
+    /// that sends it what was meant for others is not seen. Let it listen on a wildcard address then.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.facts.addresses.local
     }

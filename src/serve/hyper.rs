@@ -1,7 +1,9 @@
 //! [`GracefulTls::serve`] and [`serve_connection`](GracefulTls::serve_connection): everything included,
 //! on hyper.
 //!
-//! The accept loop hands each connection to a task that does its handshake, and that to another
+//! The accept loop is a task, since the future of [`serve`](GracefulTls::serve) is most often `main`'s own: the
+//! thread of that has to be woken for each connection, and to wake a worker in its turn. The loop hands each
+//! connection to a task that does its handshake, and that to another
 //! that serves it: in one task their locals would add up for as long as the connection lives.
 //! ALPN says which protocol a connection speaks, so that there is no preface to guess from: a
 //! client that agreed on none speaks HTTP/1.1 (RFC 9113 3.3).
@@ -25,15 +27,24 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
+use tracing::Instrument;
 
 use super::{
     Layered,
+    attached::Attached,
     turns::{Held, Turns},
 };
 use crate::{
-    accept::Accept, acceptor::AcceptLoop, connection::TlsConnection, graceful_tls::GracefulTls,
-    handshake_error::HandshakeError, inline::Executor, phase::Phase, server::Server,
-    shutdown::Report, stream::GracefulStream,
+    accept::Accept,
+    acceptor::{AcceptLoop, Acceptor},
+    connection::TlsConnection,
+    graceful_tls::GracefulTls,
+    handshake_error::HandshakeError,
+    inline::Executor,
+    phase::Phase,
+    server::Server,
+    shutdown::Report,
+    stream::GracefulStream,
 };
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -52,7 +63,11 @@ impl GracefulTls {
     /// # Errors
     ///
     /// The listener is broken for good; see [`Accept::accept`]. Connections that are open
-    /// go on.
+    /// go on. Or the runtime that it was on has been shut down.
+    ///
+    /// # Panics
+    ///
+    /// Where the listener does.
     ///
     /// # Cancel safety
     ///
@@ -68,17 +83,9 @@ impl GracefulTls {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let acceptor = self.acceptor();
-        let mut incoming = AcceptLoop::new(listener, acceptor.clone());
-        while let Some(accepted) = incoming.next().await? {
-            let acceptor = acceptor.clone();
-            let service = service.clone();
-            tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept_arrived(accepted).await {
-                    spawn(acceptor.server(), stream, service);
-                }
-            });
-        }
+        let incoming = AcceptLoop::new(listener, self.acceptor());
+        let accepting = accept(incoming, self.acceptor(), service);
+        Attached::spawn(accepting.in_current_span()).await??;
         Ok(self.closed().await)
     }
 
@@ -149,6 +156,33 @@ impl GracefulTls {
             Ok(())
         }
     }
+}
+
+/// Serves what comes, until no more does.
+async fn accept<A, S, B>(
+    mut incoming: AcceptLoop<A>,
+    acceptor: Acceptor,
+    service: S,
+) -> io::Result<()>
+where
+    A: Accept,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    while let Some(accepted) = incoming.next().await? {
+        let acceptor = acceptor.clone();
+        let service = service.clone();
+        tokio::spawn(async move {
+            if let Ok(stream) = acceptor.accept_arrived(accepted).await {
+                spawn(acceptor.server(), stream, service);
+            }
+        });
+    }
+    Ok(())
 }
 
 /// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.

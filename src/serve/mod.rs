@@ -5,6 +5,7 @@
 //! the streams to a server that drives them itself: `incoming` to any, the rest to one framework
 //! each, behind its cargo feature.
 
+mod attached;
 mod hyper;
 mod incoming;
 mod layered;

@@ -6,8 +6,9 @@
 //! handshake runs it does three things more: it looks at the first byte, to tell plain HTTP from TLS
 //! without an extra `peek`; it notes that the client was heard and answered; and it fails every operation once the
 //! handshake has expired, which is the only way to get the socket back out of
-//! a handshake that has not ended. `options` are those of TCP.
+//! a handshake that has not ended. `options` are those of TCP, `addresses` whose connection it is.
 
+mod addresses;
 mod kernel;
 mod options;
 #[cfg(feature = "_simulation")]
@@ -16,22 +17,18 @@ pub mod simulated;
 mod tonic;
 
 use std::{
-    any::Any,
     io::{self, IoSlice},
     mem,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::handshakes;
-pub(crate) use options::{prepare, prepare_listener};
+pub(crate) use addresses::{Addresses, addresses, local_of_accepted};
+pub(crate) use options::{is_prepared, prepare, prepare_listener};
 
 /// The transport under one TLS connection.
 #[derive(Debug)]
@@ -303,32 +300,5 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-}
-
-/// The two addresses of a connection, where its transport has some.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Addresses {
-    pub(crate) remote: Option<SocketAddr>,
-    pub(crate) local: Option<SocketAddr>,
-    /// Of the balancer that told the client's.
-    pub(crate) balancer: Option<SocketAddr>,
-}
-
-impl Addresses {
-    /// Whoever is at the other end of the transport says who the client is.
-    pub(crate) fn set_client(&mut self, client: Option<SocketAddr>) {
-        let teller = mem::replace(&mut self.remote, client);
-        self.balancer = teller.filter(|_| teller != client);
-    }
-}
-
-/// The addresses of a TCP socket, but for the client's where accepting has told it.
-pub(crate) fn addresses<IO: 'static>(io: &IO, remote: Option<SocketAddr>) -> Addresses {
-    let tcp = (io as &dyn Any).downcast_ref::<TcpStream>();
-    Addresses {
-        remote: remote.or_else(|| tcp?.peer_addr().ok()),
-        local: tcp.and_then(|tcp| tcp.local_addr().ok()),
-        balancer: None,
     }
 }

@@ -1,8 +1,8 @@
 //! The options that a TLS server wants on its TCP sockets.
 //!
 //! On Linux what is accepted has the options of its listener, so that they are set once, there, and
-//! cost a connection nothing. Elsewhere, and where there is only an accepted socket, they are set on
-//! that.
+//! cost a connection nothing; the first one is looked at for that. Elsewhere, and where there is only an
+//! accepted socket, they are set on that.
 //!
 //! * `TCP_NODELAY`, because close_notify must not wait for the acknowledgement of the answer before
 //!   it (RFC 9293 3.7.4).
@@ -42,6 +42,12 @@ pub(crate) fn prepare_listener<A: 'static>(listener: &A, keepalive: Option<TcpKe
         }
         _ => false,
     }
+}
+
+/// Whether a socket has the options already, by one that no socket has of itself.
+pub(crate) fn is_prepared<IO: 'static>(io: &IO) -> bool {
+    let tcp = (io as &dyn Any).downcast_ref::<TcpStream>();
+    tcp.is_some_and(|tcp| tcp.nodelay().unwrap_or(false))
 }
 
 fn set(socket: &SockRef<'_>, keepalive: Option<TcpKeepalive>) {
