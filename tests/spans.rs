@@ -578,7 +578,7 @@ fn what_clients_bring_about_leaves_out_no_fault_of_a_handler() {
                 .max_connection_age_grace(100 * MS)
         });
         // Each asks as soon as it is there, well before its age.
-        let clients: [_; 40] = std::array::from_fn(|_| {
+        let _clients: [_; 40] = std::array::from_fn(|_| {
             let mut client = served.client();
             ask(&mut client, "/never");
             client
