@@ -6,7 +6,9 @@ use crate::named::named;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The HTTP server shut the stream down after the last byte of its last answer.
+    /// The HTTP server shut the stream down, most often after the last byte of its last answer. hyper also where a
+    /// PING of its over HTTP/2 was not answered in time, and that was not the client's fault: the outcome says what
+    /// was cut.
     Orderly,
     /// The stream was dropped: a handler or its answer's body failed, a future was cancelled, an upgraded
     /// tunnel let go; or a client sent what its server takes for so wrong that it drops the connection, and nobody
@@ -39,8 +41,8 @@ pub enum Cause {
     /// [`Builder::max_requests`](crate::Builder::max_requests) allows.
     MaxRequests,
     /// The client's machine is gone: it acknowledged nothing for so long that TCP gave it up, see
-    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive). Or it took or answered nothing in time, for an
-    /// HTTP/2 server that looks by PINGs whether it lives: hyper ends a connection amid its answers for that alone.
+    /// [`Builder::tcp_keepalive`](crate::Builder::tcp_keepalive). Or it did not answer an HTTP/2 PING of the
+    /// server's in time, while something was in flight.
     Vanished,
     /// The peer took nothing of what waits for it for the write time-out, or less than the minimum
     /// rate.

@@ -330,11 +330,17 @@ fn a_client_that_answers_no_ping() {
         for version in Version::BOTH {
             let bed = Testbed::start_talkative(server, &["--log", "json", "--lame-duck-ms", "0"]);
             let tls = Options::new().version(version).h2();
-            let mut h2 = H2::connect_with(bed.addr, &tls, H2Options::silent()).unwrap();
-            h2.get("/sleep/60000").unwrap();
-            let peer = stays_h2(h2);
+            let start = || H2::connect_with(bed.addr, &tls, H2Options::silent()).unwrap();
+            let (mut waits, mut uploads) = (start(), start());
+            waits.get("/sleep/60000").unwrap();
+            // Answered at once, and not all in.
+            let stream = uploads.post("/early/60000").unwrap();
+            uploads.data(stream, b"some", false).unwrap();
+            let peers = [stays_h2(waits), stays_h2(uploads)];
             let exit = bed.stop(LONG);
-            is_judged(&verdicts(&exit), peer, ("DEBUG", "vanished", "aborted"));
+            for peer in peers {
+                is_judged(&verdicts(&exit), peer, ("DEBUG", "vanished", "aborted"));
+            }
             assert_eq!(exit.count("truncated"), 0, "{}", exit.report());
         }
     }

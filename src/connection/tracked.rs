@@ -32,7 +32,7 @@ pub struct TrackedRequest {
     /// Its method.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub method: Method,
-    /// The beginning of its path, without the query.
+    /// The beginning of its path, without the query; of CONNECT, the host and port that it asks for.
     pub path: String,
     /// How long ago its handler was called.
     pub age: Duration,
@@ -154,7 +154,13 @@ impl Tracking {
 
     /// From now on `request` is known by its name, where that was asked for.
     pub(crate) fn new<B>(mut connection: TlsConnection, request: &Request<B>) -> Self {
-        let number = connection.track(request.method(), request.uri().path());
+        let uri = request.uri();
+        let target = match uri.path() {
+            // CONNECT has none.
+            "" => uri.authority().map_or("", |authority| authority.as_str()),
+            path => path,
+        };
+        let number = connection.track(request.method(), target);
         connection.met = number.unwrap_or(WATCHER);
         Self(connection)
     }

@@ -393,6 +393,11 @@ impl Ledger {
         }
     }
 
+    /// Whether an HTTP/2 server waits for the answer to a PING.
+    pub(crate) fn awaits_life(&self) -> bool {
+        matches!(self, Self::Http2(http2) if http2.awaits_life())
+    }
+
     /// How many answers were broken off while the connection went on, as it can over HTTP/2.
     pub(crate) fn resets(&self) -> Resets {
         match self {

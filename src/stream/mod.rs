@@ -83,9 +83,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     published: Requests,
     /// Of how many answers that the server has broken off it was told.
     failed: u32,
-    /// There was something to read, of a client that has all answers, when the server last said something that
-    /// is not its client's business alone.
-    overlooked: bool,
+    /// How far the transport had been read when the server last asked its peer for a sign of life.
+    asked: u64,
+    /// When it last said something that is not its client's business alone, nothing had come since.
+    is_silent: bool,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -162,7 +163,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             wakers: [None, None],
             published: Requests::default(),
             failed: 0,
-            overlooked: false,
+            asked: 0,
+            is_silent: false,
             telling: 1,
             read,
             parts: 0,
@@ -365,7 +367,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             () if (closed || alert || left) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
-            () if orderly && !idle && self.is_given_up() => Cause::Vanished,
+            () if orderly && self.is_cut_off() => match self.is_silent {
+                true => Cause::Vanished,
+                false => Cause::Orderly,
+            },
             // An HTTP/2 server shuts down in order after an error, too.
             () if orderly => {
                 let why = self
@@ -381,12 +386,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Whether a server that shuts down in order amid its answers has given up an HTTP/2 peer which has answered
-    /// no PING in time: hyper does so for no other reason. Where something had come that it had not looked at,
-    /// it was the server that was late.
-    fn is_given_up(&self) -> bool {
+    /// Whether an HTTP/2 server that shuts down in order does so amid an answer or an upload, and for no error of
+    /// the client's: hyper, where a PING of its was not answered in time.
+    fn is_cut_off(&self) -> bool {
+        let uses = matches!(self.ledger.usage(|| 0), Use::Upload { .. } | Use::Request);
         let http2 = self.ledger.protocol() == Some(Protocol::Http2);
-        http2 && self.ledger.error().is_none() && !self.overlooked
+        let by_client = self.ledger.error().is_some() || self.half_close.is_closed();
+        http2 && uses && !by_client && self.lifetime.over().is_none()
     }
 
     /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
@@ -441,7 +447,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         tls.get_mut().0.read_until(None);
         // A server that ends in order knows what it was asked.
         let unknown = !orderly && self.ledger.may_have_more();
-        if unknown || self.is_cut_short(start.notify) {
+        let own = orderly && self.is_cut_off();
+        if unknown || own || self.is_cut_short(start.notify) {
             registration.set_cut(self.cut_by(cause));
         }
         registration.set_resets(self.ledger.resets(), self.ledger.was_cut());

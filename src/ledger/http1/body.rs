@@ -9,6 +9,46 @@ pub(super) struct Taken {
     pub(super) payload: u64,
 }
 
+/// What a chunked body may have beside its payload. hyper, for one, takes no more than 16 KiB of extensions,
+/// and as many bytes and a hundred lines of trailers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Aside {
+    bytes: u32,
+    lines: u32,
+}
+
+impl Aside {
+    pub(super) const MOST: Self = Self {
+        bytes: 16 * 1024,
+        lines: 100,
+    };
+
+    /// For who may send what he likes.
+    pub(super) const ANY: Self = Self {
+        bytes: u32::MAX,
+        lines: u32::MAX,
+    };
+
+    /// So many bytes have led to this place. Whether there may be so much.
+    fn allows(&mut self, place: Chunked, len: usize) -> bool {
+        let (bytes, lines) = match place {
+            Chunked::Extension(_) | Chunked::Trailer | Chunked::TrailerValue => (len, 0),
+            Chunked::TrailerLf => (len + 1, 1),
+            _ => return true,
+        };
+        let left = |of: u32, taken| of.checked_sub(u32::try_from(taken).unwrap_or(u32::MAX));
+        let left = left(self.bytes, bytes).zip(left(self.lines, lines));
+        left.map(|(bytes, lines)| *self = Self { bytes, lines })
+            .is_some()
+    }
+}
+
+impl Default for Aside {
+    fn default() -> Self {
+        Self::MOST
+    }
+}
+
 /// A body on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body {
@@ -19,9 +59,8 @@ pub(super) enum Body {
 impl Body {
     pub(super) const CHUNKED: Self = Self::Chunked(Chunked::Start);
 
-    /// `aside` is how much more of it there may be in chunk extensions and trailers.
     #[inline]
-    pub(super) fn read(&mut self, bytes: &[u8], aside: &mut u32) -> Taken {
+    pub(super) fn read(&mut self, bytes: &[u8], aside: &mut Aside) -> Taken {
         match self {
             Self::Length(left) => {
                 let len = skip(left, bytes);
@@ -78,7 +117,7 @@ pub(super) enum Chunked {
 
 impl Chunked {
     #[inline(never)]
-    fn read(&mut self, bytes: &[u8], aside: &mut u32) -> Taken {
+    fn read(&mut self, bytes: &[u8], aside: &mut Aside) -> Taken {
         let mut taken = Taken::default();
         while let [byte, ..] = &bytes[taken.bytes..] {
             if let Self::Data(left) = self {
@@ -98,12 +137,9 @@ impl Chunked {
                 }
             }
             taken.bytes += len.max(1);
-            if self.is_aside() {
-                *aside = aside.saturating_sub(u32::try_from(len.max(1)).unwrap_or(u32::MAX));
-                if *aside == 0 {
-                    *self = Self::Malformed;
-                    break;
-                }
+            if !aside.allows(*self, len.max(1)) {
+                *self = Self::Malformed;
+                break;
             }
             if matches!(self, Self::End) {
                 break;
@@ -120,13 +156,6 @@ impl Chunked {
             _ => Some(0),
         };
         next.unwrap_or(bytes.len())
-    }
-
-    fn is_aside(self) -> bool {
-        matches!(
-            self,
-            Self::Extension(_) | Self::Trailer | Self::TrailerValue
-        )
     }
 
     /// The place after a byte that is no data.

@@ -248,6 +248,7 @@ impl Name {
     }
 
     /// What follows the colon, if the line has this name.
+    #[inline(always)] // as `Fields::set`
     fn value(self, line: &[u8]) -> Option<&[u8]> {
         match self {
             Self::ContentLength => value(line, b"content-length"),
@@ -309,27 +310,30 @@ impl Fields {
     }
 
     /// A line that looks like one with this name.
+    #[inline(never)] // most lines are none
     fn read_field(&mut self, name: Name, line: &[u8]) {
         let Some(value) = name.value(line) else {
             self.last = Name::Other;
             return;
         };
         self.last = name;
-        match line.len() < LIMIT {
-            true => self.set(value.trim_ascii()),
-            false => self.read_long(name, line),
+        if line.len() < LIMIT {
+            self.set(value.trim_ascii());
+        } else {
+            self.read_long(line);
         }
     }
 
     #[cold]
-    fn read_long(&mut self, name: Name, line: &[u8]) {
+    fn read_long(&mut self, line: &[u8]) {
         let line = Line::of(line);
-        match name.value(line.kept()).filter(|_| line.len < LIMIT) {
+        match self.last.value(line.kept()).filter(|_| line.len < LIMIT) {
             Some(value) => self.set(value.trim_ascii()),
             None => self.spoil(),
         }
     }
 
+    #[inline(always)] // a second caller, which is cold, is no reason for a call
     fn set(&mut self, value: &[u8]) {
         match self.last {
             Name::Other => {}
@@ -374,6 +378,7 @@ impl Fields {
 }
 
 /// What follows the colon, if the line has this name.
+#[inline(always)]
 fn value<'a, const N: usize>(line: &'a [u8], name: &[u8; N]) -> Option<&'a [u8]> {
     let (start, [b':', value @ ..]) = line.split_first_chunk::<N>()? else {
         return None;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::body::Body;
+use super::body::{Aside, Body};
 use super::head::{Coding, Fields, First, Head, Length, REQUEST, Said};
 use crate::ledger::Stage;
 
@@ -26,9 +26,6 @@ impl Method {
         }
     }
 }
-
-/// A body has no more than so much in its chunk extensions and trailers: hyper, for one, takes 16 KiB of either.
-const MOST_ASIDE: u32 = 16 * 1024;
 
 /// How many requests may wait for their answer. This bounds memory and nothing else: the server's
 /// read buffer has bounded their heads long before.
@@ -118,7 +115,7 @@ pub(super) struct Requests {
     begun: u32,
     body: u64,
     /// How much more there may be in the chunk extensions and trailers of the body.
-    aside: u32,
+    aside: Aside,
     /// Bytes since the last whole request or body: they belong to the tunnel, if one is opened.
     ahead: u64,
 }
@@ -157,7 +154,7 @@ impl Requests {
             return bytes.len();
         };
         self.begun = self.begun.saturating_add(1);
-        (self.ahead, self.aside) = (0, MOST_ASIDE);
+        (self.ahead, self.aside) = (0, Aside::MOST);
         self.state = State::after(&said.fields);
         if !unanswered.push(Method::of(said.first)) {
             self.state = State::Lost;

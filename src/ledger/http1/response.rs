@@ -1,6 +1,6 @@
 //! What the server sends: interim answers, answers, and what goes through a tunnel.
 
-use super::body::Body;
+use super::body::{Aside, Body};
 use super::head::{ANSWER, Coding, Fields, First, Head, Length, Part, Said, Upgrade};
 use super::request::{Method, Unanswered};
 
@@ -202,8 +202,7 @@ impl Responses {
         let State::Body(body) = &mut self.state else {
             return 0;
         };
-        let mut any = u32::MAX;
-        let taken = body.read(bytes, &mut any);
+        let taken = body.read(bytes, &mut { Aside::ANY });
         if body.is_complete() {
             self.state = State::Head;
             self.complete(unanswered);

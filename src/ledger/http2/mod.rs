@@ -305,6 +305,11 @@ impl Http2 {
         self.followed && self.inbound.is_between_frames()
     }
 
+    /// Whether a PING of the server's was not acknowledged.
+    pub(crate) fn awaits_life(&self) -> bool {
+        self.pings.iter().any(Option::is_some)
+    }
+
     /// Whether it is known what is in flight. Also behind a client's breach of the protocol, after which servers
     /// take no more requests; one that answers another has seen no breach, and knows better.
     pub(crate) fn answers_are_followed(&self) -> bool {

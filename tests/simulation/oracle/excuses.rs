@@ -118,9 +118,11 @@ fn tells(view: &View<'_>, ended: Stamp, timeout: Duration) -> bool {
 
 /// Why an upload may be cut that goes on behind its answer.
 pub fn upload(view: &View<'_>, number: usize, ask: &Ask, ended: Stamp) -> bool {
-    let excuses: [Excuse; 6] = [
+    let excuses: [Excuse; 7] = [
         |v, _, _, ended| v.is_excused(ended),
         |v, _, _, _| pinged(v),
+        // Within half a frame a client can't go on with another stream.
+        |v, _, _, _| v.http2() && v.conn.plan.dawdles(),
         tls12,
         stuck,
         upload_given_up,

@@ -213,12 +213,14 @@ pub fn blame(view: &View<'_>) -> Option<String> {
     let wrong = match observed.outcome {
         // What the kernel holds of a drain that gives its place nobody knows.
         Outcome::Aborted => {
+            // Without a kernel that can be asked a long way looks like a slow client.
+            let known = view.conn.nature.asked;
             let hurried = view
                 .conn
                 .log
                 .dropped
                 .is_some_and(|at| view.is_past(Phase::Deadline, at));
-            is_faultless(view) && !drain::crowded(view) && !is_far(view) && !hurried
+            known && is_faultless(view) && !drain::crowded(view) && !is_far(view) && !hurried
         }
         Outcome::Truncated => !may_be_the_servers(view, observed),
         _ => false,
@@ -242,8 +244,7 @@ fn is_faultless(view: &View<'_>) -> bool {
 /// The server has no patience for the way to the client: a PING may be late.
 fn is_far(view: &View<'_>) -> bool {
     let pings = view.facts.kind.pings().filter(|_| view.http2());
-    let late = |patience| patience <= view.lag() + backlog(view) + SLACK;
-    pings.is_some_and(|(_, patience)| late(patience) || !view.conn.nature.asked)
+    pings.is_some_and(|(_, patience)| patience <= view.lag() + backlog(view) + SLACK)
 }
 
 /// A handler has failed, its time was up, or a tunnel was let go. hyper ends an HTTP/1 connection in order also
@@ -259,9 +260,9 @@ fn may_be_the_servers(view: &View<'_>, observed: &Observed) -> bool {
         let failed = view.served(n).is_some_and(|of| of.work == Work::Failed);
         failed || ask.endpoint.fails()
     });
-    // A runtime that hears late of what has come finds a peer dead that lives.
-    let late = view.http2() && view.conn.nature.lazy;
-    let behind = observed.cause == Cause::Orderly && (!view.http2() || late);
+    // hyper ends a connection that is slow to take or to hear its PINGs.
+    let pinged = view.facts.kind.pings().is_some();
+    let behind = observed.cause == Cause::Orderly && (!view.http2() || pinged);
     failed || behind || own.contains(&observed.cause) || view.has_tunnel() || view.cancelled()
 }
 

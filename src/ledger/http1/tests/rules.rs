@@ -273,11 +273,15 @@ fn chunks() {
         "0\r\na: \x01\r\n",
         "0\r\na: \x7f\r\n",
     ];
+    let trailers = |lines| format!("0\r\n{}\r\n", "a: b\r\n".repeat(lines));
+    let most = post("transfer-encoding: chunked\r\n") + &trailers(100);
+    assert_eq!(after(&[received(&most)]), uploaded(0));
     let aside = "a".repeat(16 * 1024);
     let much = [
         format!("1;{aside}"),
         format!("0\r\na: {aside}"),
         "1;aaaaaa\r\nb\r\n".repeat(2400),
+        trailers(101),
     ];
     for bytes in malformed.into_iter().chain(much.iter().map(String::as_str)) {
         let bytes = post("transfer-encoding: chunked\r\n") + bytes;
