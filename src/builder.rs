@@ -398,6 +398,18 @@ impl Builder {
         self
     }
 
+    /// Whether handlers may block their thread, or compute for long. Default: no.
+    ///
+    /// [`GracefulTls::serve`] answers an HTTP/2 stream in the task of its connection if its handler has the answer
+    /// without waiting, which saves half of what a small answer costs. A handler that blocks its thread there
+    /// (`block_in_place`, a lock of the standard library, a second of computing) keeps up the other streams of
+    /// its connection, its time-outs, and a shutdown at its deadline; hyper's PINGs, where you turn them on, take its
+    /// client for dead; and it does so for ever, where what it waits for comes by the same connection. With this each stream has a task of its own from the start, as with hyper alone.
+    pub fn handlers_may_block(mut self, may: bool) -> Self {
+        self.settings.handlers_may_block = may;
+        self
+    }
+
     /// How TCP notices that a client's machine has vanished. Default: on, see [`TcpKeepalive`];
     /// within two minutes. `None` leaves sockets as they are.
     ///

@@ -140,6 +140,7 @@ config! {
             plain_http: PlainHttp,
             connect_info: bool,
             track_requests: bool,
+            handlers_may_block: bool,
             max_requests: u32,
             name: String;
         parts:

@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) connect_info: bool,
     pub(crate) track_requests: bool,
     pub(crate) max_requests: Option<u32>,
+    pub(crate) handlers_may_block: bool,
 }
 
 impl Default for Settings {
@@ -67,6 +68,7 @@ impl Default for Settings {
             connect_info: true,
             track_requests: false,
             max_requests: None,
+            handlers_may_block: false,
         }
     }
 }

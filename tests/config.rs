@@ -44,6 +44,7 @@ const ALL: &str = r#"
     plain_http = "redirect"
     connect_info = false
     track_requests = true
+    handlers_may_block = true
     max_requests = 13
     name = "public"
     [drain]
@@ -111,6 +112,7 @@ fn by_setters(builder: Builder) -> Builder {
         .plain_http(PlainHttp::Redirect)
         .connect_info(false)
         .track_requests(true)
+        .handlers_may_block(true)
         .max_requests(13)
         .name("public")
         .drain(drain)

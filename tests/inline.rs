@@ -119,8 +119,9 @@ async fn answer(
     Ok(Response::new(Full::from(text)))
 }
 
-fn server(version: Version) -> Within {
+fn server(version: Version, may_block: bool) -> Within {
     let (builder, _) = pair(VERSIONS[version as usize]);
+    let builder = builder.handlers_may_block(may_block);
     let builder = builder.lame_duck(Duration::ZERO).http2(|http2| {
         http2.enable_connect_protocol();
     });
@@ -176,7 +177,7 @@ fn all_are_answered(h2: &mut H2, paths: &[&str]) {
 
 fn everywhere(test: impl Fn(&Within, &mut H2, Version)) {
     for version in Version::BOTH {
-        let server = server(version);
+        let server = server(version, false);
         let mut h2 = client_of(&server, version);
         test(&server, &mut h2, version);
     }
@@ -246,6 +247,21 @@ fn a_handler_that_blocks_its_thread_keeps_no_other_connection_up() {
         assert!(is_hello(&h2.wait_stream(blocked, LIMIT)), "{h2:?}");
         all_are_answered(h2, &["/"; 3]);
     });
+}
+
+/// Nor, where that was asked for, those of its own.
+#[test]
+fn where_handlers_may_block_each_has_a_task() {
+    for version in Version::BOTH {
+        let server = server(version, true);
+        let mut h2 = client_of(&server, version);
+        all_are_answered(&mut h2, &["/"]);
+        let blocked = h2.get("/block").unwrap();
+        let other = h2.get("/").unwrap();
+        assert!(is_hello(&h2.wait_stream(other, LIMIT)), "{h2:?}");
+        assert!(!h2.stream(blocked).is_over(), "{h2:?}");
+        assert!(is_hello(&h2.wait_stream(blocked, LIMIT)), "{h2:?}");
+    }
 }
 
 #[test]

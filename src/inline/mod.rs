@@ -23,7 +23,8 @@
 //! * Those of a connection run one after another, for half a millisecond in one poll of it. What has come
 //!   beyond that is spawned, and so are the next ones, more and more of them while it goes on: handlers that
 //!   compute do so on all workers. Until then one that blocks its thread, by `block_in_place` too, keeps up the
-//!   other streams of its connection.
+//!   other streams of its connection, and all that the connection's task does: where it waits for one of them it
+//!   waits for ever. [`Builder::handlers_may_block`](crate::Builder::handlers_may_block) is for those.
 //!
 //! hyper and tokio are all it uses, and it knows nothing of connections.
 

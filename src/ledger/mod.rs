@@ -366,7 +366,7 @@ impl Ledger {
     }
 
     /// Whether the server has said something that others have to know of, since this was last asked: it has
-    /// broken off an answer, asked for a sign of life, or said GOAWAY.
+    /// broken off an answer, or asked for a sign of life.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         match self {

@@ -58,7 +58,8 @@ impl GracefulTls {
     /// Over HTTP/2 a handler that has its answer without waiting is run in the task of its connection, as
     /// over HTTP/1; one that waits gets a task of its own, and all these run in parallel. The first poll of a
     /// handler that computes for long or blocks its thread keeps up the other streams of its connection;
-    /// where it takes more than half a millisecond, the next ones have a task each from the start.
+    /// where it takes more than half a millisecond, the next ones have a task each from the start. With
+    /// [`Builder::handlers_may_block`](crate::Builder::handlers_may_block) all have.
     ///
     /// # Errors
     ///
@@ -71,6 +72,7 @@ impl GracefulTls {
     ///
     /// # Cancel safety
     ///
+    /// Connections are accepted by a task, also while nobody polls the future.
     /// Dropping the future closes the listener and leaves the open connections to themselves; a
     /// shutdown still reaches them.
     pub async fn serve<A, S, B>(&self, listener: A, service: S) -> io::Result<Report>

@@ -51,6 +51,10 @@ impl<C: Future> Future for Turns<C> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let mut this = self.project();
+        if this.connection.context().settings.handlers_may_block {
+            // The executor finds that no connection is polled, and spawns.
+            return this.protocol.poll(cx);
+        }
         let known = this.filter.take();
         let known = known.filter(|(filter, _)| filter.is_of(cx.waker()));
         let (filter, waker) = this.filter.insert(known.unwrap_or_else(|| {

@@ -85,8 +85,6 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     failed: u32,
     /// How far the transport had been read when the server last asked its peer for a sign of life.
     asked: u64,
-    /// When it last said something that is not its client's business alone, nothing had come since.
-    is_silent: bool,
     /// From so many requests on somebody has to be told of each that begins.
     telling: u32,
     /// How far the transport had been read when a read last came to its end, and how many bytes had come
@@ -164,7 +162,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             published: Requests::default(),
             failed: 0,
             asked: 0,
-            is_silent: false,
             telling: 1,
             read,
             parts: 0,
@@ -367,7 +364,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             () if self.transport().is_some_and(Transport::has_vanished) => Cause::Vanished,
             () if (closed || alert || left) && idle => Cause::PeerClosed,
             () if broken.is_some() && !alert => Cause::ProtocolError,
-            () if orderly && self.is_cut_off() => match self.is_silent {
+            () if orderly && self.is_cut_off() => match self.is_silent() {
                 true => Cause::Vanished,
                 false => Cause::Orderly,
             },
@@ -393,6 +390,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let http2 = self.ledger.protocol() == Some(Protocol::Http2);
         let by_client = self.ledger.error().is_some() || self.half_close.is_closed();
         http2 && uses && !by_client && self.lifetime.over().is_none()
+    }
+
+    /// Whether nothing has come since the server last asked its peer for a sign of life, not even what it has not
+    /// looked at: then it is the server that is late. A kernel that can't be asked may hold something.
+    fn is_silent(&self) -> bool {
+        let silent = |io: &Transport<IO>| io.read() == self.asked && io.readable() == Some(0);
+        self.ledger.awaits_life() && self.transport().is_some_and(silent)
     }
 
     /// By which error TLS has ended, if it has: the peer has broken it, or has ended it by an alert (RFC 9846 6.2).
@@ -434,6 +438,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             answers: self.answers_end(),
             sleep: self.timer.take(),
         };
+        let own = orderly && self.is_cut_off();
         if orderly && start.notify {
             self.ledger.finish();
         }
@@ -447,7 +452,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         tls.get_mut().0.read_until(None);
         // A server that ends in order knows what it was asked.
         let unknown = !orderly && self.ledger.may_have_more();
-        let own = orderly && self.is_cut_off();
         if unknown || own || self.is_cut_short(start.notify) {
             registration.set_cut(self.cut_by(cause));
         }

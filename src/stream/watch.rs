@@ -408,11 +408,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.asked = self.received();
             self.vouch(ping, behind);
         }
-        self.is_silent = self.ledger.awaits_life()
-            && self.transport().is_some_and(|io| {
-                // What has come and was not looked at is a sign, too: then it is the server that is late.
-                io.read() == self.asked && io.readable().unwrap_or(0) == 0
-            });
         // Of answers that it has broken off nothing else would tell before the connection's end.
         let failed = self.ledger.resets().failed;
         let before = std::mem::replace(&mut self.failed, failed);

@@ -328,8 +328,7 @@ impl Http2 {
         self.resets
     }
 
-    /// Whether the server has broken off an answer, asked for a sign of life or said GOAWAY, since this was last
-    /// asked.
+    /// Whether the server has broken off an answer or asked for a sign of life, since this was last asked.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         mem::take(&mut self.has_news)
@@ -578,7 +577,6 @@ impl Http2 {
             (GOAWAY, Some(last)) => {
                 let error = self.outbound.error();
                 self.error = (error != NO_ERROR).then_some(error);
-                self.has_news = true;
                 // Where it names no stream yet, a PING follows, and another GOAWAY behind its answer.
                 self.asks_for_heard = last & MAX_31_BITS == MAX_31_BITS;
                 self.dismiss(last & MAX_31_BITS);
