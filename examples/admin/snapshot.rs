@@ -74,8 +74,8 @@ impl<'a> Snapshot<'a> {
         let stats = tls.stats();
         Self {
             phase_limit: limit(stats.phase).as_ref().map(Duration::as_secs),
+            phase_seconds: timeline.seconds_in(stats.phase),
             stats,
-            phase_seconds: timeline.phase_since.elapsed().as_secs(),
             report: timeline.report.as_deref(),
             outcomes: Outcome::ALL,
             samples_taken: timeline.taken,

@@ -21,7 +21,7 @@ pub(crate) struct Timeline {
     pub(crate) taken: u64,
     pub(crate) samples: VecDeque<Sample>,
     /// When the phase was first seen that it is in.
-    pub(crate) phase_since: Instant,
+    phase_since: Instant,
     /// What the shutdown came to, once it is over.
     pub(crate) report: Option<String>,
     phase: Phase,
@@ -71,6 +71,14 @@ impl Timeline {
             report: None,
             phase: stats.phase,
             ended: ended(stats),
+        }
+    }
+
+    /// How long it has been this phase, as far as the samples tell: one may be of the phase before.
+    pub(crate) fn seconds_in(&self, phase: Phase) -> u64 {
+        match phase == self.phase {
+            true => self.phase_since.elapsed().as_secs(),
+            false => 0,
         }
     }
 
