@@ -161,6 +161,11 @@ def main():
         for run in [run for run in options.runs if http in RUNS[run].http]:
             for server in [name for name in options.servers if name in RUNS[run].servers]:
                 result = measure_all(server, run, http, options)
+                if options.short and tell(result):
+                    # A request that arrives within milliseconds of the end may be told from one that crosses it
+                    # by a busy machine. A fault of the server's comes again.
+                    print("== FAILED ONCE, trying again:", run, "over HTTP/" + http, flush=True)
+                    result = measure_all(server, run, http, options)
                 same = (server, run, http)
                 results = [r for r in results if (r["server"], r["run"], r["http"]) != same]
                 results.append(result)
