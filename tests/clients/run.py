@@ -161,15 +161,17 @@ def main():
         for run in [run for run in options.runs if http in RUNS[run].http]:
             for server in [name for name in options.servers if name in RUNS[run].servers]:
                 result = measure_all(server, run, http, options)
-                if options.short and tell(result):
+                failed = tell(result)
+                if options.short and failed:
                     # A request that arrives within milliseconds of the end may be told from one that crosses it
                     # by a busy machine. A fault of the server's comes again.
                     print("== FAILED ONCE, trying again:", run, "over HTTP/" + http, flush=True)
                     result = measure_all(server, run, http, options)
+                    failed = tell(result)
                 same = (server, run, http)
                 results = [r for r in results if (r["server"], r["run"], r["http"]) != same]
                 results.append(result)
-                bad += tell(result)
+                bad += failed
                 results[-1] = table.compact(result)
                 with open(path, "w") as file:
                     json.dump(results, file, indent=1)
