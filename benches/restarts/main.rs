@@ -2,8 +2,8 @@
 //!
 //! A server that replaces itself (the feature `restart`) is restarted 50 times in a row under the
 //! load generator (the example `load`), once as this crate runs it and once as bare hyper-util
-//! does, with the same hand-over of the sockets. Printed is what became of every request, and p99
-//! during restarts beside p99 in the time between, of the same run. `benches/results/restarts.svg`
+//! does, with the same hand-over of the sockets. Printed is what became of every request, and
+//! p99 and p99.9 during restarts beside those in the time between, of the same run. `benches/results/restarts.svg`
 //! and `.csv` have it over time. The exit status is 1 if this crate has lost a request.
 //!
 //! `-- --restarts 5 --every-ms 1500` for a shorter run, `-- --help` for the rest.
@@ -84,6 +84,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         println!("{}", judge::line(run));
     }
     for run in &runs {
+        println!("{}", judge::latencies(run));
         print!("{}", judge::losses(run));
     }
     let results = processes::root().join(&options.results);

@@ -1,12 +1,14 @@
 //! A SIGTERM under load, second by second: `cargo bench --bench sigterm`.
 //!
-//! The testbed, bare hyper-util and axum-server, each as a process of its own, get SIGTERM while
+//! The testbed, bare hyper-util, axum-server and nginx, each as a process of its own, get SIGTERM while
 //! the load generator (the example `load`) is at work from 20 ms away, and a successor takes the
 //! port as soon as it is free. Shown are the open connections and the requests lost in each 100 ms
 //! around the signal, in `benches/results/sigterm.svg` and `.csv`. A request that finds nobody
-//! listening is sent again, and not lost.
+//! listening is sent again, and not lost. Printed besides are p99 and p99.9 of the requests that were under way
+//! between the signal and the end, where the old server had gone and the new one was there, and those of the rest.
 //!
-//! `-- --rate N --seconds S` for another load, S before the signal and S after the end.
+//! `-- --times N` for more than one SIGTERM each: latencies and counts are of all of them, the picture is of the first.
+//! `--rate N --seconds S` for another load, S before the signal and S after the end.
 
 use std::{
     io::{BufRead, BufReader},
@@ -16,16 +18,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use benches::chart;
+use benches::{chart, latency::Latencies};
 use chart::{Area, COLORS, Error, option};
 use plotters::prelude::*;
 use processes::load::{Load, now};
 
 /// What it is called, and how it is run.
-const SERVERS: [(&str, &str, &[&str]); 3] = [
+const SERVERS: [(&str, &str, &[&str]); 4] = [
     ("graceful-tls", "testbed", &[]),
     ("bare hyper-util", "peers", &["--server=bare-hyper"]),
     ("axum-server", "peers", &["--server=axum-server"]),
+    ("nginx", "peers", &["--server=nginx"]),
 ];
 
 /// How long a server may take to end.
@@ -47,32 +50,40 @@ struct Run {
     requests: u64,
     lost: u64,
     resets: u64,
+    latencies: Latencies,
 }
 
 fn main() -> Result<(), Error> {
     let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
     let rate = number("--rate").unwrap_or(600.0);
     let before = Duration::from_secs_f64(number("--seconds").unwrap_or(3.0));
+    let times = number("--times").unwrap_or(1.0).max(1.0) as usize;
     for example in ["load", "testbed", "peers"] {
         processes::build(&["--example", example]);
     }
     let mut runs = Vec::new();
     for (name, example, options) in SERVERS {
         eprintln!("{name} …");
-        runs.push(run(name, example, options, rate, before)?);
-    }
-    for run in &runs {
+        let mut first = run(name, example, options, rate, before, Latencies::default())?;
+        let [mut requests, mut lost, mut resets] = [first.requests, first.lost, first.resets];
+        for _ in 1..times {
+            let next = run(name, example, options, rate, before, first.latencies)?;
+            requests += next.requests;
+            lost += next.lost;
+            resets += next.resets;
+            first.latencies = next.latencies;
+        }
         println!(
-            "{:<16} {} requests, {} lost, {} RST; it exited {:.2} s after SIGTERM",
-            run.name,
-            run.requests,
-            run.lost,
-            run.resets,
-            run.took.as_secs_f64(),
+            "{name:<16} {requests} requests, {lost} lost, {resets} RST; it exited {:.2} s after SIGTERM\n\
+             {:16} during it and without: {}",
+            first.took.as_secs_f64(),
+            "",
+            first.latencies,
         );
+        runs.push(first);
     }
     let command = format!(
-        "cargo bench --bench sigterm -- --rate {rate} --seconds {}",
+        "cargo bench --bench sigterm -- --times {times} --rate {rate} --seconds {}",
         before.as_secs_f64()
     );
     let rows: Vec<String> = runs.iter().flat_map(rows).collect();
@@ -88,6 +99,7 @@ fn run(
     options: &[&str],
     rate: f64,
     before: Duration,
+    mut latencies: Latencies,
 ) -> Result<Run, Error> {
     let addr = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let start = || Server::start(example, options, addr);
@@ -113,9 +125,11 @@ fn run(
         }
         sleep(Duration::from_millis(10));
     }
+    let over = now();
     sleep(before);
     let totals = load.finish();
     drop(successor);
+    latencies.add(&totals.samples, |from, to| from <= over && to >= signalled);
     let steps = totals.json["timeline"].as_array();
     Ok(Run {
         name,
@@ -137,6 +151,7 @@ fn run(
         requests: totals.count("requests"),
         lost: totals.count("lost"),
         resets: totals.count("resets"),
+        latencies,
     })
 }
 

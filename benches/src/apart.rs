@@ -8,10 +8,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use app::routes;
 use tokio::net::TcpListener;
 
-use crate::rig::{Certificate, Error, Kind};
+use crate::rig::{Certificate, Error, Kind, router};
 
 /// What has this program serve: behind it stand who serves, and the folder with the certificate.
 const SERVE: &str = "--serve";
@@ -71,7 +70,7 @@ fn run(kind: &str, folder: &Path) -> Result<(), Error> {
         println!("listening on {}", listener.local_addr()?);
         if kind == Kind::Graceful {
             let tls = certificate.graceful()?;
-            tls.serve(listener, routes::router(tls.clone())).await?;
+            tls.serve(listener, router(&tls)).await?;
             return Ok(());
         }
         let _serving = certificate.serve(kind, listener)?;

@@ -1,9 +1,9 @@
 //! What every bench measures: the testbed's router, under us and as people serve it today.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{fs, hint::black_box, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use app::routes;
-use axum::Router;
+use axum::{Router, extract::Path as Parameter, routing::get};
 use axum_server::accept::NoDelayAcceptor;
 use graceful_tls::{Builder, Drain, GracefulTls};
 use hyper_util::{
@@ -109,7 +109,7 @@ impl Certificate {
     pub fn serve(&self, kind: Kind, listener: TcpListener) -> Result<Serving, Error> {
         let config = self.config.clone();
         let tls = self.graceful()?;
-        let router = routes::router(tls.clone());
+        let router = router(&tls);
         Ok(match kind {
             Kind::Graceful => {
                 let serving = tls.clone();
@@ -201,6 +201,18 @@ pub fn any_certificate(alpn: &[u8]) -> Result<TlsConnector, Error> {
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.to_vec()];
     Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// What is served: the testbed's, and `/compute/{rounds}`, whose handler keeps the processor for so many rounds.
+pub fn router(tls: &GracefulTls) -> Router {
+    routes::router(tls.clone()).route("/compute/{rounds}", get(compute))
+}
+
+async fn compute(Parameter(rounds): Parameter<u64>) -> &'static str {
+    // An odd multiplier: no step of it can be left out, and none is like another.
+    let product = (0..rounds).fold(1_u64, |product, n| black_box(product).wrapping_mul(n | 1));
+    black_box(product);
+    routes::HELLO
 }
 
 /// A server at work.

@@ -19,6 +19,8 @@ pub enum Crowd {
     StuckReaders,
     /// They get their answer, and neither close nor read on: the server drains at its cap.
     Lingerers,
+    /// They got an answer once, and say nothing.
+    Idle,
 }
 
 /// Of the storm, and of those that linger, a second.
@@ -26,8 +28,16 @@ const A_SECOND: u32 = 100;
 /// How long those stay that linger.
 const LINGER: Duration = Duration::from_secs(10);
 pub const STUCK_READERS: usize = 1000;
+pub const IDLE: usize = 10_000;
+/// Of those that are idle, so many come at once.
+const AT_ONCE: usize = 32;
 
 impl Crowd {
+    /// Whether they do nothing any more, once they are there.
+    pub fn is_still(self) -> bool {
+        matches!(self, Self::StuckReaders | Self::Idle)
+    }
+
     /// Lets them come; they leave when the result is dropped.
     pub async fn gather(
         self,
@@ -47,6 +57,7 @@ impl Crowd {
                     });
                 }
             }
+            Self::Idle => crowd = idle(addr, Arc::new(connector)).await?,
             Self::Storm | Self::Lingerers => {
                 let connector = Arc::new(connector);
                 crowd.spawn(self.keep_coming(addr, connector));
@@ -77,6 +88,34 @@ impl Crowd {
             });
         }
     }
+}
+
+async fn idle(addr: SocketAddr, connector: Arc<TlsConnector>) -> Result<JoinSet<()>, Error> {
+    let mut coming = JoinSet::new();
+    for first in 0..AT_ONCE {
+        let connector = connector.clone();
+        coming.spawn(async move {
+            let mut there = Vec::new();
+            for _ in (first..IDLE).step_by(AT_ONCE) {
+                let mut tls = connect(addr, &connector).await?;
+                ask(&mut tls, "/").await?;
+                if tls.read(&mut [0; 512]).await? == 0 {
+                    return Err("no answer".into());
+                }
+                there.push(tls);
+            }
+            Ok::<_, Error>(there)
+        });
+    }
+    let mut crowd = JoinSet::new();
+    while let Some(there) = coming.join_next().await {
+        let there = there??;
+        crowd.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(there);
+        });
+    }
+    Ok(crowd)
 }
 
 async fn ask(tls: &mut (impl AsyncWriteExt + Unpin), path: &str) -> Result<(), Error> {

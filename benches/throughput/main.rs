@@ -11,7 +11,8 @@
 //! saw an RST.
 //!
 //! Then the same beside crowds that hurt: what well-behaved clients get done beside them, as a
-//! part of what they get done without.
+//! part of what they get done without, and how much of the server's processor a crowd takes by itself: what
+//! handshakes cost is gone for the others.
 //!
 //! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
 //! these words in their names. The figures of a full run go to `benches/results/`, and its table to
@@ -33,7 +34,7 @@ use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
 use rig::{Certificate, Error};
 use server::{CROWDED, SERVERS, Server};
-use stats::{Round, Row};
+use stats::{Beside, Round, Row};
 
 struct Scenario {
     name: &'static str,
@@ -87,11 +88,19 @@ const SCENARIOS: [Scenario; 11] = [
     },
 ];
 
-const CROWDS: [(&str, Crowd); 3] = [
+const CROWDS: [(&str, Crowd); 4] = [
     ("a storm of handshakes", Crowd::Storm),
     ("1,000 stuck readers", Crowd::StuckReaders),
+    ("10,000 idle", Crowd::Idle),
     ("draining at the cap", Crowd::Lingerers),
 ];
+
+/// What good clients do beside a crowd: the handler computes, so that the server and not the client has the most to
+/// do, for the crowd shares the client's processor.
+const GOOD: Load = Load::keep_alive(Protocol::Http1, "/compute/100000");
+
+/// What a crowd takes is little: it shows in longer windows.
+const WINDOWS: u32 = 5;
 
 fn main() -> Result<(), Error> {
     if let Some(served) = apart::is_server() {
@@ -103,14 +112,14 @@ fn main() -> Result<(), Error> {
     rlimit::increase_nofile_limit(16_384)?;
     let bench = Bench::start(time)?;
     let rows = bench.steady(rounds)?;
-    bench.crowded(rounds.div_ceil(2))?;
+    let crowds = bench.crowded(rounds.div_ceil(2))?;
     match option("--only") {
         Some(_) => Ok(()),
-        None => show(&rows, rounds, time),
+        None => show(&rows, &crowds, rounds, time),
     }
 }
 
-fn show(rows: &[Row], rounds: usize, time: Duration) -> Result<(), Error> {
+fn show(rows: &[Row], crowds: &str, rounds: usize, time: Duration) -> Result<(), Error> {
     let seconds = time.as_secs_f64();
     let command =
         format!("cargo bench --bench throughput -- --rounds {rounds} --seconds {seconds}");
@@ -120,7 +129,8 @@ fn show(rows: &[Row], rounds: usize, time: Duration) -> Result<(), Error> {
         None => {
             let stamp = chart::stamp();
             let table = format!("{}\n`{command}`; {stamp}.\n", table::of(rows));
-            chart::readme("throughput", &table)
+            chart::readme("throughput", &table)?;
+            chart::readme("crowds", &format!("{crowds}\n`{command}`; {stamp}.\n"))
         }
     }
 }
@@ -199,51 +209,66 @@ impl Bench {
     ///
     /// Never by h2load, which does not come to an end where nginx is as slow as strace makes it.
     fn calls(&self, server: &Server, load: Load) -> Option<f64> {
-        let counted = server.calls(|| self.own(server, load));
+        let counted = server.calls(|| self.own(server, load, self.time));
         let counted = counted.inspect_err(|error| println!("{}: {error}", server.name));
         let (calls, done) = counted.ok()?;
         Some(calls / done.requests as f64)
     }
 
-    fn crowded(&self, rounds: usize) -> Result<(), Error> {
+    /// The table of what good clients get beside each crowd.
+    fn crowded(&self, rounds: usize) -> Result<String, Error> {
+        let servers = &self.servers[..CROWDED];
+        let mut table = table::head(servers.iter().map(|server| server.name));
         println!(
-            "\nHTTP/1.1 keep-alive, 6 bytes, beside a crowd: of what it is without\n{}",
-            stats::CROWD_HEAD
+            "\n{}, beside a crowd: of what it is without\n{table}",
+            SCENARIOS[0].name
         );
-        let load = Load::keep_alive(Protocol::Http1, "/");
         for (name, crowd) in CROWDS.into_iter().filter(|(name, _)| is_wanted(name)) {
-            let servers = &self.servers[..CROWDED];
-            let mut parts = vec![Vec::new(); servers.len()];
+            let mut seen = vec![Vec::new(); servers.len()];
             for round in 0..rounds {
-                let alone = self.round(servers, round, |server| self.load(server, load))?;
-                let beside = self.round(servers, round, |server| {
-                    let gathered = self
-                        .client
-                        .block_on(crowd.gather(server.addr, &self.certificate))?;
-                    let seen = self.load(server, load);
-                    drop(gathered);
-                    // Let them go.
-                    std::thread::sleep(Duration::from_millis(300));
-                    seen
-                })?;
-                for ((part, alone), beside) in parts.iter_mut().zip(alone).zip(beside) {
-                    part.push(beside.per_second / alone.per_second);
+                let beside = self.round(servers, round, |server| self.beside(server, crowd))?;
+                for (seen, beside) in seen.iter_mut().zip(beside) {
+                    seen.push(beside);
                 }
             }
-            println!("{}", stats::crowd_row(name, &parts));
+            let row = table::crowd_row(name, &seen);
+            print!("{row}");
+            table += &row;
         }
-        Ok(())
+        Ok(table)
+    }
+
+    /// Good clients alone, and at once after that beside the crowd.
+    fn beside(&self, server: &Server, crowd: Crowd) -> Result<Beside, Error> {
+        server.settle()?;
+        let time = self.time * WINDOWS;
+        let alone = self.load_for(server, GOOD, time)?;
+        let gathering = crowd.gather(server.addr, &self.certificate);
+        let gathered = self.client.block_on(gathering)?;
+        if crowd.is_still() {
+            server.settle()?;
+        }
+        let before = server.cpu()?;
+        std::thread::sleep(time);
+        let taken = (server.cpu()? - before).div_duration_f64(time);
+        let beside = self.load_for(server, GOOD, time)?;
+        drop(gathered);
+        Ok(Beside {
+            requests: beside.per_second / alone.per_second,
+            p99: beside.p99 / alone.p99,
+            taken,
+        })
     }
 
     /// Each server once; who goes first changes from round to round.
-    fn round(
+    fn round<T: Clone + Default>(
         &self,
         servers: &[Server],
         round: usize,
-        measure: impl Fn(&Server) -> Result<Round, Error>,
-    ) -> Result<Vec<Round>, Error> {
+        measure: impl Fn(&Server) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let n = servers.len();
-        let mut seen = vec![Round::default(); n];
+        let mut seen = vec![T::default(); n];
         for at in (0..n).map(|i| (i + round) % n) {
             seen[at] = measure(&servers[at])?;
         }
@@ -251,6 +276,10 @@ impl Bench {
     }
 
     fn load(&self, server: &Server, load: Load) -> Result<Round, Error> {
+        self.load_for(server, load, self.time)
+    }
+
+    fn load_for(&self, server: &Server, load: Load, time: Duration) -> Result<Round, Error> {
         let cpu = server.cpu()?;
         let done = match load {
             Load::KeepAlive {
@@ -259,15 +288,15 @@ impl Bench {
                 streams,
             } if self.h2load => {
                 let at_once = [CONNECTIONS, streams];
-                h2load::run(server.addr, protocol, path, at_once, self.time)?
+                h2load::run(server.addr, protocol, path, at_once, time)?
             }
-            _ => self.own(server, load)?,
+            _ => self.own(server, load, time)?,
         };
         Ok(Round::of(done, server.cpu()? - cpu))
     }
 
-    fn own(&self, server: &Server, load: Load) -> Result<Done, Error> {
-        let run = load.run(server.addr, &self.certificate, self.time);
+    fn own(&self, server: &Server, load: Load, time: Duration) -> Result<Done, Error> {
+        let run = load.run(server.addr, &self.certificate, time);
         self.client.block_on(run)
     }
 }

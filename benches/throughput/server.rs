@@ -43,6 +43,9 @@ pub const SERVERS: [Who; 6] = [
 
 pub const CROWDED: usize = 3;
 
+/// So long it has to have used next to nothing of its processor.
+const SETTLED: Duration = Duration::from_millis(100);
+
 impl Who {
     const fn rig(kind: Kind) -> Self {
         let (name, start) = (kind.name(), Start::Rig(kind));
@@ -95,6 +98,20 @@ impl Server {
             nanos += text.split(' ').next().map_or(0, |n| n.parse().unwrap_or(0));
         }
         Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Waits until it has nothing to do, or for some seconds.
+    pub fn settle(&self) -> io::Result<()> {
+        let mut before = self.cpu()?;
+        for _ in 0..50 {
+            std::thread::sleep(SETTLED);
+            let now = self.cpu()?;
+            if now - before < SETTLED / 50 {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
     }
 
     /// The system calls that it makes while `load` runs.

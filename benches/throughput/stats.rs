@@ -129,13 +129,11 @@ impl Seen {
     }
 }
 
-pub const CROWD_HEAD: &str = "\
-crowd                     graceful-tls             bare                     axum-server";
-
-/// What each server still gets done beside a crowd.
-pub fn crowd_row(name: &str, parts: &[Vec<f64>]) -> String {
-    let shown = parts
-        .iter()
-        .map(|part| format!("{:<25}", Spread::of(part.iter().copied()).to_string()));
-    format!("{name:<26}{}", shown.collect::<String>())
+/// Good clients beside a crowd: of what they get without.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    pub requests: f64,
+    pub p99: f64,
+    /// What part of the server's processor the crowd takes by itself.
+    pub taken: f64,
 }

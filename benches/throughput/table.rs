@@ -1,8 +1,8 @@
-//! The table in `benches/README.md`: a scenario a line, a server a column.
+//! The tables in `benches/README.md`: a scenario or a crowd a line, a server a column.
 
 use crate::{
     server::BARE,
-    stats::{FIGURES, Row, Seen},
+    stats::{Beside, FIGURES, Row, Seen, Spread},
 };
 
 /// As ratios to bare; of bare itself, what it is.
@@ -10,13 +10,18 @@ pub fn of(rows: &[Row]) -> String {
     let Some(first) = rows.first() else {
         return String::new();
     };
-    let names = first.servers.iter().map(|seen| seen.server.to_owned());
-    let mut table = line("", names);
-    table += &line("---", first.servers.iter().map(|_| "---".to_owned()));
+    let mut table = head(first.servers.iter().map(|seen| seen.server));
     for row in rows {
         table += &line(row.name, row.servers.iter().map(|seen| cell(row, seen)));
     }
     table
+}
+
+/// The names of the servers.
+pub fn head(servers: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<_> = servers.map(str::to_owned).collect();
+    let rule = names.iter().map(|_| "---".to_owned());
+    line("", names.iter().cloned()) + &line("---", rule)
 }
 
 fn line(title: &str, cells: impl Iterator<Item = String>) -> String {
@@ -48,4 +53,18 @@ fn itself(seen: &Seen) -> Vec<String> {
         format!("p99 {}", micros(seen.median(|round| round.p99))),
         format!("p99.9 {}", micros(seen.median(|round| round.p999))),
     ]
+}
+
+/// What good clients still get of each server beside a crowd.
+pub fn crowd_row(name: &str, servers: &[Vec<Beside>]) -> String {
+    let cell = |rounds: &Vec<Beside>| {
+        let of = |figure: fn(&Beside) -> f64| Spread::of(rounds.iter().map(figure));
+        let taken = of(|beside| beside.taken).median * 100.0;
+        format!(
+            "requests/s {}<br>p99 {}<br>the crowd alone takes {taken:.0} %",
+            of(|beside| beside.requests),
+            of(|beside| beside.p99)
+        )
+    };
+    line(name, servers.iter().map(cell))
 }
