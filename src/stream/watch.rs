@@ -49,6 +49,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// Whether TLS or the transport has something that the kernel has not got.
+    #[inline]
     pub(super) fn holds_back(&self) -> bool {
         match &self.state {
             State::Open(tls, _) => self.is_blocked || tls.get_ref().1.wants_write(),
@@ -151,7 +152,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// What shows a peer that has said close_notify that it is still being answered: no PINGs.
     pub(super) fn answered_so_far(&self) -> u64 {
-        self.ledger.sent_body().unwrap_or_else(|| self.written())
+        let sent = self.ledger.sent_body();
+        sent.map_or_else(
+            || self.written(),
+            |sent| sent.saturating_sub(self.backlog()),
+        )
     }
 
     /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 9846
@@ -237,7 +242,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Owed::Nothing;
         };
         let io = tls.get_ref().0;
-        let holds_back = self.holds_back();
+        // What waits for the end of a poll does not wait for the peer.
+        let holds_back = self.holds_back() && (self.is_blocked || !self.corked);
         match holds_back || io.unacknowledged() > 0 {
             true => Owed::Bytes {
                 // There is no telling how much of it there is where TLS or the server has the rest.
