@@ -61,10 +61,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Corked<IO> {
         }
     }
 
+    /// Whether a write has to wait for streams that hyper has not taken yet. The task needs no wake for that: it
+    /// polls again by itself.
     fn is_held(&self) -> bool {
-        static NOHELD: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-        !*NOHELD.get_or_init(|| std::env::var_os("NOHELD").is_some())
-            && inline::holds(self.shared().io.inner().connection().requests().begun)
+        inline::holds(self.shared().io.inner().connection().requests().begun)
     }
 
     /// hyper writes, or what comes to the same.
@@ -97,10 +97,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Corked<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_held() {
-            return Poll::Pending;
+        match self.is_held() {
+            true => Poll::Pending,
+            false => self.writes(|io| io.poll_write(cx, bytes)),
         }
-        self.writes(|io| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -108,10 +108,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Corked<IO> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.is_held() {
-            return Poll::Pending;
+        match self.is_held() {
+            true => Poll::Pending,
+            false => self.writes(|io| io.poll_write_vectored(cx, slices)),
         }
-        self.writes(|io| io.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

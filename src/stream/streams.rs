@@ -23,11 +23,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         };
         let (io, session) = tls.get_ref();
         let written = io.written();
-        let is_out = !session.wants_write();
+        let held = session.wants_write();
         Progress {
             written,
-            flushed: if is_out { written } else { self.flushed },
-            is_out,
+            flushed: if held { self.flushed } else { written },
+            held,
             acknowledged: io.acknowledged(),
         }
     }
@@ -85,7 +85,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // The client may go on with others, an answer may be on its way still, or an upload: then only
         // the streams end.
         let all = !stalled.outlived && stalled.streams.len() >= self.ledger.open_streams();
-        if all && progress.is_out {
+        if all && !progress.held {
             return Windows::AllStalled;
         }
         self.reset(stalled.streams, Cause::Stalled);

@@ -84,8 +84,8 @@ pub(crate) struct Progress {
     pub(crate) written: u64,
     /// There was nothing behind these when TLS was last flushed.
     pub(crate) flushed: u64,
-    /// TLS holds nothing.
-    pub(crate) is_out: bool,
+    /// TLS holds something.
+    pub(crate) held: bool,
     /// The peer has acknowledged so many.
     pub(crate) acknowledged: u64,
 }
@@ -178,7 +178,7 @@ impl Stream {
                     sent,
                     begun: late.map_or(begun, |mark| mark.begun),
                     written: progress.written,
-                    end: progress.is_out.then_some(progress.written),
+                    end: (!progress.held).then_some(progress.written),
                     since: None,
                     waited,
                 })
