@@ -12,8 +12,8 @@
 //!   a frame to write it does neither. It flushes when less than the limit is held, and not when nothing is: so
 //!   it is as often that it gets on with the next frame as without a cork.
 //! * Between two polls something is held only where the transport is blocked.
-//! * What is held has not gone out. Whatever judges by how far an answer has come goes by what the transport
-//!   has taken of it, and not by what TLS has: see [`backlog`](GracefulStream::backlog).
+//! * What is held has not gone out. Whatever judges by how far an answer has come goes by what the peer has
+//!   acknowledged of it, and not by what TLS has taken: see [`answered_so_far`](GracefulStream::answered_so_far).
 //! * An end finds what is held in the session, as it does what the transport did not take: the teardown sends it first.
 
 use std::{

@@ -48,7 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 beside: self.parts + self.unread,
                 asked: self.reads,
                 held_up: self.held_up,
-                out: self.answered_so_far(),
+                acknowledged: self.answered_so_far(),
             },
         );
         self.reset(late.streams, Cause::BodyTimeout);

@@ -17,6 +17,7 @@ use crate::{
     ending::Cause,
     ledger::{Coming, Use},
     lifetime::{Facts, Limits, Owed, Windows},
+    transport::Transport,
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
@@ -152,11 +153,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// What shows a peer that has said close_notify that it is still being answered: no PINGs.
     pub(super) fn answered_so_far(&self) -> u64 {
-        let sent = self.ledger.sent_body();
-        sent.map_or_else(
-            || self.written(),
-            |sent| sent.saturating_sub(self.backlog()),
-        )
+        match self.ledger.sent_body() {
+            Some(sent) => sent.saturating_sub(self.unheard()),
+            None => self.written(),
+        }
+    }
+
+    /// How many bytes the peer has yet to acknowledge of all that TLS has taken, at most.
+    fn unheard(&self) -> u64 {
+        let acknowledged = self.transport().map_or(0, Transport::acknowledged);
+        (self.written() + self.backlog()).saturating_sub(acknowledged)
     }
 
     /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 9846

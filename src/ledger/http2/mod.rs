@@ -67,8 +67,8 @@ pub(crate) struct Patience {
     pub(crate) asked: bool,
     /// There is more, and it has read nothing since the last look.
     pub(crate) held_up: bool,
-    /// So much of the DATA that TLS has taken has gone out, at least.
-    pub(crate) out: u64,
+    /// So much of the DATA that TLS has taken the peer has acknowledged, at least.
+    pub(crate) acknowledged: u64,
 }
 
 /// One server connection, as its frames show it.
@@ -464,8 +464,8 @@ impl Http2 {
                 continue;
             };
             let moved = moved.unsigned_abs() + if way == Way::In { beside } else { 0 };
-            // Through a tunnel something goes as long as it is on its way out, which the write time-out bounds.
-            let goes = way == Way::Both && stream.sent_at > patience.out;
+            // Through a tunnel something goes as long as it is on its way, which the write time-out bounds.
+            let goes = way == Way::Both && stream.sent_at > patience.acknowledged;
             let held_up = patience.held_up || goes;
             let due = stream.late_since(now, way, moved, rate, held_up) + limit;
             match now >= due {

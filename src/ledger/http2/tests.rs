@@ -1447,7 +1447,7 @@ fn uploads_that_do_not_come_on() {
                 beside: 0,
                 asked,
                 held_up,
-                out: u64::MAX,
+                acknowledged: u64::MAX,
             };
             let found = http2.late_uploads(at(second), &patience);
             let found = [found.streams, found.tunnels].concat();
@@ -1456,9 +1456,9 @@ fn uploads_that_do_not_come_on() {
     }
 }
 
-/// Through a tunnel something goes as long as what it was given is on its way out.
+/// Through a tunnel something goes as long as what it was given is on its way.
 #[test]
-fn tunnels_whose_bytes_have_not_gone_out() {
+fn tunnels_whose_bytes_have_not_arrived() {
     let start = Instant::now();
     let mut http2 = after(&[
         headers(Client, END_HEADERS, 1),
@@ -1468,7 +1468,7 @@ fn tunnels_whose_bytes_have_not_gone_out() {
         data(Server, 0, 3, 900),
     ]);
     let limit = Duration::from_secs(20);
-    for (second, out, late) in [
+    for (second, acknowledged, late) in [
         (0, 0, None),
         (19, 100, None),
         (38, 899, None),
@@ -1482,7 +1482,7 @@ fn tunnels_whose_bytes_have_not_gone_out() {
             beside: 0,
             asked: true,
             held_up: false,
-            out,
+            acknowledged,
         };
         let found = http2.late_uploads(start + Duration::from_secs(second), &patience);
         assert_eq!(found.tunnels, Vec::from_iter(late), "{second}");
@@ -1539,7 +1539,7 @@ fn uploads_without_a_window_are_not_late() {
         beside: 0,
         asked: true,
         held_up: false,
-        out: u64::MAX,
+        acknowledged: u64::MAX,
     };
     assert_eq!(http2.late_uploads(start, &patience), Stalled::default());
     let update = frame(Server, WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(1));
