@@ -1,9 +1,13 @@
 //! [`Turns`]: an HTTP/2 connection whose task runs its streams, by way of [`inline`](crate::inline).
 //!
-//! hyper writes after each stream that it takes. [`Held`] keeps that back while there are more that have
+//! hyper writes after each stream that it takes. [`Corked`] keeps that back while there are more that have
 //! come: the ledger knows how many the client has begun, the executor how many hyper has taken. So what many
 //! streams answer goes in one write, as if each had a task. Where they do not agree, because one was refused,
-//! hyper is polled once more.
+//! hyper is polled once more. The cork alone would send that together as well, but in a record for each answer:
+//! at 100 streams that costs a quarter more of the CPU.
+//!
+//! What hyper has written by the end of its poll is poured then: the connection has been polled, and nobody is
+//! going to write more. It is not polled for that again.
 
 use std::{
     future::Future,
