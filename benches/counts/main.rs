@@ -87,7 +87,7 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::keep_alive("h2", "/bytes/1048576"),
         requests: [4, 24],
         limit: 1.02,
-        calls: Some(68.0),
+        calls: Some(21.0),
         logs: false,
     },
     Scenario {

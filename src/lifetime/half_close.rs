@@ -73,7 +73,7 @@ impl HalfClose {
             since, sent: mark, ..
         } = self
         {
-            if *mark != sent {
+            if *mark < sent {
                 (*since, *mark) = (now, sent);
             }
             let over = match owed {

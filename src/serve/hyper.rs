@@ -29,11 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::{
-    Layered,
-    attached::Attached,
-    turns::{Held, Turns},
-};
+use super::{Layered, attached::Attached, corked::Corked, turns::Turns};
 use crate::{
     accept::Accept,
     acceptor::{AcceptLoop, Acceptor},
@@ -222,7 +218,7 @@ where
     Served::new(protocol.with_upgrades(), connection)
 }
 
-type Http2<IO, S> = Turns<http2::Connection<Held<IO>, Told<S>, Executor>>;
+type Http2<IO, S> = Turns<http2::Connection<Corked<IO>, Told<S>, Executor>, IO>;
 
 fn http2<IO, S, B>(server: &Server, stream: GracefulStream<IO>, service: S) -> Served<Http2<IO, S>>
 where
@@ -236,8 +232,10 @@ where
 {
     let connection = stream.connection().clone();
     let service = told(service, &connection);
-    let protocol = server.http2.serve_connection(Held::new(stream), service);
-    Served::new(Turns::new(protocol, connection.clone()), connection)
+    let stream = Corked::new(stream);
+    let protocol = server.http2.serve_connection(stream.clone(), service);
+    let turns = Turns::new(protocol, stream, connection.clone());
+    Served::new(turns, connection)
 }
 
 /// The user's service, as hyper calls it.

@@ -6,6 +6,7 @@
 //! each, behind its cargo feature.
 
 mod attached;
+mod corked;
 mod hyper;
 mod incoming;
 mod layered;

@@ -1,44 +1,54 @@
 //! [`Turns`]: an HTTP/2 connection whose task runs its streams, by way of [`inline`](crate::inline).
 //!
-//! hyper writes after each stream that it takes. [`Held`] keeps that back while there are more that have
+//! hyper writes after each stream that it takes. [`Corked`] keeps that back while there are more that have
 //! come: the ledger knows how many the client has begun, the executor how many hyper has taken. So what many
 //! streams answer goes in one write, as if each had a task. Where they do not agree, because one was refused,
-//! hyper is polled once more.
+//! hyper is polled once more. The cork alone would send that together as well, but in a record for each answer:
+//! at 100 streams that costs a quarter more of the CPU.
+//!
+//! What hyper has written by the end of its poll is poured then: the connection has been polled, and nobody is
+//! going to write more. It is not polled for that again.
 
 use std::{
     future::Future,
-    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::corked::Corked;
 use crate::{
     connection::TlsConnection,
-    inline::{self, Filter, Turn},
-    stream::GracefulStream,
+    inline::{Filter, Turn},
 };
 
 pin_project! {
     /// hyper's connection.
-    pub(super) struct Turns<C> {
+    pub(super) struct Turns<C, IO>
+    where
+        IO: AsyncRead,
+        IO: AsyncWrite,
+        IO: Unpin,
+        IO: Send,
+        IO: 'static,
+    {
         #[pin]
         protocol: C,
+        stream: Corked<IO>,
         connection: TlsConnection,
         turn: Turn,
         filter: Option<(Arc<Filter>, Waker)>,
     }
 }
 
-impl<C> Turns<C> {
-    pub(super) fn new(protocol: C, connection: TlsConnection) -> Self {
+impl<C, IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Turns<C, IO> {
+    pub(super) fn new(protocol: C, stream: Corked<IO>, connection: TlsConnection) -> Self {
         Self {
             protocol,
+            stream,
             connection,
             turn: Turn::NONE,
             filter: None,
@@ -46,14 +56,22 @@ impl<C> Turns<C> {
     }
 }
 
-impl<C: Future> Future for Turns<C> {
+impl<C, IO> Future for Turns<C, IO>
+where
+    C: Future,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     type Output = C::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let mut this = self.project();
         if this.connection.context().settings.handlers_may_block {
             // The executor finds that no connection is polled, and spawns.
-            return this.protocol.poll(cx);
+            let polled = this.protocol.poll(cx);
+            if polled.is_pending() {
+                this.stream.pour(cx);
+            }
+            return polled;
         }
         let known = this.filter.take();
         let known = known.filter(|(filter, _)| filter.is_of(cx.waker()));
@@ -70,78 +88,12 @@ impl<C: Future> Future for Turns<C> {
             polled = turn.run(filter, || this.protocol.as_mut().poll(&mut filtered));
             turn.has_taken(this.connection.requests().begun);
         }
-        if polled.is_pending() && turn.is_woken() {
-            cx.waker().wake_by_ref();
+        if polled.is_pending() {
+            this.stream.pour(&mut filtered);
+            if turn.is_woken() {
+                cx.waker().wake_by_ref();
+            }
         }
         polled
-    }
-}
-
-/// The stream as hyper sees it.
-pub(super) struct Held<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    io: TokioIo<GracefulStream<IO>>,
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Held<IO> {
-    pub(super) fn new(stream: GracefulStream<IO>) -> Self {
-        Self {
-            io: TokioIo::new(stream),
-        }
-    }
-
-    /// The task needs no wake: it polls again by itself.
-    fn is_held(&self) -> bool {
-        inline::holds(self.io.inner().connection().requests().begun)
-    }
-
-    fn io(self: Pin<&mut Self>) -> Pin<&mut TokioIo<GracefulStream<IO>>> {
-        Pin::new(&mut self.get_mut().io)
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Read for Held<IO> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        inline::reads();
-        self.io().poll_read(cx, buf)
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Held<IO> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.is_held() {
-            true => Poll::Pending,
-            false => self.io().poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.is_held() {
-            true => Poll::Pending,
-            false => self.io().poll_write_vectored(cx, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_shutdown(cx)
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 const CANCEL: u32 = 8;
 
 /// How much rustls buffers before it takes no more, unless told otherwise; its default.
-const BUFFER_LIMIT: usize = 64 * 1024;
+pub(super) const BUFFER_LIMIT: usize = 64 * 1024;
 
 /// What waits for a boundary.
 #[derive(Debug, Default)]

@@ -9,8 +9,9 @@
 //!
 //! `read` is the half of it that reads, `watch` its eye on the clock, with one `timer`; `leaving` its part
 //! in a shutdown, `streams` what it knows of those of HTTP/2; `frames` puts HTTP/2 frames of our own between
-//! the others.
+//! the others, and `cork` keeps what is written together.
 
+mod cork;
 mod frames;
 mod leaving;
 mod read;
@@ -109,6 +110,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     tail: Option<u64>,
     /// A write or a flush waits for the transport.
     is_blocked: bool,
+    /// What is written waits in TLS: see `cork`.
+    corked: bool,
     /// Something has moved that may have changed what the connection is used for.
     moved: bool,
     /// Our own direction of a tunnel is closed.
@@ -174,6 +177,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             taken: 0,
             tail: None,
             is_blocked: false,
+            corked: false,
             moved: true,
             half_closed: false,
             watches_windows: false,
@@ -536,8 +540,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         let State::Open(tls, _) = &mut this.state else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        let written = Pin::new(tls).poll_write_vectored(cx, bufs);
-        this.note(&written);
+        let written = match this.corked {
+            true => this.poll_hold(cx, bufs),
+            false => {
+                let written = Pin::new(tls).poll_write_vectored(cx, bufs);
+                this.note(&written);
+                written
+            }
+        };
         if let Poll::Ready(Ok(n)) = &written {
             this.sent(first(bufs, *n));
         }
@@ -555,21 +565,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
             return Poll::Ready(Ok(()));
         }
         this.prepare_write(cx)?;
-        let State::Open(tls, _) = &mut this.state else {
-            return Poll::Ready(Ok(()));
-        };
-        let flushed = Pin::new(tls).poll_flush(cx);
-        this.note(&flushed);
-        if let Poll::Ready(Ok(())) = &flushed {
-            this.flushed = this.written();
-            this.taken = 0;
-            if this.tail.take().is_some() {
-                this.answered = this.flushed;
-                this.moved = true;
-            }
-            this.settled();
+        match this.corked {
+            true => this.poll_promise(cx),
+            false => this.poll_flush_tls(cx),
         }
-        flushed
     }
 
     /// Ends the connection, and resolves when its descriptor may be closed.
@@ -592,6 +591,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    /// Sends what TLS holds.
+    fn poll_flush_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let State::Open(tls, _) = &mut self.state else {
+            return Poll::Ready(Ok(()));
+        };
+        let flushed = Pin::new(tls).poll_flush(cx);
+        self.note(&flushed);
+        if let Poll::Ready(Ok(())) = &flushed {
+            self.flushed = self.written();
+            self.taken = 0;
+            if self.tail.take().is_some() {
+                self.answered = self.flushed;
+                self.moved = true;
+            }
+            self.settled();
+        }
+        flushed
+    }
+
     /// Sends close_notify and the FIN, and leaves the peer's direction open.
     fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.half_closed {

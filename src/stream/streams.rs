@@ -23,12 +23,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         };
         let (io, session) = tls.get_ref();
         let written = io.written();
+        let held = session.wants_write();
         Progress {
             written,
-            flushed: match session.wants_write() {
-                true => self.flushed,
-                false => written,
-            },
+            flushed: if held { self.flushed } else { written },
+            held,
             acknowledged: io.acknowledged(),
         }
     }
@@ -49,6 +48,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 beside: self.parts + self.unread,
                 asked: self.reads,
                 held_up: self.held_up,
+                acknowledged: self.answered_so_far(),
             },
         );
         self.reset(late.streams, Cause::BodyTimeout);
@@ -85,7 +85,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // The client may go on with others, an answer may be on its way still, or an upload: then only
         // the streams end.
         let all = !stalled.outlived && stalled.streams.len() >= self.ledger.open_streams();
-        if all && progress.flushed == progress.written {
+        if all && !progress.held {
             return Windows::AllStalled;
         }
         self.reset(stalled.streams, Cause::Stalled);

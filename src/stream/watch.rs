@@ -17,6 +17,7 @@ use crate::{
     ending::Cause,
     ledger::{Coming, Use},
     lifetime::{Facts, Limits, Owed, Windows},
+    transport::Transport,
 };
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
@@ -49,6 +50,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// Whether TLS or the transport has something that the kernel has not got.
+    #[inline]
     pub(super) fn holds_back(&self) -> bool {
         match &self.state {
             State::Open(tls, _) => self.is_blocked || tls.get_ref().1.wants_write(),
@@ -151,7 +153,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// What shows a peer that has said close_notify that it is still being answered: no PINGs.
     pub(super) fn answered_so_far(&self) -> u64 {
-        self.ledger.sent_body().unwrap_or_else(|| self.written())
+        match self.ledger.sent_body() {
+            Some(sent) => sent.saturating_sub(self.unheard()),
+            None => self.written(),
+        }
+    }
+
+    /// How many bytes the peer has yet to acknowledge of all that TLS has taken, at most.
+    fn unheard(&self) -> u64 {
+        let acknowledged = self.transport().map_or(0, Transport::acknowledged);
+        (self.written() + self.backlog()).saturating_sub(acknowledged)
     }
 
     /// What a peer that has said close_notify is owed. TLS 1.2 answers at once, and discards (RFC 9846
@@ -237,7 +248,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Owed::Nothing;
         };
         let io = tls.get_ref().0;
-        let holds_back = self.holds_back();
+        // What waits for the end of a poll does not wait for the peer.
+        let holds_back = self.holds_back() && (self.is_blocked || !self.corked);
         match holds_back || io.unacknowledged() > 0 {
             true => Owed::Bytes {
                 // There is no telling how much of it there is where TLS or the server has the rest.

@@ -67,6 +67,8 @@ pub(crate) struct Patience {
     pub(crate) asked: bool,
     /// There is more, and it has read nothing since the last look.
     pub(crate) held_up: bool,
+    /// So much of the DATA that TLS has taken the peer has acknowledged, at least.
+    pub(crate) acknowledged: u64,
 }
 
 /// One server connection, as its frames show it.
@@ -462,7 +464,10 @@ impl Http2 {
                 continue;
             };
             let moved = moved.unsigned_abs() + if way == Way::In { beside } else { 0 };
-            let due = stream.late_since(now, way, moved, rate, patience.held_up) + limit;
+            // Through a tunnel something goes as long as it is on its way, which the write time-out bounds.
+            let goes = way == Way::Both && stream.sent_at > patience.acknowledged;
+            let held_up = patience.held_up || goes;
+            let due = stream.late_since(now, way, moved, rate, held_up) + limit;
             match now >= due {
                 true if way == Way::Both => found.tunnels.push(stream.id),
                 true => found.streams.push(stream.id),
@@ -554,7 +559,7 @@ impl Http2 {
             return;
         }
         let window = stream.window(self.initial);
-        stream.sent += i64::from(n);
+        (stream.sent, stream.sent_at) = (stream.sent + i64::from(n), self.sent_body);
         self.tally.held += u32::from(window > 0 && window <= i64::from(n));
         if ends {
             self.end(at, false, true);

@@ -26,6 +26,8 @@ pub(super) struct Stream {
     pub(super) granted: i64,
     /// DATA bytes of ours that are out.
     pub(super) sent: i64,
+    /// How many had been sent on the connection when the last of them were.
+    pub(super) sent_at: u64,
     /// The sum of the server's window updates.
     pub(super) allowed: i64,
     /// DATA bytes of the client's that came.
@@ -82,6 +84,8 @@ pub(crate) struct Progress {
     pub(crate) written: u64,
     /// There was nothing behind these when TLS was last flushed.
     pub(crate) flushed: u64,
+    /// TLS holds something.
+    pub(crate) held: bool,
     /// The peer has acknowledged so many.
     pub(crate) acknowledged: u64,
 }
@@ -97,6 +101,7 @@ impl Stream {
             answered: false,
             granted: 0,
             sent: 0,
+            sent_at: 0,
             allowed: 0,
             got: 0,
             mark: None,
@@ -173,7 +178,7 @@ impl Stream {
                     sent,
                     begun: late.map_or(begun, |mark| mark.begun),
                     written: progress.written,
-                    end: (progress.flushed == progress.written).then_some(progress.written),
+                    end: (!progress.held).then_some(progress.written),
                     since: None,
                     waited,
                 })

@@ -1087,6 +1087,7 @@ fn nobody_stalls_before_all_has_arrived() {
             let progress = Progress {
                 written,
                 flushed,
+                held: written != flushed,
                 acknowledged,
             };
             let found = http2.stalled(at(s), timeout, Rate(0), &progress);
@@ -1446,11 +1447,75 @@ fn uploads_that_do_not_come_on() {
                 beside: 0,
                 asked,
                 held_up,
+                acknowledged: u64::MAX,
             };
             let found = http2.late_uploads(at(second), &patience);
             let found = [found.streams, found.tunnels].concat();
             assert_eq!(found, Vec::from_iter(late), "{name}, {second}");
         }
+    }
+}
+
+/// Through a tunnel something goes as long as what it was given is on its way.
+#[test]
+fn tunnels_whose_bytes_have_not_arrived() {
+    let start = Instant::now();
+    let mut http2 = after(&[
+        headers(Client, END_HEADERS, 1),
+        headers(Server, END_HEADERS, 1),
+        headers(Client, BOTH, 3),
+        data(Server, 0, 1, 900),
+        data(Server, 0, 3, 900),
+    ]);
+    let limit = Duration::from_secs(20);
+    for (second, acknowledged, late) in [
+        (0, 0, None),
+        (19, 100, None),
+        (38, 899, None),
+        (57, 900, None),
+        (76, 900, Some(1)),
+    ] {
+        let patience = Patience {
+            body: Duration::from_secs(10),
+            tunnel: Some(limit),
+            rate: Rate(0),
+            beside: 0,
+            asked: true,
+            held_up: false,
+            acknowledged,
+        };
+        let found = http2.late_uploads(start + Duration::from_secs(second), &patience);
+        assert_eq!(found.tunnels, Vec::from_iter(late), "{second}");
+    }
+}
+
+/// What TLS holds may end where it was last flushed, and has not gone out for that.
+#[test]
+fn a_window_is_not_waited_for_while_tls_holds() {
+    let timeout = Duration::from_secs(10);
+    let start = Instant::now();
+    let mut http2 = after(&[
+        initial(100),
+        headers(Client, BOTH, 1),
+        headers(Server, END_HEADERS, 1),
+        data(Server, 0, 1, 100),
+    ]);
+    for (second, written, flushed, held, stalled) in [
+        (0, 50, 50, true, false),
+        (30, 50, 50, true, false),
+        (60, 200, 200, false, false),
+        (69, 200, 200, false, false),
+        (70, 200, 200, false, true),
+    ] {
+        let progress = Progress {
+            written,
+            flushed,
+            held,
+            acknowledged: written,
+        };
+        let now = start + Duration::from_secs(second);
+        let found = http2.stalled(now, timeout, Rate(0), &progress);
+        assert_eq!(found.streams.len(), usize::from(stalled), "{second}");
     }
 }
 
@@ -1474,6 +1539,7 @@ fn uploads_without_a_window_are_not_late() {
         beside: 0,
         asked: true,
         held_up: false,
+        acknowledged: u64::MAX,
     };
     assert_eq!(http2.late_uploads(start, &patience), Stalled::default());
     let update = frame(Server, WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(1));
