@@ -10,6 +10,7 @@
 
 use std::{
     error::Error as StdError,
+    fmt::Display,
     future::Future,
     io,
     net::SocketAddr,
@@ -21,9 +22,9 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::{
     body::Incoming as RequestBody,
-    server::conn::{http1::UpgradeableConnection, http2},
+    server::conn::http2,
 };
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper_util::service::TowerToHyperService;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
@@ -32,6 +33,7 @@ use tracing::Instrument;
 use super::{
     Layered,
     attached::Attached,
+    parking::Parking,
     turns::{Held, Turns},
 };
 use crate::{
@@ -208,7 +210,7 @@ fn http1<IO, S, B>(
     server: &Server,
     stream: GracefulStream<IO>,
     service: S,
-) -> Served<UpgradeableConnection<TokioIo<GracefulStream<IO>>, Told<S>>>
+) -> Served<Parking<IO, Told<S>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
@@ -218,8 +220,8 @@ where
 {
     let connection = stream.connection().clone();
     let service = told(service, &connection);
-    let protocol = server.http1.serve_connection(TokioIo::new(stream), service);
-    Served::new(protocol.with_upgrades(), connection)
+    let protocol = Parking::new(server.http1.clone(), stream, service);
+    Served::new(protocol, connection)
 }
 
 type Http2<IO, S> = Turns<http2::Connection<Held<IO>, Told<S>, Executor>>;
@@ -268,9 +270,10 @@ impl<C> Served<C> {
     }
 }
 
-impl<C> Future for Served<C>
+impl<C, E> Future for Served<C>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
+    E: Display,
 {
     type Output = ();
 

@@ -9,6 +9,7 @@ mod attached;
 mod hyper;
 mod incoming;
 mod layered;
+mod parking;
 mod turns;
 
 pub use incoming::Incoming;
