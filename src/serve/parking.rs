@@ -153,6 +153,7 @@ where
 {
     /// The task is woken as before: the stream was read a moment ago. Whether it has to be polled at once.
     #[cold]
+    #[inline(never)]
     fn park(&mut self) -> bool {
         let State::Active(protocol) = mem::replace(&mut self.state, State::Over) else {
             return true;
@@ -174,7 +175,11 @@ where
         left
     }
 
+    #[cold]
+    #[inline(never)] // or each poll pays for the room that the stream is moved by
     fn activate(&mut self, ahead: Ahead) {
+        // A parked connection is found at rest at each strike.
+        self.connection.takes_rest();
         let parked = mem::replace(&mut self.state, State::Over);
         if let State::Parked(stream, service) = parked {
             let io = TokioIo::new(stream);
@@ -183,6 +188,8 @@ where
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn end(&mut self) {
         let parked = mem::replace(&mut self.state, State::Over);
         if let State::Parked(stream, _) = parked {
