@@ -2,7 +2,7 @@
 //!
 //! What hyper keeps of an idle connection, a read buffer of 8 KiB before all, is as much as TLS does. So a
 //! connection is *parked* at the strike of its timer that finds it idle: hyper's part is taken apart, and built
-//! anew when the next byte comes. A connection is also born parked. Meanwhile the stream is read and flushed
+//! anew when the next byte comes. Meanwhile the stream is read and flushed
 //! as hyper would do it, and so watches the time, the phase and the room for others as ever; what comes is
 //! an end as it is to an idle hyper.
 //!
@@ -16,6 +16,8 @@
 //!
 //! The timer strikes each write time-out in any case. So nothing is asked on the way of a request, a busy
 //! connection is built anew no more than once in that time, and an idle one has given its memory back after it.
+//! A client that has not said anything yet is no other: a connection that were born parked would have to be read
+//! twice for its first request, and the buffer would be taken while TLS has one, which leaves a hole.
 //!
 //! # When nothing is left in hyper
 //!
@@ -46,12 +48,12 @@ use std::{
 use http_body::Body;
 use hyper::{
     body::Incoming,
-    rt::{Read, ReadBufCursor, Write},
+    rt::{Read, ReadBuf, ReadBufCursor, Write},
     server::conn::http1::{Builder, Parts, UpgradeableConnection},
     service::HttpService,
 };
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{connection::TlsConnection, stream::GracefulStream};
 
@@ -78,9 +80,9 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming>,
 {
-    Parked(GracefulStream<IO>, S),
+    Parked(Lent<IO>, S),
     Active(UpgradeableConnection<Lent<IO>, S>),
-    Ending(GracefulStream<IO>),
+    Ending(Lent<IO>),
     Over,
 }
 
@@ -90,20 +92,6 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming>,
 {
-}
-
-impl<IO, S> Parking<IO, S>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: HttpService<Incoming>,
-{
-    pub(super) fn new(builder: Arc<Builder>, stream: GracefulStream<IO>, service: S) -> Self {
-        Self {
-            builder,
-            connection: stream.connection().clone(),
-            state: State::Parked(stream, service),
-        }
-    }
 }
 
 impl<IO, S, B> Future for Parking<IO, S>
@@ -129,13 +117,13 @@ where
                         }
                     }
                 },
-                State::Parked(stream, _) => match ready!(poll_parked(stream, cx))? {
+                State::Parked(io, _) => match ready!(io.poll_parked(cx))? {
                     Some(byte) => this.activate(Ahead::Byte(byte)),
                     None => this.end(),
                 },
-                State::Ending(stream) => {
-                    ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-                    return Pin::new(stream).poll_shutdown(cx).map_err(Into::into);
+                State::Ending(io) => {
+                    ready!(Pin::new(&mut *io).poll_flush(cx))?;
+                    return Pin::new(io).poll_shutdown(cx).map_err(Into::into);
                 }
                 State::Over => return Poll::Ready(Ok(())),
             }
@@ -151,6 +139,20 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
+    pub(super) fn new(builder: Arc<Builder>, stream: GracefulStream<IO>, service: S) -> Self {
+        let connection = stream.connection().clone();
+        let io = Lent {
+            io: TokioIo::new(stream),
+            ahead: Ahead::Nothing,
+        };
+        let protocol = builder.serve_connection(io, service);
+        Self {
+            state: State::Active(protocol.with_upgrades()),
+            builder,
+            connection,
+        }
+    }
+
     /// The task is woken as before: the stream was read a moment ago. Whether it has to be polled at once.
     #[cold]
     #[inline(never)]
@@ -167,7 +169,7 @@ where
             service,
             ..
         } = parts;
-        self.state = State::Parked(io.io.into_inner(), service);
+        self.state = State::Parked(io, service);
         let left = !read_buf.is_empty();
         if left {
             self.activate(Ahead::Bytes(read_buf.to_vec()));
@@ -181,9 +183,9 @@ where
         // A parked connection is found at rest at each strike.
         self.connection.takes_rest();
         let parked = mem::replace(&mut self.state, State::Over);
-        if let State::Parked(stream, service) = parked {
-            let io = TokioIo::new(stream);
-            let protocol = self.builder.serve_connection(Lent { io, ahead }, service);
+        if let State::Parked(mut io, service) = parked {
+            io.ahead = ahead;
+            let protocol = self.builder.serve_connection(io, service);
             self.state = State::Active(protocol.with_upgrades());
         }
     }
@@ -192,32 +194,9 @@ where
     #[inline(never)]
     fn end(&mut self) {
         let parked = mem::replace(&mut self.state, State::Over);
-        if let State::Parked(stream, _) = parked {
-            self.state = State::Ending(stream);
+        if let State::Parked(io, _) = parked {
+            self.state = State::Ending(io);
         }
-    }
-}
-
-/// What hyper does with a connection that is idle: it reads, and flushes. The byte that comes; `None` where
-/// it would shut down, as it does after an error of reading too.
-///
-/// One byte, for hyper reads the rest where it is to be.
-fn poll_parked<IO>(
-    stream: &mut GracefulStream<IO>,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Option<u8>>>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut byte = [0];
-    let mut buf = ReadBuf::new(&mut byte);
-    match Pin::new(&mut *stream).poll_read(cx, &mut buf) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().first().copied())),
-        Poll::Ready(Err(_)) => Poll::Ready(Ok(None)),
-        Poll::Pending => match Pin::new(stream).poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        },
     }
 }
 
@@ -235,6 +214,23 @@ struct Lent<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lent<IO> {
+    /// What hyper does with a connection that is idle: it reads, and flushes. The byte that comes; `None`
+    /// where it would shut down, as it does after an error of reading too.
+    ///
+    /// One byte, for hyper reads the rest where it is to be.
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<u8>>> {
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        match Pin::new(&mut *self).poll_read(cx, buf.unfilled()) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(buf.filled().first().copied())),
+            Poll::Ready(Err(_)) => Poll::Ready(Ok(None)),
+            Poll::Pending => match Pin::new(self).poll_flush(cx) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
     fn io(self: Pin<&mut Self>) -> Pin<&mut TokioIo<GracefulStream<IO>>> {
         Pin::new(&mut self.get_mut().io)
     }
@@ -255,7 +251,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lent<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Read for Lent<IO> {
-    #[inline]
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -139,7 +139,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     pub(super) fn rest(&mut self) {
         self.struck = false;
         let done = matches!(self.usage(), Use::Nothing { requests } if requests == self.whole)
-            && self.ledger.protocol() == Some(Protocol::Http1)
+            && self.ledger.protocol() != Some(Protocol::Http2)
             && self.ledger.coming().is_none();
         let flushed = self.tail.is_none() && !self.holds_back();
         let open = self.half_close == HalfClose::Open && self.lifetime.over().is_none();
