@@ -20,10 +20,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming as RequestBody,
-    server::conn::http2,
-};
+use hyper::{body::Incoming as RequestBody, server::conn::http2};
 use hyper_util::service::TowerToHyperService;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
