@@ -2,9 +2,8 @@
 //!
 //! What hyper keeps of an idle connection, a read buffer of 8 KiB before all, is as much as TLS does. So a
 //! connection is *parked* at the strike of its timer that finds it idle: hyper's part is taken apart, and built
-//! anew when the next byte comes. Meanwhile the stream is read and flushed
-//! as hyper would do it, and so watches the time, the phase and the room for others as ever; what comes is
-//! an end as it is to an idle hyper.
+//! anew when the next byte comes. Meanwhile the stream is read and flushed as hyper would do it, and so watches
+//! the time, the phase and the room for others as ever; what is an end to an idle hyper is one here.
 //!
 //! ```text
 //!             a byte                     EOF, an error
@@ -16,6 +15,8 @@
 //!
 //! The timer strikes each write time-out in any case. So nothing is asked on the way of a request, a busy
 //! connection is built anew no more than once in that time, and an idle one has given its memory back after it.
+//! So no more have one than were used within that time, and nobody has to choose among them.
+//!
 //! A client that has not said anything yet is no other: a connection that were born parked would have to be read
 //! twice for its first request, and the buffer would be taken while TLS has one, which leaves a hole.
 //!
