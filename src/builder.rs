@@ -542,7 +542,10 @@ impl Builder {
     /// Changes hyper's HTTP/1 settings, for [`GracefulTls::serve`].
     ///
     /// They are hyper's defaults, but for `header_read_timeout`, which is off because
-    /// [`header_timeout`](Self::header_timeout) covers it. `pipeline_flush` stays off: hyper
+    /// [`header_timeout`](Self::header_timeout) covers it. hyper's part of a connection is dropped after it has been
+    /// idle for up to a [`write_timeout`](Self::write_timeout), and built anew when the next request comes: a
+    /// `header_read_timeout` that is set here then runs from the first byte of that on. With `half_close` it is
+    /// kept. `pipeline_flush` stays off: hyper
     /// shuts a connection down with it before everything is flushed, and a cut answer would look
     /// whole.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {

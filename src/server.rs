@@ -22,7 +22,7 @@ use crate::{
 pub(crate) struct Server {
     pub(crate) tls: TlsAcceptor,
     pub(crate) choice: Option<Arc<Choice>>,
-    pub(crate) http1: http1::Builder,
+    pub(crate) http1: Arc<http1::Builder>,
     pub(crate) http2: http2::Builder<Executor>,
     pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) gate: Arc<Gate>,
@@ -83,7 +83,7 @@ impl Server {
             elsewhere: register.tallies.of(parts.name.as_ref(), None),
             tls: parts.tls.into(),
             choice: parts.choice,
-            http1: parts.http1,
+            http1: Arc::new(parts.http1),
             http2: parts.http2,
             handshakes,
             gate: Arc::new(Gate::new(parts.filter, settings.max_connections_per_client)),

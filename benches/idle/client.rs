@@ -10,9 +10,14 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::rig::{Error, any_certificate, client::connect};
+use crate::server::STRIKES;
 
 /// Handshakes at once.
 const AT_ONCE: usize = 64;
+
+/// They come in so many waves, between which they are idle for longer than it takes ours to park them: what
+/// those of one wave give back, those of the next get.
+const WAVES: usize = 10;
 
 /// Connections on which one request has been answered.
 pub struct Clients {
@@ -47,7 +52,10 @@ impl Clients {
         let connector = any_certificate(b"http/1.1")?;
         let mut joining = JoinSet::new();
         let mut open = Vec::with_capacity(n);
-        for _ in 0..n {
+        for i in 0..n {
+            if i % (n / WAVES) == n / WAVES - 1 {
+                tokio::time::sleep(STRIKES * 3 / 2).await;
+            }
             if joining.len() >= AT_ONCE {
                 open.extend(joining.join_next().await.transpose()?.transpose()?);
             }
@@ -56,6 +64,7 @@ impl Clients {
         while let Some(connected) = joining.join_next().await {
             open.push(connected??);
         }
+        tokio::time::sleep(STRIKES * 3 / 2).await;
         Ok(Self { open })
     }
 

@@ -2,6 +2,11 @@
 //!
 //! `cargo bench --bench idle`, or `-- --connections 1000,3000 --rounds 1` for a shorter run.
 //!
+//! Ours parks what is idle at each strike of its write time-out, which is short here. Connections come in waves,
+//! with pauses longer than that: what is seen is a server to which they come by and by, and of which no more
+//! than a tenth is not parked yet. Those that all come at once weigh what they do unparked, for memory that
+//! is free in the middle of a heap is resident still.
+//!
 //! Each server runs in a process of its own, is given its connections, each with one request
 //! answered, and then SIGTERM. The client looks at what each of them gets: close_notify, a bare FIN
 //! or an RST. `alerts` is no server but the least that can be done: one task a connection that

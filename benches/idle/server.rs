@@ -1,6 +1,6 @@
 //! The servers, each to be run in a process of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,6 +10,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::rig::{Certificate, Error, Kind};
+
+/// Our write time-out, here: as often an idle connection is looked at.
+pub const STRIKES: Duration = Duration::from_millis(250);
 
 /// Descriptors that every process asks for.
 pub const ROOMY: u64 = 16_384;
@@ -62,7 +65,8 @@ pub fn run(name: &str) -> Result<(), Error> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let certificate = Certificate::new()?;
+        let mut certificate = Certificate::new()?;
+        certificate.write_timeout = Some(STRIKES);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         use tokio::signal::unix::{SignalKind, signal};

@@ -61,6 +61,8 @@ impl Kind {
 pub struct Certificate {
     /// How our servers drain.
     pub drain: Drain,
+    /// And how often they look at what is idle.
+    pub write_timeout: Option<Duration>,
     config: Arc<ServerConfig>,
     der: CertificateDer<'static>,
     /// It and its key, for other processes.
@@ -99,6 +101,7 @@ impl Certificate {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             drain: Drain::default(),
+            write_timeout: None,
             config: Arc::new(config),
             der,
             pem,
@@ -152,6 +155,10 @@ impl Certificate {
             .lame_duck(Duration::ZERO)
             .connect_info(false)
             .drain(self.drain.clone());
+        let builder = match self.write_timeout {
+            Some(timeout) => builder.write_timeout(timeout),
+            None => builder,
+        };
         Ok(change(builder).build()?)
     }
 

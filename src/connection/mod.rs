@@ -207,6 +207,8 @@ const BLOCKED: u32 = 1 << 14;
 const COMING: u32 = 1 << 15;
 /// What has gone through it is counted with those that have ended.
 const COUNTED: u32 = 1 << 17;
+/// Nothing is going on, and the server need not keep what it has for that.
+const RESTS: u32 = 1 << 18;
 
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -315,6 +317,21 @@ impl TlsConnection {
     pub fn requests_served(&self) -> u32 {
         let requests = self.requests();
         requests.begun.wrapping_sub(requests.in_flight)
+    }
+
+    /// For the stream alone: nothing is going on.
+    pub(crate) fn rests(&self) {
+        self.set(RESTS);
+    }
+
+    /// Whether nothing is going on; once each time that it was found so.
+    #[inline]
+    pub(crate) fn takes_rest(&self) -> bool {
+        let rests = self.has(RESTS);
+        if rests {
+            self.unset(RESTS);
+        }
+        rests
     }
 
     /// Whether the server has begun to drain.

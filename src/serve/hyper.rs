@@ -10,6 +10,7 @@
 
 use std::{
     error::Error as StdError,
+    fmt::Display,
     future::Future,
     io,
     net::SocketAddr,
@@ -19,17 +20,14 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::{
-    body::Incoming as RequestBody,
-    server::conn::{http1::UpgradeableConnection, http2},
-};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use hyper::{body::Incoming as RequestBody, server::conn::http2};
+use hyper_util::service::TowerToHyperService;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_service::Service;
 use tracing::Instrument;
 
-use super::{Layered, attached::Attached, corked::Corked, turns::Turns};
+use super::{Layered, attached::Attached, corked::Corked, parking::Parking, turns::Turns};
 use crate::{
     accept::Accept,
     acceptor::{AcceptLoop, Acceptor},
@@ -204,7 +202,7 @@ fn http1<IO, S, B>(
     server: &Server,
     stream: GracefulStream<IO>,
     service: S,
-) -> Served<UpgradeableConnection<TokioIo<GracefulStream<IO>>, Told<S>>>
+) -> Served<Parking<IO, Told<S>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone,
@@ -214,8 +212,8 @@ where
 {
     let connection = stream.connection().clone();
     let service = told(service, &connection);
-    let protocol = server.http1.serve_connection(TokioIo::new(stream), service);
-    Served::new(protocol.with_upgrades(), connection)
+    let protocol = Parking::new(server.http1.clone(), stream, service);
+    Served::new(protocol, connection)
 }
 
 type Http2<IO, S> = Turns<http2::Connection<Corked<IO>, Told<S>, Executor>, IO>;
@@ -266,9 +264,10 @@ impl<C> Served<C> {
     }
 }
 
-impl<C> Future for Served<C>
+impl<C, E> Future for Served<C>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
+    E: Display,
 {
     type Output = ();
 

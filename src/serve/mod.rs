@@ -10,6 +10,7 @@ mod corked;
 mod hyper;
 mod incoming;
 mod layered;
+mod parking;
 mod turns;
 
 pub use incoming::Incoming;

@@ -123,6 +123,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     reads: bool,
     /// And that was the rest of a request.
     awaits: bool,
+    /// The timer has struck, and the server has not asked for more since then.
+    struck: bool,
+    /// How many requests had begun when the server last asked for more while one was in flight and all in.
+    whole: u32,
     /// How far the transport had been read when the timer last struck, and how much there was to read.
     looked_at: u64,
     unread: u64,
@@ -184,6 +188,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             watches_uploads: false,
             reads: false,
             awaits: false,
+            struck: false,
+            whole: 0,
             looked_at: 0,
             unread: 0,
             held_up: false,

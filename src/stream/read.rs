@@ -91,6 +91,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 self.note_parts();
                 self.settled();
                 self.await_request();
+                if self.struck {
+                    self.rest();
+                }
                 Poll::Pending
             }
         }

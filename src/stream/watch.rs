@@ -13,10 +13,10 @@ use tokio::{
 
 use super::{GracefulStream, State, frames};
 use crate::{
-    connection::{Leaving, Requests, Used},
+    connection::{Leaving, Protocol, Requests, Used},
     ending::Cause,
     ledger::{Coming, Use},
-    lifetime::{Facts, Limits, Owed, Windows},
+    lifetime::{Facts, HalfClose, Limits, Owed, Windows},
     transport::Transport,
 };
 
@@ -129,9 +129,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let next = dues.into_iter().flatten().fold(at_last, Instant::min);
         self.timer.set(next, &self.connection);
         // Who has asked once may want no more: who does asks again.
-        self.reads = false;
+        (self.reads, self.struck) = (false, true);
         if self.is_awaited() {
             self.connection.wake();
+        }
+    }
+
+    /// The timer has struck, and the server asks for more where there is nothing: has it anything left of what
+    /// it was given? See `serve::parking`.
+    #[cold]
+    pub(super) fn rest(&mut self) {
+        self.struck = false;
+        let done = matches!(self.usage(), Use::Nothing { requests } if requests == self.whole)
+            && self.ledger.protocol() != Some(Protocol::Http2)
+            && self.ledger.coming().is_none();
+        let flushed = self.tail.is_none() && !self.holds_back();
+        let open = self.half_close == HalfClose::Open && self.lifetime.over().is_none();
+        if done && flushed && open {
+            self.connection.rests();
         }
     }
 
@@ -361,8 +376,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
         match self.coming() {
             Some(coming) => self.await_more(coming),
-            None if self.awaits => self.awaits_no_more(),
-            None => {}
+            None => {
+                if self.published.in_flight > 0 && !self.is_blocked {
+                    self.whole = self.published.begun;
+                }
+                if self.awaits {
+                    self.awaits_no_more();
+                }
+            }
         }
     }
 
