@@ -24,7 +24,7 @@ use hyper_util::rt::TokioIo;
 use support::{VERSIONS, pair};
 use tokio::{
     io::{copy, split},
-    runtime::Builder,
+    runtime::{Builder, Handle},
     sync::{Barrier, oneshot},
     task::yield_now,
     time::sleep,
@@ -96,7 +96,19 @@ async fn answer(
             std::future::pending().await
         }
         "/waiting" => text = shared.waiting.load(Ordering::SeqCst).to_string(),
-        "/block" => thread::sleep(Duration::from_millis(500)),
+        "/block" => {
+            // Where it blocks the worker that last looked for events, tokio has another look only once that
+            // is woken, under any server.
+            let runtime = Handle::current();
+            let wakes = move || {
+                for _ in 0..50 {
+                    runtime.spawn(async {});
+                    thread::sleep(Duration::from_millis(10));
+                }
+            };
+            thread::spawn(wakes);
+            thread::sleep(Duration::from_millis(500));
+        }
         "/shutdown" => shared.tls.shutdown(),
         "/length" => {
             let mut length = 0;
