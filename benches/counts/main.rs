@@ -47,8 +47,8 @@ const SCENARIOS: [Scenario; 9] = [
         requests: [400, 1400],
         // Reading along costs about 1,000; bare reads no framing, and has a timer a request instead.
         // Time-outs, noise and when a connection became idle cost 0.4 %, and bare hyper varies by 0.2 %
-        // from one build to the next.
-        limit: 1.03,
+        // from one build to the next. That it can be parked costs 30, a tenth of a percent.
+        limit: 1.035,
         calls: Some(3.1),
         logs: false,
     },

@@ -70,12 +70,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Corked<IO> {
     /// hyper writes, or what comes to the same.
     fn writes<T>(
         &self,
-        write: impl FnOnce(Pin<&mut TokioIo<GracefulStream<IO>>>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(&mut GracefulStream<IO>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let mut shared = self.shared();
         match shared.failed.take() {
             Some(error) => Poll::Ready(Err(error)),
-            None => write(Pin::new(&mut shared.io)),
+            None => write(shared.io.inner_mut()),
         }
     }
 }
@@ -99,7 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Corked<IO> {
     ) -> Poll<io::Result<usize>> {
         match self.is_held() {
             true => Poll::Pending,
-            false => self.writes(|io| io.poll_write(cx, bytes)),
+            false => self.writes(|stream| stream.poll_write_corked(cx, &[IoSlice::new(bytes)])),
         }
     }
 
@@ -110,7 +110,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Corked<IO> {
     ) -> Poll<io::Result<usize>> {
         match self.is_held() {
             true => Poll::Pending,
-            false => self.writes(|io| io.poll_write_vectored(cx, slices)),
+            false => self.writes(|stream| stream.poll_write_corked(cx, slices)),
         }
     }
 
@@ -119,7 +119,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Corked<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writes(|io| io.poll_flush(cx))
+        self.writes(|stream| stream.poll_flush_corked(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

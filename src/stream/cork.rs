@@ -23,20 +23,31 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{GracefulStream, State, frames::BUFFER_LIMIT};
+use super::{GracefulStream, State, first, frames::BUFFER_LIMIT};
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
-    /// From now on nothing is written but by [`poll_pour`](Self::poll_pour), unless too much is held.
+    /// From now on nothing is written but by [`poll_pour`](Self::poll_pour), unless too much is held. The server
+    /// writes and flushes by what is here, so that streams without a cork need not ask whether they have one.
     pub(crate) fn cork(&mut self) {
         self.corked = true;
     }
 
-    /// Takes `bufs` into the session, as far as there is room.
-    pub(super) fn poll_hold(
+    /// Takes `bufs`: what `poll_write_vectored` is without a cork.
+    pub(crate) fn poll_write_corked(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.prepare_write(cx)?;
+        let written = self.poll_hold(cx, bufs);
+        if let Poll::Ready(Ok(n)) = &written {
+            self.sent(first(bufs, *n));
+        }
+        written
+    }
+
+    /// Takes `bufs` into the session, as far as there is room.
+    fn poll_hold(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let State::Open(tls, _) = &mut self.state else {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -52,8 +63,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Promises a flush, if there is room for more.
-    pub(super) fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Promises a flush, if there is room for more: what `poll_flush` is without a cork.
+    pub(crate) fn poll_flush_corked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_to_flush() {
+            return Poll::Ready(Ok(()));
+        }
+        self.prepare_write(cx)?;
         if self.has_room() {
             return Poll::Ready(Ok(()));
         }
@@ -69,8 +84,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
 
     /// Sends all that is held.
     pub(crate) fn poll_pour(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !matches!(self.state, State::Open(..)) {
-            // The teardown does.
+        if !self.is_to_flush() {
             return Poll::Ready(Ok(()));
         }
         self.prepare_write(cx)?;

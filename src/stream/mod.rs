@@ -546,14 +546,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         let State::Open(tls, _) = &mut this.state else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        let written = match this.corked {
-            true => this.poll_hold(cx, bufs),
-            false => {
-                let written = Pin::new(tls).poll_write_vectored(cx, bufs);
-                this.note(&written);
-                written
-            }
-        };
+        let written = Pin::new(tls).poll_write_vectored(cx, bufs);
+        this.note(&written);
         if let Poll::Ready(Ok(n)) = &written {
             this.sent(first(bufs, *n));
         }
@@ -566,15 +560,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.half_closed || !matches!(this.state, State::Open(..)) {
-            // The teardown flushes. hyper asks when it is woken while it waits for the shutdown.
+        if !this.is_to_flush() {
             return Poll::Ready(Ok(()));
         }
         this.prepare_write(cx)?;
-        match this.corked {
-            true => this.poll_promise(cx),
-            false => this.poll_flush_tls(cx),
-        }
+        this.poll_flush_tls(cx)
     }
 
     /// Ends the connection, and resolves when its descriptor may be closed.
@@ -597,7 +587,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
+    /// Whether a flush is ours: the teardown flushes by itself. hyper asks when it is woken while it waits for the
+    /// shutdown.
+    #[inline]
+    fn is_to_flush(&self) -> bool {
+        !self.half_closed && matches!(self.state, State::Open(..))
+    }
+
     /// Sends what TLS holds.
+    #[inline]
     fn poll_flush_tls(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let State::Open(tls, _) = &mut self.state else {
             return Poll::Ready(Ok(()));
