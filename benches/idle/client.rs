@@ -52,8 +52,9 @@ impl Clients {
         let connector = any_certificate(b"http/1.1")?;
         let mut joining = JoinSet::new();
         let mut open = Vec::with_capacity(n);
+        let wave = n.div_ceil(WAVES);
         for i in 0..n {
-            if i % (n / WAVES) == n / WAVES - 1 {
+            if i % wave == wave - 1 {
                 tokio::time::sleep(STRIKES * 3 / 2).await;
             }
             if joining.len() >= AT_ONCE {
