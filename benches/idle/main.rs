@@ -1,19 +1,23 @@
 //! Many idle connections: what they weigh, and how they are told to go.
 //!
-//! `cargo bench --bench idle`, or `-- --connections 1000,3000 --rounds 1` for a shorter run.
+//! `cargo bench --bench idle`, or `-- --connections 1000,3000 --rounds 1 --many 1000` for a shorter run.
 //!
 //! Ours parks what is idle at each strike of its write time-out, which is short here. Connections come in waves,
 //! with pauses longer than that: what is seen is a server to which they come by and by, and of which no more
 //! than a tenth is not parked yet. Those that all come at once weigh what they do unparked, for memory that
-//! is free in the middle of a heap is resident still.
+//! is free in the middle of a heap is resident still. HTTP/2 can't park.
 //!
 //! Each server runs in a process of its own, is given its connections, each with one request
 //! answered, and then SIGTERM. The client looks at what each of them gets: close_notify, a bare FIN
-//! or an RST. `alerts` is no server but the least that can be done: one task a connection that
+//! or an RST. `alerts` is no server but the least that can be done over HTTP/1: one task a connection that
 //! writes the alert when told. Servers take turns, round by round; printed are the medians.
+//!
+//! Then up to 50,000 of ours, in [`many`].
 
 mod client;
+mod many;
 mod server;
+mod table;
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -24,17 +28,18 @@ use std::{
 
 use benches::{chart, rig};
 use chart::option;
-use client::{Clients, Ends};
+use client::{Clients, Ends, Protocol};
 use rig::Error;
 use server::{ROOMY, Server};
+use table::Row;
 
 fn main() -> ExitCode {
     let result = match option("--serve") {
         Some(server) => server::run(&server),
-        None => compare(
-            &option("--connections").unwrap_or("1000,3000,5000,10000".into()),
-            &option("--rounds").unwrap_or("3".into()),
-        ),
+        None => match option(many::OF) {
+            Some(what) => many::run(&what),
+            None => compare(),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,6 +48,49 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn compare() -> Result<(), Error> {
+    let connections = numbers("--connections", "1000,3000,5000,10000")?;
+    let many = numbers("--many", "1000,10000,50000")?;
+    let rounds = numbers("--rounds", "3")?[0].max(1);
+    rlimit::increase_nofile_limit(ROOMY)?;
+    let mut rows = Vec::new();
+    table::print_head();
+    for protocol in Protocol::ALL {
+        for &n in &connections {
+            rows.extend(side_by_side(protocol, n, rounds)?);
+        }
+    }
+    let mut crowds = Vec::new();
+    for protocol in Protocol::ALL {
+        for &n in &many {
+            let seen = many::look(protocol, n)?;
+            println!("{protocol}, {n}: {seen:?}");
+            crowds.push((protocol, n, seen));
+        }
+    }
+    let command = chart::command("idle");
+    table::write(&rows, &command)?;
+    match option("--results") {
+        Some(_) => Ok(()),
+        None => {
+            let [beside, many] = [table::beside(&rows), table::many(&crowds)];
+            let stamp = chart::stamp();
+            chart::readme(
+                "idle",
+                &format!("{beside}\n{many}\n`{command}`; {stamp}.\n"),
+            )
+        }
+    }
+}
+
+/// What stands behind `name`, separated by commas.
+fn numbers(name: &str, default: &str) -> Result<Vec<usize>, Error> {
+    let words = option(name).unwrap_or(default.into());
+    let numbers = words.split(',').map(str::parse);
+    let numbers: Result<_, _> = numbers.collect();
+    numbers.map_err(|_| format!("{name} wants numbers, such as {default}").into())
 }
 
 /// What was seen of one server with its connections.
@@ -57,123 +105,31 @@ struct Seen {
     ends: Ends,
 }
 
-fn compare(connections: &str, rounds: &str) -> Result<(), Error> {
-    let rounds: usize = rounds.parse().map_err(|_| "--rounds wants a number")?;
-    rlimit::increase_nofile_limit(ROOMY)?;
-    println!(
-        "{:>11} {:<13} {:>9} {:>6} {:>9} {:>9} {:>6} {:>9} {:>8} {:>7} {:>6}",
-        "connections",
-        "server",
-        "B idle",
-        "ratio",
-        "draining",
-        "told ms",
-        "ratio",
-        "exit ms",
-        "notified",
-        "bare",
-        "RST"
-    );
-    let mut rows = Vec::new();
-    let mut lines = vec![Vec::new(); Server::ALL.len()];
-    for n in connections.split(',') {
-        let n: usize = n.parse().map_err(|_| "--connections wants numbers")?;
-        let mut seen: Vec<Vec<Seen>> = Server::ALL.iter().map(|_| Vec::new()).collect();
-        for _ in 0..rounds {
-            for (server, seen) in Server::ALL.iter().zip(&mut seen) {
-                seen.push(look(*server, n)?);
-            }
-        }
-        print(n, &seen);
-        for ((server, seen), line) in Server::ALL.iter().zip(&seen).zip(&mut lines) {
-            rows.push(row(n, *server, seen));
-            line.push((n as f64, median(seen, Seen::told_ms)));
+/// All servers, in turn.
+fn side_by_side(protocol: Protocol, n: usize, rounds: usize) -> Result<Vec<Row>, Error> {
+    let servers: Vec<_> = Server::of(protocol).collect();
+    let mut seen: Vec<Vec<Seen>> = servers.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (server, seen) in servers.iter().zip(&mut seen) {
+            seen.push(look(*server, protocol, n)?);
         }
     }
-    let command =
-        format!("cargo bench --bench idle -- --connections {connections} --rounds {rounds}");
-    chart::csv("idle", &command, HEAD, &rows)?;
-    draw(lines)
-}
-
-const HEAD: &str =
-    "connections,server,bytes_idle,bytes_draining,told_ms,exit_ms,notified,bare_fin,rst";
-
-fn row(n: usize, server: Server, seen: &[Seen]) -> String {
-    let ends = sum(seen);
-    format!(
-        "{n},{},{:.0},{:.0},{:.1},{:.1},{},{},{}",
-        server.name(),
-        median(seen, |s| s.idle),
-        median(seen, |s| s.draining),
-        median(seen, Seen::told_ms),
-        median(seen, |s| s.exit.as_secs_f64() * 1e3),
-        ends.notified,
-        ends.bare,
-        ends.reset,
-    )
-}
-
-fn draw(lines: Vec<Vec<(f64, f64)>>) -> Result<(), Error> {
-    let title = "From SIGTERM to the last connection that was told to go";
-    chart::svg("idle", (900, 460), title, |area| {
-        let lines = chart::Lines {
-            x: "idle connections",
-            y: "milliseconds",
-            names: Server::ALL.map(Server::name).into(),
-            lines,
-        };
-        lines.draw(area)
-    })
-}
-
-fn sum(seen: &[Seen]) -> Ends {
-    seen.iter()
-        .fold(Ends::default(), |sum, seen| sum + seen.ends)
-}
-
-impl Seen {
-    fn told_ms(&self) -> f64 {
-        self.told.as_secs_f64() * 1e3
-    }
-}
-
-fn print(n: usize, seen: &[Vec<Seen>]) {
-    let at = |server| Server::ALL.iter().position(|s| *s == server);
-    let of = |server, figure: fn(&Seen) -> f64| {
-        at(server).map_or(f64::NAN, |i| median(&seen[i], figure))
-    };
-    for (server, seen) in Server::ALL.iter().zip(seen) {
-        let ends = sum(seen);
-        let idle = median(seen, |s| s.idle);
-        let told = median(seen, Seen::told_ms);
-        println!(
-            "{n:>11} {:<13} {idle:>9.0} {:>6.3} {:>9.0} {told:>9.1} {:>6.2} {:>9.1} {:>8} {:>7} {:>6}",
-            server.name(),
-            idle / of(Server::Bare, |s| s.idle),
-            median(seen, |s| s.draining),
-            told / of(Server::Alerts, Seen::told_ms),
-            median(seen, |s| s.exit.as_secs_f64() * 1e3),
-            ends.notified,
-            ends.bare,
-            ends.reset,
-        );
-    }
-}
-
-fn median(seen: &[Seen], figure: fn(&Seen) -> f64) -> f64 {
-    let mut figures: Vec<f64> = seen.iter().map(figure).collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    let rows = servers.iter().zip(&seen);
+    let mut rows: Vec<_> = rows
+        .map(|(server, seen)| Row::of(*server, protocol, n, seen))
+        .collect();
+    table::compare(&mut rows);
+    rows.iter().for_each(|row| println!("{row}"));
+    Ok(rows)
 }
 
 /// One server with `n` connections, from its start to its exit.
-fn look(server: Server, n: usize) -> Result<Seen, Error> {
+fn look(server: Server, protocol: Protocol, n: usize) -> Result<Seen, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let mut process = Process::start(server)?;
-    let clients = |n| Clients::connect(process.addr, n);
+    let clients = |n| Clients::connect(protocol, process.addr, n);
     // The first ones pay for what all share.
     let warm = runtime.block_on(clients(100))?;
     let before = process.resident()?;

@@ -9,7 +9,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::rig::{Certificate, Error, Kind};
+use crate::{
+    client::Protocol,
+    rig::{Certificate, Error, Kind},
+};
 
 /// Our write time-out, here: as often an idle connection is looked at.
 pub const STRIKES: Duration = Duration::from_millis(250);
@@ -37,6 +40,12 @@ impl Server {
         Self::AxumServer,
         Self::Alerts,
     ];
+
+    /// Those that speak it.
+    pub fn of(protocol: Protocol) -> impl Iterator<Item = Self> {
+        let speaks = move |server: &Self| *server != Self::Alerts || protocol == Protocol::Http1;
+        Self::ALL.into_iter().filter(speaks)
+    }
 
     pub fn name(self) -> &'static str {
         match self.kind() {

@@ -110,6 +110,7 @@ fn main() -> Result<(), Error> {
     let rounds = number("--rounds").unwrap_or(7.0).max(1.0) as usize;
     let time = Duration::from_secs_f64(number("--seconds").unwrap_or(1.0).max(0.05));
     rlimit::increase_nofile_limit(16_384)?;
+    chart::warn_of_pacing();
     let bench = Bench::start(time)?;
     let rows = bench.steady(rounds)?;
     let crowds = bench.crowded(rounds.div_ceil(2))?;

@@ -128,6 +128,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let dues = [next, uploads, half_close, age];
         let next = dues.into_iter().flatten().fold(at_last, Instant::min);
         self.timer.set(next, &self.connection);
+        if let Some(http2) = self.ledger.http2() {
+            http2.trim();
+        }
         // Who has asked once may want no more: who does asks again.
         (self.reads, self.struck) = (false, true);
         if self.is_awaited() {

@@ -250,6 +250,11 @@ impl Http2 {
         self.streams.len()
     }
 
+    /// Gives back the room of streams that are over: there may have been many at once, long ago.
+    pub(crate) fn trim(&mut self) {
+        self.streams.shrink_to_fit();
+    }
+
     /// Of those in flight, the ones whose request is fully in. A client that has half-closed is
     /// still owed these.
     pub(crate) fn complete(&self) -> u32 {

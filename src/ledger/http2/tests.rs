@@ -341,6 +341,23 @@ fn nothing_changes_once_it_is_not_followed() {
 }
 
 #[test]
+fn streams_that_are_over_need_no_room() {
+    let mut http2 = greeted();
+    let ids: Vec<u32> = (0..100).map(|n| 2 * n + 1).collect();
+    ids.iter()
+        .for_each(|id| say(&mut http2, &headers(Client, BOTH, *id)));
+    ids[1..]
+        .iter()
+        .for_each(|id| say(&mut http2, &headers(Server, BOTH, *id)));
+    let before = seen(&http2);
+    http2.trim();
+    assert_eq!((seen(&http2), http2.streams.capacity()), (before, 1));
+    say(&mut http2, &headers(Server, BOTH, 1));
+    http2.trim();
+    assert_eq!((http2.open_streams(), http2.streams.capacity()), (0, 0));
+}
+
+#[test]
 fn too_many_streams_are_not_followed() {
     let mut http2 = greeted();
     let most = MAX_STREAMS as u32;
