@@ -547,8 +547,9 @@ impl Builder {
     /// `header_read_timeout` that is set here then runs from the first byte of that on. With `half_close` it is
     /// kept. `pipeline_flush` stays off: hyper
     /// shuts a connection down with it before everything is flushed, and a cut answer would look
-    /// whole.
+    /// whole. What a request upgrades to is read and written as hyper's `Upgraded`, and can't be downcast.
     pub fn http1(mut self, change: impl FnOnce(&mut http1::Builder)) -> Self {
+        self.settings.http1_defaults = false;
         change(&mut self.http1);
         self.http1.pipeline_flush(false);
         self

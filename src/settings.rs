@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) tunnel_timeout: Option<Duration>,
     pub(crate) min_rate: Rate,
     pub(crate) max_control_frames: u32,
+    /// hyper's limits of HTTP/1 are its own.
+    pub(crate) http1_defaults: bool,
     pub(crate) handshake_timeout: Duration,
     pub(crate) max_handshakes: usize,
     pub(crate) max_connections: Option<usize>,
@@ -49,6 +51,7 @@ impl Default for Settings {
             tunnel_timeout: None,
             min_rate: Rate(240),
             max_control_frames: 10_000,
+            http1_defaults: true,
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 4096,
             max_connections: None,

@@ -101,6 +101,9 @@ struct Shared {
     /// When it began to end.
     closing_since: AtomicU64,
     flags: AtomicU32,
+    /// One more than how many requests had begun when nothing was going on, and the server need not keep what it
+    /// has for that; else 0.
+    rests: AtomicU32,
     /// What handlers log falls under it, where anybody wants to see it.
     span: Option<Box<Span>>,
     tracked: Option<Box<Tracked>>,
@@ -207,8 +210,6 @@ const BLOCKED: u32 = 1 << 14;
 const COMING: u32 = 1 << 15;
 /// What has gone through it is counted with those that have ended.
 const COUNTED: u32 = 1 << 17;
-/// Nothing is going on, and the server need not keep what it has for that.
-const RESTS: u32 = 1 << 18;
 
 /// Why one connection is to end as soon as nothing is in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -250,6 +251,7 @@ impl TlsConnection {
                 closing_since: AtomicU64::new(0),
                 // The first poll looks: the phase may have changed before anybody knew of it.
                 flags: AtomicU32::new(NEWS | watched),
+                rests: AtomicU32::new(0),
                 span,
                 tracked,
                 wakers: Mutex::default(),
@@ -321,17 +323,19 @@ impl TlsConnection {
 
     /// For the stream alone: nothing is going on.
     pub(crate) fn rests(&self) {
-        self.set(RESTS);
+        let begun = self.requests().begun;
+        self.shared
+            .rests
+            .store(begun.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Whether nothing is going on; once each time that it was found so.
+    /// Whether nothing is going on; once each time that it was found so. A request that has begun since may be over
+    /// on the wire, and not for the server.
     #[inline]
     pub(crate) fn takes_rest(&self) -> bool {
-        let rests = self.has(RESTS);
-        if rests {
-            self.unset(RESTS);
-        }
-        rests
+        let rests = &self.shared.rests;
+        rests.load(Ordering::Relaxed) != 0
+            && rests.swap(0, Ordering::Relaxed) == self.requests().begun.wrapping_add(1)
     }
 
     /// Whether the server has begun to drain.

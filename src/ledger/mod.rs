@@ -102,15 +102,21 @@ pub(crate) enum Ledger {
     Undecided {
         seen: usize,
         http2: bool,
+        http1_defaults: bool,
     },
     Http1(Http1),
     Http2(Box<Http2>),
 }
 
 impl Ledger {
-    /// `http2` is what ALPN says.
-    pub(crate) fn new(http2: bool) -> Self {
-        Self::Undecided { seen: 0, http2 }
+    /// `http2` is what ALPN says. With `http1_defaults` the server's limits of HTTP/1 are hyper's own, else nobody
+    /// knows them.
+    pub(crate) fn new(http2: bool, http1_defaults: bool) -> Self {
+        Self::Undecided {
+            seen: 0,
+            http2,
+            http1_defaults,
+        }
     }
 
     fn http2_begins() -> Self {
@@ -141,18 +147,26 @@ impl Ledger {
 
     #[cold]
     fn decide(&mut self, bytes: &[u8]) {
-        let Self::Undecided { seen, http2 } = *self else {
+        let Self::Undecided {
+            seen,
+            http2,
+            http1_defaults,
+        } = *self
+        else {
             return;
         };
         let rest = &PREFACE[seen..];
         let common = bytes.len().min(rest.len());
         if bytes[..common] != rest[..common] {
-            self.becomes(Self::Http1(Http1::new()), seen);
+            self.becomes(Self::Http1(Http1::new(http1_defaults)), seen);
         } else if common == rest.len() {
             self.becomes(Self::http2_begins(), seen);
         } else {
-            let seen = seen + common;
-            *self = Self::Undecided { seen, http2 };
+            *self = Self::Undecided {
+                seen: seen + common,
+                http2,
+                http1_defaults,
+            };
             return;
         }
         self.received(bytes);
@@ -161,12 +175,17 @@ impl Ledger {
     /// The server has found out before we have, or speaks first, as HTTP/2 does.
     #[cold]
     fn decide_by_server(&mut self, bytes: &[u8]) {
-        let Self::Undecided { seen, .. } = *self else {
+        let Self::Undecided {
+            seen,
+            http1_defaults,
+            ..
+        } = *self
+        else {
             return;
         };
         match bytes.first() {
             None => return,
-            Some(b'H') => self.becomes(Self::Http1(Http1::new()), seen),
+            Some(b'H') => self.becomes(Self::Http1(Http1::new(http1_defaults)), seen),
             Some(_) => self.becomes(Self::http2_begins(), seen),
         }
         self.sent(bytes);
@@ -238,7 +257,7 @@ impl Ledger {
     /// too, where HTTP/2 was agreed on.
     pub(crate) fn head_begun(&self) -> bool {
         match self {
-            Self::Undecided { seen, http2 } => *seen > 0 && !http2,
+            Self::Undecided { seen, http2, .. } => *seen > 0 && !http2,
             Self::Http1(http1) => http1.head_begun(),
             Self::Http2(_) => false,
         }
@@ -414,7 +433,10 @@ impl Ledger {
     /// Where the server has not spoken yet, its SETTINGS come first (RFC 9113 3.4). It has looked at
     /// nothing then: it would have done so before.
     pub(crate) fn goodbye(&mut self, calm: bool) -> Option<Vec<u8>> {
-        if let Self::Undecided { seen, http2: true } = *self {
+        if let Self::Undecided {
+            seen, http2: true, ..
+        } = *self
+        {
             self.becomes(Self::http2_begins(), seen);
         }
         let Self::Http2(http2) = self else {
@@ -521,7 +543,7 @@ impl Ledger {
     pub(crate) fn refusal(&self) -> Option<&'static [u8]> {
         match self {
             Self::Http1(http1) => http1.may_refuse().then_some(REQUEST_TIMEOUT),
-            Self::Undecided { seen, http2 } => (*seen > 0 && !http2).then_some(REQUEST_TIMEOUT),
+            Self::Undecided { seen, http2, .. } => (*seen > 0 && !http2).then_some(REQUEST_TIMEOUT),
             Self::Http2(_) => None,
         }
     }

@@ -19,7 +19,7 @@ const TUNNEL: Use = Use::Tunnel { bytes: MOVED };
 
 /// After the steps, in slices of this size.
 fn split(http2: bool, steps: &[Step<'_>], size: usize) -> Ledger {
-    let mut ledger = Ledger::new(http2);
+    let mut ledger = Ledger::new(http2, true);
     for step in steps {
         match step {
             In(bytes) => bytes.chunks(size).for_each(|part| {
@@ -433,7 +433,10 @@ fn answers_and_what_is_not() {
     let data = frame(0, 0, 1, b"12345");
     let ping = frame(6, 0, 0, b"12345678");
     let broken = frame(0, 0, 0, b"");
-    assert!(Ledger::new(true).has_control_frames() && !Ledger::new(false).has_control_frames());
+    assert!(
+        Ledger::new(true, true).has_control_frames()
+            && !Ledger::new(false, true).has_control_frames()
+    );
     let sent = |http2, steps: &[Step<'_>]| {
         let ledger = split(http2, steps, 3);
         (ledger.has_control_frames(), ledger.sent_body())

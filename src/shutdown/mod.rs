@@ -93,7 +93,7 @@ impl Shutdown {
     /// Begins to walk through the phases, unless somebody has.
     pub(crate) fn begin(&self, plan: Plan) {
         let called_off = CancellationToken::new();
-        let turned = {
+        let (turned, closes) = {
             let mut undo = self.undo();
             if self.context.phases.now() > Phase::Serving {
                 return;
@@ -103,12 +103,13 @@ impl Shutdown {
             self.context.set_departures(Some(departures));
             *undo = Some(called_off.clone());
             self.register.note_phase(Phase::LameDuck, None);
-            self.context.phases.turn(Phase::LameDuck)
+            let turned = self.context.phases.turn(Phase::LameDuck);
+            // Made here: a runtime that is shut down drops the task without polling it. And what is cut is
+            // remembered from here on, before anybody can call it off.
+            (turned, ClosesAnyway::new(self.clone()))
         };
         drop(turned);
         self.register.tell_phases();
-        // Made here: a runtime that is shut down drops the task without polling it.
-        let closes = ClosesAnyway::new(self.clone());
         match self.context.lasting_runtime() {
             Some(runtime) => drop(runtime.spawn(walk::run(closes, plan, called_off))),
             None => tracing::error!("no tokio runtime to shut down on: ending everything at once"),
@@ -124,10 +125,13 @@ impl Shutdown {
             return phases.now() == Phase::Serving;
         };
         self.context.set_departures(None);
+        // Before the next one begins, which remembers its own.
+        let (cuts, ()) = self.register.take_cuts(|| ());
         phases.resume();
         called_off.cancel();
         self.register.note_phase(Phase::Serving, None);
         drop(undo);
+        drop(cuts);
         self.register.tell_phases();
         true
     }

@@ -47,7 +47,6 @@ pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: Cancel
     if !shutdown.commit(&called_off) {
         tracing::info!(phase = %Phase::Serving, "the shutdown was called off, serving again");
         closes.called_off = true;
-        drop(shutdown.register.take_cuts(|| ()));
         return;
     }
     sweep(shutdown).await;

@@ -157,7 +157,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
         Self {
-            ledger: Ledger::new(connection.is_http2()),
+            ledger: Ledger::new(
+                connection.is_http2(),
+                connection.context().settings.http1_defaults,
+            ),
             timer: Self::first_timer(&connection),
             most_noise: connection.context().settings.max_control_frames.into(),
             state: State::Open(tls, registration),

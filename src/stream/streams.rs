@@ -22,12 +22,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return Progress::default();
         };
         let (io, session) = tls.get_ref();
-        let written = io.written();
-        let held = session.wants_write();
         Progress {
-            written,
-            flushed: if held { self.flushed } else { written },
-            held,
+            written: io.written(),
+            // It may be less than a record that is not of the server's.
+            held: self.backlog().max(session.wants_write().into()),
             acknowledged: io.acknowledged(),
         }
     }
@@ -48,7 +46,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 beside: self.parts + self.unread,
                 asked: self.reads,
                 held_up: self.held_up,
-                acknowledged: self.answered_so_far(),
+                progress: self.progress(),
             },
         );
         self.reset(late.streams, Cause::BodyTimeout);
@@ -85,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         // The client may go on with others, an answer may be on its way still, or an upload: then only
         // the streams end.
         let all = !stalled.outlived && stalled.streams.len() >= self.ledger.open_streams();
-        if all && !progress.held {
+        if all && progress.held == 0 {
             return Windows::AllStalled;
         }
         self.reset(stalled.streams, Cause::Stalled);

@@ -9,8 +9,8 @@ pub(super) struct Taken {
     pub(super) payload: u64,
 }
 
-/// What a chunked body may have beside its payload. hyper, for one, takes no more than 16 KiB of extensions,
-/// and as many bytes and a hundred lines of trailers.
+/// What a chunked body may have beside its payload. hyper takes no more than 16 KiB of extensions, and as many bytes
+/// and a hundred lines of trailers, unless it was told otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Aside {
     bytes: u32,

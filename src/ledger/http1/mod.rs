@@ -23,6 +23,7 @@ mod response;
 mod tests;
 
 use super::Stage;
+use body::Aside;
 use request::{Requests, Unanswered};
 use response::Responses;
 pub(crate) use response::Tunnel;
@@ -36,8 +37,12 @@ pub(crate) struct Http1 {
 }
 
 impl Http1 {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    /// Of a server whose limits are hyper's own, or of one whose nobody knows.
+    pub(crate) fn new(defaults: bool) -> Self {
+        Self {
+            requests: Requests::new(if defaults { Aside::MOST } else { Aside::ANY }),
+            ..Self::default()
+        }
     }
 
     /// Plaintext from the client that has been handed to the server.

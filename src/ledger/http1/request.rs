@@ -114,13 +114,21 @@ pub(super) struct Requests {
     head: Head<REQUEST>,
     begun: u32,
     body: u64,
-    /// How much more there may be in the chunk extensions and trailers of the body.
+    /// How much there may be in the chunk extensions and trailers of a body, and how much more of this one.
+    most: Aside,
     aside: Aside,
     /// Bytes since the last whole request or body: they belong to the tunnel, if one is opened.
     ahead: u64,
 }
 
 impl Requests {
+    pub(super) fn new(most: Aside) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
     #[inline]
     pub(super) fn read(&mut self, mut bytes: &[u8], unanswered: &mut Unanswered) {
         while !bytes.is_empty() {
@@ -154,7 +162,7 @@ impl Requests {
             return bytes.len();
         };
         self.begun = self.begun.saturating_add(1);
-        (self.ahead, self.aside) = (0, Aside::MOST);
+        (self.ahead, self.aside) = (0, self.most);
         self.state = State::after(&said.fields);
         if !unanswered.push(Method::of(said.first)) {
             self.state = State::Lost;

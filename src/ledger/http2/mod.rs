@@ -67,8 +67,8 @@ pub(crate) struct Patience {
     pub(crate) asked: bool,
     /// There is more, and it has read nothing since the last look.
     pub(crate) held_up: bool,
-    /// So much of the DATA that TLS has taken the peer has acknowledged, at least.
-    pub(crate) acknowledged: u64,
+    /// How far what was sent has come.
+    pub(crate) progress: Progress,
 }
 
 /// One server connection, as its frames show it.
@@ -470,7 +470,7 @@ impl Http2 {
             };
             let moved = moved.unsigned_abs() + if way == Way::In { beside } else { 0 };
             // Through a tunnel something goes as long as it is on its way, which the write time-out bounds.
-            let goes = way == Way::Both && stream.sent_at > patience.acknowledged;
+            let goes = way == Way::Both && stream.is_on_its_way(&patience.progress);
             let held_up = patience.held_up || goes;
             let due = stream.late_since(now, way, moved, rate, held_up) + limit;
             match now >= due {
@@ -564,7 +564,7 @@ impl Http2 {
             return;
         }
         let window = stream.window(self.initial);
-        (stream.sent, stream.sent_at) = (stream.sent + i64::from(n), self.sent_body);
+        stream.sent += i64::from(n);
         self.tally.held += u32::from(window > 0 && window <= i64::from(n));
         if ends {
             self.end(at, false, true);

@@ -26,8 +26,8 @@ pub(super) struct Stream {
     pub(super) granted: i64,
     /// DATA bytes of ours that are out.
     pub(super) sent: i64,
-    /// How many had been sent on the connection when the last of them were.
-    pub(super) sent_at: u64,
+    /// How many of them there were when that was last looked at, and how far the connection's bytes went then.
+    looked: (i64, u64),
     /// The sum of the server's window updates.
     pub(super) allowed: i64,
     /// DATA bytes of the client's that came.
@@ -43,10 +43,8 @@ pub(super) struct Mark {
     sent: Sent,
     /// How many requests had begun on the connection.
     begun: u32,
-    /// The connection's bytes that the transport had taken.
-    written: u64,
-    /// Where the last of the stream's bytes is at most, once that is known.
-    end: Option<u64>,
+    /// Where the last of the stream's bytes is, at most.
+    end: u64,
     /// Since when it is waited for: only once it was seen to have acknowledged all of those.
     since: Option<Instant>,
     /// How long it had been waited for before something moved.
@@ -82,12 +80,23 @@ impl Sent {
 pub(crate) struct Progress {
     /// The transport has taken so many.
     pub(crate) written: u64,
-    /// There was nothing behind these when TLS was last flushed.
-    pub(crate) flushed: u64,
-    /// TLS holds something.
-    pub(crate) held: bool,
+    /// TLS holds so many more, at most; 0 only where it holds none.
+    pub(crate) held: u64,
     /// The peer has acknowledged so many.
     pub(crate) acknowledged: u64,
+}
+
+impl Progress {
+    /// Where the last byte is that was given to TLS, at most.
+    fn end(&self) -> u64 {
+        self.written + self.held
+    }
+
+    /// Whether the peer has acknowledged all that went as far as `end` once. Where there is nothing else it has, even
+    /// if that was a little more than it came to.
+    fn has_heard(&self, end: u64) -> bool {
+        self.acknowledged >= end || self.held == 0 && self.acknowledged >= self.written
+    }
 }
 
 impl Stream {
@@ -101,7 +110,7 @@ impl Stream {
             answered: false,
             granted: 0,
             sent: 0,
-            sent_at: 0,
+            looked: (0, 0),
             allowed: 0,
             got: 0,
             mark: None,
@@ -177,21 +186,24 @@ impl Stream {
                 known.insert(Mark {
                     sent,
                     begun: late.map_or(begun, |mark| mark.begun),
-                    written: progress.written,
-                    end: (!progress.held).then_some(progress.written),
+                    end: progress.end(),
                     since: None,
                     waited,
                 })
             }
         };
-        if mark.since.is_none() {
-            if mark.end.is_none() && progress.flushed > mark.written {
-                mark.end = Some(progress.flushed);
-            }
-            let arrived = mark.end.is_some_and(|end| progress.acknowledged >= end);
-            mark.since = arrived.then(|| now.checked_sub(mark.waited).unwrap_or(now));
+        if mark.since.is_none() && progress.has_heard(mark.end) {
+            mark.since = Some(now.checked_sub(mark.waited).unwrap_or(now));
         }
         mark.since
+    }
+
+    /// Whether something of what went out on it is on its way to the client, as far as anybody looked.
+    pub(super) fn is_on_its_way(&mut self, progress: &Progress) -> bool {
+        if self.looked.0 != self.sent {
+            self.looked = (self.sent, progress.end());
+        }
+        !progress.has_heard(self.looked.1)
     }
 
     /// Which way it goes, while its request is not all in.

@@ -1075,24 +1075,30 @@ proptest! {
 fn nobody_stalls_before_all_has_arrived() {
     let (start, timeout) = (Instant::now(), Duration::from_secs(10));
     let at = |seconds| start + Duration::from_secs(seconds);
-    // Second, written, flushed, acknowledged, whether stalled; when it may be.
+    // Second, written, held, acknowledged, whether stalled; when it may be.
     for looks in [
         vec![
-            (0, [100, 100, 99], false, 10),
-            (20, [100, 100, 99], false, 30),
+            (0, [100, 0, 99], false, 10),
+            (20, [100, 0, 99], false, 30),
             // More of the connection's has gone out since: it is none of this stream's.
-            (30, [200, 200, 100], false, 40),
-            (39, [300, 200, 100], false, 40),
-            (40, [300, 200, 100], true, 40),
+            (30, [200, 0, 100], false, 40),
+            (39, [300, 100, 100], false, 40),
+            (40, [300, 100, 100], true, 40),
         ],
         vec![
-            // TLS holds some of it, nobody knows how much.
+            // TLS holds some of it, and of others all the time.
             (0, [100, 50, 100], false, 10),
-            (20, [150, 50, 150], false, 30),
-            (30, [200, 180, 170], false, 40),
-            (40, [200, 180, 180], false, 50),
-            (49, [200, 180, 180], false, 50),
-            (50, [200, 180, 180], true, 50),
+            (20, [150, 50, 149], false, 30),
+            (30, [200, 50, 150], false, 40),
+            (39, [300, 50, 150], false, 40),
+            (40, [300, 50, 200], true, 40),
+        ],
+        vec![
+            // That was less than it could be.
+            (0, [100, 50, 100], false, 10),
+            (20, [140, 0, 139], false, 30),
+            (30, [140, 0, 140], false, 40),
+            (40, [140, 0, 140], true, 40),
         ],
     ] {
         let mut http2 = after(&[
@@ -1100,11 +1106,10 @@ fn nobody_stalls_before_all_has_arrived() {
             headers(Server, END_HEADERS, 1),
             initial(0),
         ]);
-        for (s, [written, flushed, acknowledged], stalled, next) in looks {
+        for (s, [written, held, acknowledged], stalled, next) in looks {
             let progress = Progress {
                 written,
-                flushed,
-                held: written != flushed,
+                held,
                 acknowledged,
             };
             let found = http2.stalled(at(s), timeout, Rate(0), &progress);
@@ -1464,7 +1469,7 @@ fn uploads_that_do_not_come_on() {
                 beside: 0,
                 asked,
                 held_up,
-                acknowledged: u64::MAX,
+                progress: Progress::default(),
             };
             let found = http2.late_uploads(at(second), &patience);
             let found = [found.streams, found.tunnels].concat();
@@ -1485,12 +1490,13 @@ fn tunnels_whose_bytes_have_not_arrived() {
         data(Server, 0, 3, 900),
     ]);
     let limit = Duration::from_secs(20);
-    for (second, acknowledged, late) in [
-        (0, 0, None),
-        (19, 100, None),
-        (38, 899, None),
-        (57, 900, None),
-        (76, 900, Some(1)),
+    for (second, written, acknowledged, late) in [
+        (0, 1800, 0, None),
+        (19, 1800, 100, None),
+        (38, 1800, 1799, None),
+        // What goes beside it is none of its bytes.
+        (57, 2700, 1800, None),
+        (76, 3600, 2699, Some(1)),
     ] {
         let patience = Patience {
             body: Duration::from_secs(10),
@@ -1499,14 +1505,18 @@ fn tunnels_whose_bytes_have_not_arrived() {
             beside: 0,
             asked: true,
             held_up: false,
-            acknowledged,
+            progress: Progress {
+                written,
+                held: 0,
+                acknowledged,
+            },
         };
         let found = http2.late_uploads(start + Duration::from_secs(second), &patience);
         assert_eq!(found.tunnels, Vec::from_iter(late), "{second}");
     }
 }
 
-/// What TLS holds may end where it was last flushed, and has not gone out for that.
+/// What TLS holds has not gone out.
 #[test]
 fn a_window_is_not_waited_for_while_tls_holds() {
     let timeout = Duration::from_secs(10);
@@ -1517,16 +1527,15 @@ fn a_window_is_not_waited_for_while_tls_holds() {
         headers(Server, END_HEADERS, 1),
         data(Server, 0, 1, 100),
     ]);
-    for (second, written, flushed, held, stalled) in [
-        (0, 50, 50, true, false),
-        (30, 50, 50, true, false),
-        (60, 200, 200, false, false),
-        (69, 200, 200, false, false),
-        (70, 200, 200, false, true),
+    for (second, written, held, stalled) in [
+        (0, 50, 150, false),
+        (30, 50, 150, false),
+        (60, 200, 0, false),
+        (69, 200, 0, false),
+        (70, 200, 0, true),
     ] {
         let progress = Progress {
             written,
-            flushed,
             held,
             acknowledged: written,
         };
@@ -1556,7 +1565,7 @@ fn uploads_without_a_window_are_not_late() {
         beside: 0,
         asked: true,
         held_up: false,
-        acknowledged: u64::MAX,
+        progress: Progress::default(),
     };
     assert_eq!(http2.late_uploads(start, &patience), Stalled::default());
     let update = frame(Server, WINDOW_UPDATE, 0, 0, &u32::to_be_bytes(1));

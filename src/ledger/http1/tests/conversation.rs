@@ -294,7 +294,7 @@ proptest! {
         turns in vec(any::<bool>(), 0..120),
         lengths in vec(1_usize..70, 1..6),
     ) {
-        let mut http1 = Http1::new();
+        let mut http1 = Http1::new(true);
         let mut model = Model::new(exchanges);
         for is_client in turns {
             let (next, step) = if is_client { model.ask() } else { model.answer() };

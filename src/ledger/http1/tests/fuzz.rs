@@ -79,7 +79,7 @@ proptest! {
         steps in vec(step(), 0..8),
         lengths in vec(1_usize..40, 1..8),
     ) {
-        let (mut whole, mut split) = (Http1::new(), Http1::new());
+        let (mut whole, mut split) = (Http1::new(true), Http1::new(true));
         for step in &steps {
             take(&mut whole, step, &[]);
             take(&mut split, step, &lengths);
@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn any_bytes(steps in vec((any::<bool>(), vec(any::<u8>(), 0..200)), 0..8)) {
-        let mut http1 = Http1::new();
+        let mut http1 = Http1::new(true);
         for (is_in, bytes) in steps {
             take(&mut http1, &if is_in { Step::In(bytes) } else { Step::Out(bytes) }, &[5, 1]);
             check(&http1);

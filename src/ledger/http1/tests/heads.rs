@@ -92,7 +92,7 @@ proptest! {
     fn a_head_ends_where_httparse_says(bytes in head(), lengths in vec(1_usize..40, 1..5)) {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut request = httparse::Request::new(&mut headers);
-        let mut http1 = Http1::new();
+        let mut http1 = Http1::new(true);
         match request.parse(&bytes) {
             Ok(httparse::Status::Complete(len)) => {
                 take(&mut http1, &received(&bytes[..len - 1]), &lengths);

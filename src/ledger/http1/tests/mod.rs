@@ -77,7 +77,7 @@ fn take(http1: &mut Http1, step: &Step, lengths: &[usize]) {
 /// What is seen after the steps, which must not depend on how they are split.
 fn after(steps: &[Step]) -> Seen {
     let run = |lengths: &[usize]| {
-        let mut http1 = Http1::new();
+        let mut http1 = Http1::new(true);
         steps
             .iter()
             .for_each(|step| take(&mut http1, step, lengths));

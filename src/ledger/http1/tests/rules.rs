@@ -877,7 +877,7 @@ fn what_was_sent_ahead_of_a_tunnel_belongs_to_it() {
 
 #[test]
 fn a_tunnel_leaves_nobody_waiting() {
-    let mut http1 = Http1::new();
+    let mut http1 = Http1::new(true);
     http1.received("CONNECT a:1 HTTP/1.1\n\nx\n\ny\n\n".as_bytes());
     http1.sent(answer("").as_bytes());
     assert_eq!(http1.unanswered.len(), 0, "nor their memory taken");
@@ -895,7 +895,7 @@ fn what_the_server_sends_is_lost_for_good() {
 
 #[test]
 fn memory_is_bounded() {
-    let mut http1 = Http1::new();
+    let mut http1 = Http1::new(true);
     let short = "A / HTTP/1.1\n\n".repeat(1024);
     for _ in 0..64 {
         http1.received(short.as_bytes());
