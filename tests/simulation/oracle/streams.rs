@@ -64,10 +64,8 @@ pub fn exact_goaway(view: &View<'_>) -> Option<String> {
 
 /// R6. A stream that its client holds up is reset, though others live.
 pub fn stalled_stream(view: &View<'_>) -> Option<String> {
-    let log = &view.conn.log;
     let ended = view.ended()?;
-    let blocked = log.blocked.is_some() || view.conn.nature.send_buffer < 8192;
-    if blocked || view.peer_gone() || view.left() || view.conn.seen.own_notify.is_some() {
+    if view.peer_gone() || view.left() || view.conn.seen.own_notify.is_some() {
         return None;
     }
     view.conn.plan.stalled.iter().find_map(|n| {
