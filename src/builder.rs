@@ -127,6 +127,9 @@ impl Builder {
     /// is waited for, if that is no less than [`min_rate`](Self::min_rate) asks. That it takes nothing
     /// is noticed up to an eighth of the time late. An HTTP/2
     /// stream that is held up beside others that go on is reset alone (RFC 9113 6.4).
+    ///
+    /// A client's kernel may hold its acknowledgement back for half a second (RFC 9293 3.8.6.3; Linux does for up to
+    /// 0.2 s): with less than that clients are let go that have taken all.
     pub fn write_timeout(mut self, timeout: Duration) -> Self {
         self.settings.write_timeout = timeout;
         self

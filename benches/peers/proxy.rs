@@ -98,6 +98,10 @@ fn root(
     let (cert, key) = identity(settings, root.path())?;
     let values = [
         ("${KEEPALIVE_MIN_TIMEOUT}", keepalive_min_timeout(proxy)),
+        (
+            "${KEEPALIVE_REQUESTS}",
+            settings.keepalive_requests.to_string(),
+        ),
         ("${WORKERS}", workers()),
         ("${ROOT}", root.path().display().to_string()),
         ("${PORT}", addr.port().to_string()),

@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     #[arg(long = "shutdown-timeout-ms", value_name = "MS", value_parser = milliseconds)]
     #[arg(default_value = "10000")]
     pub(crate) shutdown_timeout: Duration,
+
+    /// After how many requests nginx closes a connection
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub(crate) keepalive_requests: u32,
 }
 
 /// What serves the connections.

@@ -13,6 +13,9 @@ use crate::{
     rig::Error,
 };
 
+/// How much longer than it should a run may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
 pub fn is_installed() -> bool {
     let version = Command::new("h2load")
         .arg("--version")
@@ -30,7 +33,10 @@ pub fn run(
     [connections, streams]: [usize; 2],
     time: Duration,
 ) -> Result<Done, Error> {
-    let mut command = Command::new("h2load");
+    // Where a server closes a connection at the very end, it goes on for ever.
+    let mut command = Command::new("timeout");
+    let limit = time + LIMIT;
+    command.args(["--signal=KILL", &limit.as_secs().to_string(), "h2load"]);
     if protocol == Protocol::Http1 {
         command.arg("--h1");
     }
@@ -51,7 +57,7 @@ pub fn run(
         before.rsplit(' ').next()?.parse::<u64>().ok()
     };
     let (Some(requests), Some(lost)) = (count("succeeded"), count("failed")) else {
-        return Err(format!("h2load said {said:?}").into());
+        return Err(format!("h2load did not end, or said {said:?}").into());
     };
     Ok(Done {
         requests,

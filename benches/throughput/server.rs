@@ -77,6 +77,8 @@ impl Server {
                 let [cert, key] = FILES.map(|file| folder.join(file));
                 let peers = command.arg(processes::example("peers"));
                 let peers = peers.args(["--port", "0", "--server", name]);
+                // The others close no connection that is in use.
+                let peers = peers.args(["--keepalive-requests", "1000000000"]);
                 peers.arg("--cert").arg(cert).arg("--key").arg(key)
             }
         };

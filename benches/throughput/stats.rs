@@ -75,7 +75,9 @@ pub struct Spread {
 
 impl Spread {
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
-        let mut figures: Vec<_> = figures.into_iter().collect();
+        // Without the rounds in which one of the two has answered nothing.
+        let figures = figures.into_iter().filter(|figure| figure.is_finite());
+        let mut figures: Vec<_> = figures.collect();
         figures.sort_by(f64::total_cmp);
         Self {
             min: figures.first().copied().unwrap_or(f64::NAN),

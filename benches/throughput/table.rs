@@ -30,6 +30,10 @@ fn line(title: &str, cells: impl Iterator<Item = String>) -> String {
 }
 
 fn cell(row: &Row, seen: &Seen) -> String {
+    // It has no such endpoint.
+    if seen.median(|round| round.per_second) == 0.0 {
+        return "–".into();
+    }
     let mut lines = match seen.server == BARE {
         true => itself(seen),
         false => FIGURES
