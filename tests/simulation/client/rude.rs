@@ -98,7 +98,19 @@ pub fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, settings: &Settings) 
     plan.http2 = true;
     plan.window = 8000;
     plan.stalled = vec![0];
+    // Others may take all that the socket gives, without end.
+    let busy = rng.u8(..3) == 0;
+    if busy {
+        let rate = Reading::Rate(rng.usize(4000..20_000), ms(50));
+        plan.then(Step::Read(rate));
+    }
     plan.ask_whole(Endpoint::Bytes(100_000), rng);
+    if busy {
+        plan.wide = true;
+        for _ in 0..rng.usize(8..20) {
+            plan.ask_whole(Endpoint::Bytes(400_000), rng);
+        }
+    }
     for _ in 0..rng.usize(1..6) {
         let endpoint = if rng.bool() { slow(rng) } else { quick(rng) };
         plan.ask_whole(endpoint, rng);

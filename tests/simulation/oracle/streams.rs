@@ -5,7 +5,16 @@ use std::time::Duration;
 use graceful_tls::Phase;
 
 use super::view::{SLACK, View};
-use crate::{client::http2::stream, trace::Stamp};
+use crate::{
+    client::{
+        http2::stream,
+        plan::{Reading, Step},
+    },
+    trace::Stamp,
+};
+
+/// So much the server's TLS may hold, and what it holds has to go out first.
+const TLS_HOLDS: usize = 128 << 10;
 
 /// R7. An HTTP/2 connection that the server ends by itself is told by GOAWAY; an idle one by one.
 ///
@@ -72,10 +81,28 @@ pub fn stalled_stream(view: &View<'_>) -> Option<String> {
         let answer = &view.conn.seen.asks.get(*n)?.answer;
         let since = answer.last?;
         let patience = view.facts.settings.write_timeout * 5 / 4;
-        let latest = since.at + patience + view.lag() + SLACK;
+        let latest = since.at + patience + behind(view) + view.lag() + SLACK;
         let held = !answer.is_over() && ended.at > latest;
         held.then(|| format!("request {n}: held up since {since}, ended {ended}"))
     })
+}
+
+/// How long a client takes to read what there is on the way behind a stream's last bytes, and before the frame that
+/// resets it.
+fn behind(view: &View<'_>) -> Duration {
+    let nature = &view.conn.nature;
+    let most = 2 * (TLS_HOLDS + nature.send_buffer + nature.receive_buffer);
+    let reading = view.conn.plan.steps.iter().find_map(|step| match step {
+        Step::Read(Reading::Rate(bytes, every)) => Some((*bytes, *every)),
+        _ => None,
+    });
+    let Some((bytes, every)) = reading else {
+        return Duration::ZERO;
+    };
+    // A round trip brings no more than fits into the buffers.
+    let window = nature.send_buffer.min(nature.receive_buffer);
+    let trips = 2 * (nature.delay + nature.late) * most.div_ceil(window) as u32;
+    every * most.div_ceil(bytes) as u32 + trips
 }
 
 /// R6. What was reset the server has let go of.
