@@ -101,7 +101,10 @@ pub fn stalled_beside_live(plan: &mut Plan, rng: &mut Rng, settings: &Settings) 
     // Others may take all that the socket gives, without end.
     let busy = rng.u8(..3) == 0;
     if busy {
-        let rate = Reading::Rate(rng.usize(4000..20_000), ms(50));
+        // What the kernel holds for it is read in a quarter of the write time-out: then windows are opened.
+        let every = ms(50);
+        let at_least = (128 << 10) * 4 * every.as_millis() / settings.write_timeout.as_millis();
+        let rate = Reading::Rate(at_least as usize + rng.usize(..10_000), every);
         plan.then(Step::Read(rate));
     }
     plan.ask_whole(Endpoint::Bytes(100_000), rng);
