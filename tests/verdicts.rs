@@ -285,8 +285,11 @@ fn of(lines: &[Map<String, Value>], peer: SocketAddr) -> &Map<String, Value> {
 
 fn is_judged(lines: &[Map<String, Value>], peer: SocketAddr, (level, cause, outcome): Verdict) {
     let line = of(lines, peer);
-    let said = ["level", "cause", "outcome"].map(|name| line[name].as_str().unwrap());
-    assert_eq!(said, [level, cause, outcome], "{line:?}");
+    assert_eq!(verdict(line), [level, cause, outcome], "{line:?}");
+}
+
+fn verdict(line: &Map<String, Value>) -> [&str; 3] {
+    ["level", "cause", "outcome"].map(|name| line[name].as_str().unwrap())
 }
 
 /// All but the last end by themselves, and that is ended by the deadline of a shutdown.
@@ -346,24 +349,33 @@ fn a_client_that_answers_no_ping() {
     }
 }
 
+/// How a client is judged that has answered a PING while the server was stopped.
+fn hears_too_late(server: &str, version: Version) -> [String; 3] {
+    let bed = Testbed::start_talkative(server, &["--log", "json", "--lame-duck-ms", "0"]);
+    let mut h2 = start_h2(&bed, version);
+    h2.options.auto_ping_ack = false;
+    h2.get("/sleep/60000").unwrap();
+    let is_ping = |frame: &Frame| frame.is(kind::PING) && !frame.is_ack();
+    let ping = h2.wait_frame(is_ping, LONG).expect("it asks each second");
+    bed.pause();
+    h2.send_frame(&Frame::ping_ack(ping.payload)).unwrap();
+    thread::sleep(2 * PROMPT);
+    bed.resume();
+    let peer = stays_h2(h2);
+    let exit = bed.stop(LONG);
+    let lines = verdicts(&exit);
+    verdict(of(&lines, peer)).map(str::to_owned)
+}
+
 /// The server had no time to read: that its peer is dead it only believes.
 #[test]
 fn a_server_that_does_not_hear_the_answer_to_its_ping() {
     for server in testbed::servers().into_iter().filter(|of| *of != "axum") {
         for version in Version::BOTH {
-            let bed = Testbed::start_talkative(server, &["--log", "json", "--lame-duck-ms", "0"]);
-            let mut h2 = start_h2(&bed, version);
-            h2.options.auto_ping_ack = false;
-            h2.get("/sleep/60000").unwrap();
-            let is_ping = |frame: &Frame| frame.is(kind::PING) && !frame.is_ack();
-            let ping = h2.wait_frame(is_ping, LONG).expect("it asks each second");
-            bed.pause();
-            h2.send_frame(&Frame::ping_ack(ping.payload)).unwrap();
-            thread::sleep(2 * PROMPT);
-            bed.resume();
-            let peer = stays_h2(h2);
-            let exit = bed.stop(LONG);
-            is_judged(&verdicts(&exit), peer, ("WARN", "orderly", "truncated"));
+            // Where it reads before it looks at its clock it has heard, and asks again: then none answers.
+            let mut tries = (0..8).map(|_| hears_too_late(server, version));
+            let believed = |judged: &[String; 3]| *judged == ["WARN", "orderly", "truncated"];
+            assert!(tries.any(|judged| believed(&judged)), "{server}");
         }
     }
 }
