@@ -20,7 +20,9 @@ mod server;
 mod table;
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    fmt::Display,
+    fs,
+    io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -152,6 +154,18 @@ fn look(server: Server, protocol: Protocol, n: usize) -> Result<Seen, Error> {
     })
 }
 
+/// Resident bytes of a process, or of `self`.
+fn resident(process: impl Display) -> Result<f64, Error> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: f64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .ok_or("the process has no memory left")?
+        .trim()
+        .parse()?;
+    Ok(kib * 1024.0)
+}
+
 /// A server in a process of its own; killed when dropped.
 struct Process {
     child: Child,
@@ -178,18 +192,8 @@ impl Process {
         Ok(process)
     }
 
-    /// Resident bytes.
     fn resident(&self) -> Result<f64, Error> {
-        let mut status = String::new();
-        let path = format!("/proc/{}/status", self.child.id());
-        std::fs::File::open(path)?.read_to_string(&mut status)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib: f64 = line
-            .and_then(|line| line.trim().strip_suffix(" kB"))
-            .ok_or("the process has no memory left")?
-            .trim()
-            .parse()?;
-        Ok(kib * 1024.0)
+        resident(self.child.id())
     }
 
     fn terminate(&self) -> Result<(), Error> {

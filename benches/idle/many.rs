@@ -5,7 +5,6 @@
 //! faster than the connections.
 
 use std::{
-    fs,
     process::Command,
     time::{Duration, Instant},
 };
@@ -16,6 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 
 use crate::{
     client::{Protocol, ask, is_notified},
+    resident,
     rig::{Certificate, Error, router},
     server::STRIKES,
 };
@@ -101,10 +101,10 @@ async fn see(protocol: Protocol, n: usize) -> Result<Seen, Error> {
     let tls = certificate.graceful_with(|builder| builder.max_connections(most))?;
     let mut clients = Clients::of(&certificate, protocol, &tls)?;
 
-    let before = resident()?;
+    let before = resident("self")?;
     clients.fill(n).await?;
     tokio::time::sleep(STRIKES * 3 / 2).await;
-    let bytes = (resident()? - before) / n as f64;
+    let bytes = (resident("self")? - before) / n as f64;
     let snapshot = (0..SNAPSHOTS).map(|_| snapshot(&tls)).min();
     let welcomed = clients.newcomers().await?;
     let made_room = clients.newcomers().await?;
@@ -130,13 +130,6 @@ fn snapshot(tls: &GracefulTls) -> Duration {
     let each: Vec<_> = tls.connections().iter().map(|of| of.stats()).collect();
     std::hint::black_box((all, each));
     begun.elapsed()
-}
-
-/// Resident bytes of this process.
-fn resident() -> Result<f64, Error> {
-    let statm = fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).ok_or("no pages")?;
-    Ok(pages.parse::<f64>()? * 4096.0)
 }
 
 struct Clients {
