@@ -353,8 +353,8 @@ fn records(h2: &H2) -> usize {
         .sum()
 }
 
-/// What is answered in one turn goes in one write, and so in one record. On a machine that is busy a turn may be
-/// taken for long.
+/// What is answered in one turn goes in one write, and so in one record. They are as many as even a test build
+/// answers before the turn is taken for long; on a machine that is busy it may be so all the same.
 #[test]
 fn many_answers_go_together() {
     everywhere(|_, h2, _| {
@@ -362,7 +362,7 @@ fn many_answers_go_together() {
         let mut tries = 0..200;
         let together = tries.any(|_| {
             let before = records(h2);
-            all_are_answered(h2, &["/"; 30]);
+            all_are_answered(h2, &["/"; 5]);
             records(h2) - before == 1
         });
         assert!(together, "{h2:?}");
