@@ -135,8 +135,9 @@ pub struct Drain {
     /// Default: 4096.
     pub max_connections: usize,
     /// How long the flush before the half-close may go without a byte taken by the peer.
-    /// Default: 5 s. Once a shutdown's deadline has passed it gets that or the write time-out in all,
-    /// whichever is longer; before, it takes as long as the peer goes on taking bytes.
+    /// Default: 5 s; what is left of an answer gets the write time-out, if that is longer. Once a shutdown's
+    /// deadline has passed it gets the longer one in all; before, it takes as long as the peer goes on taking
+    /// bytes, at the minimum rate.
     pub flush_timeout: Duration,
 }
 

@@ -72,10 +72,13 @@ impl Start {
         }
     }
 
-    fn bounds(&self, settings: &Settings) -> Bounds {
+    /// `written` bytes have been sent, and the rest waits in TLS.
+    fn bounds(&self, settings: &Settings, written: u64) -> Bounds {
         let drain = &settings.drain;
         Bounds {
             flush: match self.patient {
+                // The peer has as long for an answer as it has while the connection is open.
+                true if self.answers > written => settings.longest_flush(),
                 true => drain.flush_timeout,
                 false => Duration::ZERO,
             },
@@ -127,7 +130,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
             // rustls takes nothing more in while it holds much that nobody will read.
             discard_plaintext(session);
         }
-        let bounds = start.bounds(&registration.connection().context().settings);
+        let bounds = start.bounds(&registration.connection().context().settings, io.written());
         registration.closing(start.cause);
         Self {
             written: io.written(),
@@ -204,10 +207,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             Some(session) => poll_write_tls(&mut self.io, session, cx),
             None => Pin::new(&mut self.io).poll_flush(cx),
         };
-        if self.io.written() != self.written {
-            self.written = self.io.written();
+        let taken = self.io.written() - self.written;
+        if taken > 0 {
+            self.written += taken;
             self.acknowledged = None;
-            self.machine.wrote(Instant::now());
+            self.machine.wrote(Instant::now(), taken);
         }
         if flushed.is_pending() && self.acknowledged.is_none() {
             self.acknowledged = Some(self.io.acknowledged());
@@ -348,11 +352,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
     fn strike(&mut self) {
         match self.machine.action() {
             Action::Flush => {
-                let acknowledged = Some(self.io.acknowledged());
-                if acknowledged != self.acknowledged {
-                    self.acknowledged = acknowledged;
-                    self.machine.wrote(Instant::now());
-                }
+                let acknowledged = self.io.acknowledged();
+                let before = self.acknowledged.replace(acknowledged);
+                let taken = acknowledged.saturating_sub(before.unwrap_or(acknowledged));
+                self.machine.wrote(Instant::now(), taken);
             }
             Action::Drain if self.machine.is_peer_closed() => drop(self.poll_acknowledged()),
             Action::Drain => self.ask_kernel(),

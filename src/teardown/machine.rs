@@ -18,9 +18,9 @@ use crate::{
 pub(crate) struct Bounds {
     /// How long flushing may go without a byte taken by the peer.
     pub(crate) flush: Duration,
-    /// How long the peer may acknowledge nothing of what the kernel holds for it, and at what rate it
-    /// has to.
+    /// How long the peer may acknowledge nothing of what the kernel holds for it.
     pub(crate) write: Duration,
+    /// At what rate it has to take both.
     pub(crate) rate: Rate,
     /// How long all of it may take once the shutdown's deadline has passed, before the drain.
     pub(crate) last: Duration,
@@ -50,10 +50,19 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Notifying,
-    Flushing { progress: Instant },
+    Flushing { wait: Wait, taken: u64 },
     HalfClosing { begun: Instant },
     Draining(Drain),
     Closed(Outcome),
+}
+
+impl State {
+    fn flushing(now: Instant) -> Self {
+        Self::Flushing {
+            wait: Wait::new(now, 0),
+            taken: 0,
+        }
+    }
 }
 
 /// What is known while draining.
@@ -99,7 +108,7 @@ impl Machine {
         let state = match (half_closed, notify) {
             (true, _) => State::Draining(Drain::new(now, &bounds)),
             (false, true) => State::Notifying,
-            (false, false) => State::Flushing { progress: now },
+            (false, false) => State::flushing(now),
         };
         Self {
             state,
@@ -122,9 +131,8 @@ impl Machine {
     /// When [`tick`](Self::tick) has something to decide, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = match self.state {
-            State::Flushing { progress: since } | State::HalfClosing { begun: since } => {
-                since + self.bounds.flush
-            }
+            State::Flushing { wait, .. } => wait.over_at(self.bounds.flush),
+            State::HalfClosing { begun } => begun + self.bounds.flush,
             State::Draining(Drain {
                 held: Some(held), ..
             }) => held.look.min(held.wait.over_at(self.bounds.write)),
@@ -140,14 +148,15 @@ impl Machine {
     /// close_notify is queued.
     pub(crate) fn notified(&mut self, now: Instant) {
         if let State::Notifying = self.state {
-            self.state = State::Flushing { progress: now };
+            self.state = State::flushing(now);
         }
     }
 
-    /// The peer took some bytes, not yet all.
-    pub(crate) fn wrote(&mut self, now: Instant) {
-        if let State::Flushing { progress } = &mut self.state {
-            *progress = now;
+    /// The peer took `n` bytes, not yet all.
+    pub(crate) fn wrote(&mut self, now: Instant, n: u64) {
+        if let State::Flushing { wait, taken } = &mut self.state {
+            *taken += n;
+            wait.comes_to(now, *taken, self.bounds.rate);
         }
     }
 
@@ -232,8 +241,9 @@ impl Machine {
     pub(crate) fn tick(&mut self, now: Instant) {
         let out_of_time = self.end.is_some_and(|end| now >= end);
         let outcome = match self.state {
-            State::Flushing { progress: since } | State::HalfClosing { begun: since } => {
-                (out_of_time || now >= since + self.bounds.flush).then_some(Outcome::Aborted)
+            State::Flushing { .. } | State::HalfClosing { .. } => {
+                let over = self.deadline().is_some_and(|deadline| now >= deadline);
+                over.then_some(Outcome::Aborted)
             }
             State::Draining(drain) => drain.outcome(now, out_of_time, &self.bounds),
             State::Notifying | State::Closed(_) => None,
@@ -321,7 +331,7 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Notified,
-        Wrote,
+        Wrote(u64),
         Flushed,
         HalfClosed,
         Received(usize),
@@ -360,7 +370,7 @@ mod tests {
             let Self { machine, now } = self;
             match event {
                 Notified => machine.notified(*now),
-                Wrote => machine.wrote(*now),
+                Wrote(n) => machine.wrote(*now, n),
                 Flushed => machine.flushed(*now),
                 HalfClosed => machine.half_closed(*now),
                 Received(n) => machine.received(*now, n),
@@ -421,13 +431,13 @@ mod tests {
             ),
             (
                 "a slow reader is waited for",
-                vec![Notified, ms(4000), Wrote, ms(4000), Tick],
+                vec![Notified, ms(4000), Wrote(1), ms(4000), Tick],
                 Flush,
             ),
             (
                 "however long it takes",
                 std::iter::once(Notified)
-                    .chain([ms(4000), Wrote].into_iter().cycle().take(40))
+                    .chain([ms(4000), Wrote(1)].into_iter().cycle().take(40))
                     .chain([Tick])
                     .collect(),
                 Flush,
@@ -436,14 +446,14 @@ mod tests {
                 "but not past the shutdown's deadline",
                 [Notified, Hurry]
                     .into_iter()
-                    .chain([ms(4000), Wrote].into_iter().cycle().take(16))
+                    .chain([ms(4000), Wrote(1)].into_iter().cycle().take(16))
                     .chain([Tick])
                     .collect(),
                 Close(Aborted),
             ),
             (
                 "only the first deadline counts",
-                vec![Notified, Hurry, ms(29_999), Wrote, Hurry, ms(1), Tick],
+                vec![Notified, Hurry, ms(29_999), Wrote(1), Hurry, ms(1), Tick],
                 Close(Aborted),
             ),
             ("silence", drain(&[ms(1999), Tick]), Drain),
@@ -599,6 +609,25 @@ mod tests {
     }
 
     #[test]
+    fn nor_is_what_is_left_flushed_to_it_for_ever() {
+        let begun = Instant::now();
+        let bounds = Bounds {
+            rate: Rate(100),
+            ..BOUNDS
+        };
+        for (every_second, ends) in [(1, Some(6)), (50, Some(10)), (100, None)] {
+            let mut machine = Machine::new(begun, bounds, false, false, false);
+            let ended = (1..1000_u64).find(|second| {
+                let now = begun + Duration::from_secs(*second);
+                machine.wrote(now, every_second);
+                machine.tick(now);
+                matches!(machine.action(), Action::Close(Outcome::Aborted))
+            });
+            assert_eq!(ended, ends, "{every_second}");
+        }
+    }
+
+    #[test]
     fn says_when_to_come_back() {
         let drain = |events: &[Event]| [&[Notified, Flushed, HalfClosed], events].concat();
         for (name, events, expected) in [
@@ -606,7 +635,7 @@ mod tests {
             ("flushing", vec![Notified], Some(5.0)),
             (
                 "from its last progress on",
-                vec![Notified, ms(1000), Wrote],
+                vec![Notified, ms(1000), Wrote(1)],
                 Some(6.0),
             ),
             (
@@ -616,7 +645,7 @@ mod tests {
             ),
             (
                 "no later than the last of all",
-                vec![Hurry, Notified, ms(29_000), Wrote],
+                vec![Hurry, Notified, ms(29_000), Wrote(1)],
                 Some(30.0),
             ),
             ("silence", drain(&[]), Some(2.0)),
@@ -690,7 +719,7 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             Just(Notified),
-            Just(Wrote),
+            (1..100_u64).prop_map(Wrote),
             Just(Flushed),
             Just(HalfClosed),
             (0..400_usize).prop_map(Received),

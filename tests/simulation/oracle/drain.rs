@@ -9,8 +9,8 @@ pub fn drain(view: &View<'_>) -> Option<String> {
     let (log, settings) = (&view.conn.log, &view.facts.settings);
     let (reset, dropped) = (log.reset_sent?, log.dropped?);
     log.accepted?;
-    let flush = settings.drain.flush_timeout.min(settings.write_timeout) * 9 / 10;
-    if view.left() || view.blocked_for(flush) || view.flush_exhausted() || out_of_time(view) {
+    let took_nothing = view.blocked_for(view.patience());
+    if view.left() || took_nothing || view.flush_exhausted() || out_of_time(view) {
         return None;
     }
     // What follows a client's close_notify is its own fault.

@@ -17,11 +17,9 @@ pub fn notify(view: &View<'_>) -> Option<String> {
     if !view.shook_hands() || seen.notify.is_some() || seen.tls_error.is_some() {
         return None;
     }
-    let settings = &view.facts.settings;
-    let patience = settings.write_timeout.min(settings.drain.flush_timeout) * 9 / 10;
     let begun = view.asks().any(|(_, ask)| ask.answer.begun.is_some());
     let unknown = !view.facts.kind.layer && !view.http2() && (begun || any_cut(view));
-    let took_nothing = view.blocked_for(patience) || view.flush_exhausted();
+    let took_nothing = view.blocked_for(view.patience()) || view.flush_exhausted();
     if view.left() || view.close_delimited() || took_nothing || unknown {
         return None;
     }

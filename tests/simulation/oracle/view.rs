@@ -282,6 +282,17 @@ impl<'a> View<'a> {
         waited + self.conn.nature.delay * 2 >= bound
     }
 
+    /// For how long the client may take nothing before it is let go, at least: for goodbyes less than for an answer.
+    pub fn patience(&self) -> Duration {
+        let settings = &self.facts.settings;
+        let amid = |ask: &Ask| ask.answer.begun.is_some() && !ask.answer.is_over();
+        let patience = match self.asks().any(|(_, ask)| amid(ask)) {
+            true => settings.write_timeout,
+            false => settings.write_timeout.min(settings.drain.flush_timeout),
+        };
+        patience * 9 / 10
+    }
+
     /// The last of the client's bytes that ask for something, of those that came before the end.
     pub fn useful(&self) -> Option<Stamp> {
         let ended = self.ended();
