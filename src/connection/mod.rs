@@ -193,6 +193,8 @@ const SPENT: u32 = 1 << 8;
 
 /// One of its requests has passed a layer.
 const LAYERED: u32 = 1 << 9;
+/// A flush is left to the server's shutdown.
+const FLUSH_LEFT: u32 = 1 << 18;
 /// It has a span, or its requests are tracked.
 const WATCHED: u32 = 1 << 16;
 
@@ -336,6 +338,21 @@ impl TlsConnection {
         let rests = &self.shared.rests;
         rests.load(Ordering::Relaxed) != 0
             && rests.swap(0, Ordering::Relaxed) == self.requests().begun.wrapping_add(1)
+    }
+
+    /// For the stream alone: the flush of the last answer is left to the server's shutdown.
+    pub(crate) fn leaves_flush(&self) {
+        self.set(FLUSH_LEFT);
+    }
+
+    #[inline]
+    pub(crate) fn flush_is_left(&self) -> bool {
+        self.has(FLUSH_LEFT)
+    }
+
+    /// The server has not shut down, and flushes for itself.
+    pub(crate) fn flushes(&self) {
+        self.unset(FLUSH_LEFT);
     }
 
     /// Whether the server has begun to drain.

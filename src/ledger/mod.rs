@@ -308,6 +308,12 @@ impl Ledger {
         matches!(self, Self::Http1(http1) if http1.tunnel().is_some())
     }
 
+    /// Whether the end of an HTTP/1 answer that was the last is out: the server has nothing more to send.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Http1(http1) if http1.is_over())
+    }
+
     pub(crate) fn end(&self) -> End {
         match self {
             Self::Http1(http1) if !http1.answers_are_followed() => End::Unknown,

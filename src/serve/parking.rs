@@ -111,6 +111,8 @@ where
             match &mut this.state {
                 State::Active(protocol) => match Pin::new(protocol).poll(cx) {
                     Poll::Ready(end) => return Poll::Ready(end.map_err(Into::into)),
+                    // It has not shut down behind its last answer.
+                    Poll::Pending if this.connection.flush_is_left() => this.connection.flushes(),
                     Poll::Pending if !this.connection.takes_rest() => return Poll::Pending,
                     Poll::Pending => {
                         if !this.park() {
@@ -140,7 +142,8 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(builder: Arc<Builder>, stream: GracefulStream<IO>, service: S) -> Self {
+    pub(super) fn new(builder: Arc<Builder>, mut stream: GracefulStream<IO>, service: S) -> Self {
+        stream.cork();
         let connection = stream.connection().clone();
         let io = Lent {
             io: TokioIo::new(stream),
@@ -236,6 +239,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lent<IO> {
         Pin::new(&mut self.get_mut().io)
     }
 
+    fn stream(self: Pin<&mut Self>) -> &mut GracefulStream<IO> {
+        self.get_mut().io.inner_mut()
+    }
+
     #[cold]
     fn give(&mut self, mut buf: ReadBufCursor<'_>) {
         let ahead = match mem::replace(&mut self.ahead, Ahead::Nothing) {
@@ -272,7 +279,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.io().poll_write(cx, bytes)
+        self.stream().poll_write_http1(cx, &[IoSlice::new(bytes)])
     }
 
     #[inline]
@@ -281,7 +288,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io().poll_write_vectored(cx, slices)
+        self.stream().poll_write_http1(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -290,7 +297,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_flush(cx)
+        self.stream().poll_flush_http1(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -14,10 +14,14 @@
 //! * Between two polls something is held only where the transport is blocked.
 //! * What is held has not gone out. Whatever judges by how far an answer has come goes by what the peer has
 //!   acknowledged of it, and not by what TLS has taken: see [`answered_so_far`](GracefulStream::answered_so_far).
+//! * HTTP/1 is flushed as ever, which is once an answer, but for the end of the last one. Behind that hyper shuts
+//!   down in the same poll: so its flush is left to the teardown, and answer and close_notify are one packet. Where
+//!   hyper does not shut down, since somebody still reads the request, `serve::parking` polls it again for the flush.
 //! * An end finds what is held in the session, as it does what the transport did not take: the teardown sends it first.
 
 use std::{
     io::{self, IoSlice, Write},
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -38,23 +42,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // A frame that passes the limit goes in whole: what is left of one is a record more.
+        self.poll_write_held(cx, bufs, 2 * BUFFER_LIMIT)
+    }
+
+    #[inline]
+    fn poll_write_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
         self.prepare_write(cx)?;
-        let written = self.poll_hold(cx, bufs);
+        let written = self.poll_hold(cx, bufs, limit);
         if let Poll::Ready(Ok(n)) = &written {
             self.sent(first(bufs, *n));
         }
         written
     }
 
-    /// Takes `bufs` into the session, as far as there is room.
-    fn poll_hold(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Takes `bufs` into the session, as far as that takes it to `limit`.
+    fn poll_hold(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
         loop {
             let State::Open(tls, _) = &mut self.state else {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             };
             let session = tls.get_mut().1;
-            // A frame that passes the limit goes in whole: what is left of one is a record more.
-            session.set_buffer_limit(Some(2 * BUFFER_LIMIT));
+            session.set_buffer_limit(Some(limit));
             let taken = session.writer().write_vectored(bufs)?;
             if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
                 return Poll::Ready(Ok(taken));
@@ -76,6 +95,40 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Poll::Pending if self.has_room() => Poll::Ready(Ok(())),
             flushed => flushed,
         }
+    }
+
+    /// Takes `bufs` of HTTP/1, whose server flushes after each: [`poll_write_corked`](Self::poll_write_corked) until
+    /// there is a tunnel. Not everybody flushes what goes through one.
+    #[inline]
+    pub(crate) fn poll_write_http1(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.ledger.is_tunnel() {
+            true => Pin::new(self).poll_write_vectored(cx, bufs),
+            false => self.poll_write_held(cx, bufs, BUFFER_LIMIT),
+        }
+    }
+
+    /// Flushes HTTP/1. The end of the last answer is left to the shutdown, which sends it with the goodbyes: hyper
+    /// shuts down in the same poll. Where it did not, [`serve`](crate::serve) polls it again, and this flushes.
+    #[inline]
+    pub(crate) fn poll_flush_http1(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ledger.is_over() && self.leaves() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(self).poll_flush(cx)
+    }
+
+    /// Whether a flush is left to the shutdown: in one poll of the server.
+    #[cold]
+    fn leaves(&mut self) -> bool {
+        if !self.left {
+            self.left = true;
+            self.connection.leaves_flush();
+        }
+        self.connection.flush_is_left()
     }
 
     fn has_room(&self) -> bool {

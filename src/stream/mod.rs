@@ -112,6 +112,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     is_blocked: bool,
     /// What is written waits in TLS: see `cork`.
     corked: bool,
+    /// The flush of the last answer was left to the shutdown, be it that none came.
+    left: bool,
     /// Something has moved that may have changed what the connection is used for.
     moved: bool,
     /// Our own direction of a tunnel is closed.
@@ -185,6 +187,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             tail: None,
             is_blocked: false,
             corked: false,
+            left: false,
             moved: true,
             half_closed: false,
             watches_windows: false,
