@@ -15,9 +15,9 @@ use std::{
 
 use bytes::Bytes;
 use graceful_tls::GracefulTls;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade};
 use support::VERSIONS;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
@@ -80,18 +80,34 @@ impl AsyncWrite for Counts {
 
 type Uploads = UnboundedSender<Vec<u8>>;
 
-/// Answers at once; what is uploaded is read by somebody else.
+/// Answers at once; what is uploaded, or is to be upgraded, is somebody else's.
 async fn answer(
     request: Request<Incoming>,
     uploads: Uploads,
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    if request.uri().path() == "/aside" {
-        tokio::spawn(async move {
-            let upload = request.into_body().collect().await.unwrap();
-            uploads.send(upload.to_bytes().to_vec()).unwrap();
-        });
+    let mut answer = Response::new(Full::from("hello\n"));
+    if request.method() == Method::CONNECT {
+        *answer.status_mut() = StatusCode::FORBIDDEN;
     }
-    Ok(Response::new(Full::from("hello\n")))
+    match (request.uri().path(), request.method()) {
+        ("/aside", _) => {
+            tokio::spawn(async move {
+                let upload = request.into_body().collect().await.unwrap();
+                uploads.send(upload.to_bytes().to_vec()).unwrap();
+            });
+        }
+        ("/kept", _) => {
+            tokio::spawn(async move {
+                uploads.closed().await;
+                drop(request);
+            });
+        }
+        ("/waited", _) | (_, &Method::CONNECT) => {
+            tokio::spawn(upgrade::on(request));
+        }
+        _ => {}
+    }
+    Ok(answer)
 }
 
 async fn client(
@@ -175,6 +191,32 @@ async fn so_is_that_of_a_server_that_shuts_down() {
         ends(&mut client).await;
         let writes = writes.load(Ordering::SeqCst) - before;
         assert_eq!(writes, 1, "{version:?}");
+    }
+}
+
+/// hyper gives the stream to whoever waits for an upgrade, though it was declined, and does not shut down.
+#[tokio::test]
+async fn nor_for_an_upgrade_that_was_declined() {
+    let lasts: [&[&str]; 4] = [
+        &["GET /kept HTTP/1.1\r\nhost: s\r\nconnection: upgrade, close\r\nupgrade: x\r\n\r\n"],
+        &["GET /waited HTTP/1.1\r\nhost: s\r\nconnection: upgrade, close\r\nupgrade: x\r\n\r\n"],
+        &["CONNECT s:1 HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n"],
+        &[
+            "GET /waited HTTP/1.1\r\nhost: s\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n",
+        ],
+    ];
+    for version in VERSIONS {
+        for requests in lasts {
+            let (builder, connector) = support::pair(version);
+            let tls = builder.build().unwrap();
+            let (uploads, _uploaded) = unbounded_channel();
+            let (mut client, _) = client(&tls, &connector, uploads).await;
+            for request in requests {
+                client.write_all(request.as_bytes()).await.unwrap();
+                hears(&mut client).await;
+            }
+        }
     }
 }
 

@@ -5,10 +5,18 @@
 
 mod support;
 
-use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use graceful_tls::{Drain, GracefulStream, GracefulTls, Report};
+use graceful_tls::{
+    Builder, Cause, Drain, Ended, GracefulStream, GracefulTls, Observer, Outcome, Report,
+    TlsConnection,
+};
 use http::Response;
 use http_body_util::Full;
 use support::{VERSIONS, connect, pair};
@@ -33,16 +41,19 @@ struct Bed {
     client: TcpStream,
 }
 
-fn made() -> (GracefulTls, TlsConnector) {
+fn settings() -> (Builder, TlsConnector) {
     let (builder, connector) = pair(VERSIONS[1]);
-    let tls = builder
+    let builder = builder
         .lame_duck(Duration::ZERO)
         .shutdown_timeout(Duration::from_secs(600))
         .write_timeout(Duration::from_secs(9))
-        .drain(Drain::default().flush_timeout(Duration::from_secs(5)))
-        .build()
-        .unwrap();
-    (tls, connector)
+        .drain(Drain::default().flush_timeout(Duration::from_secs(5)));
+    (builder, connector)
+}
+
+fn made() -> (GracefulTls, TlsConnector) {
+    let (builder, connector) = settings();
+    (builder.build().unwrap(), connector)
 }
 
 /// A server's socket that holds `send_buffer` bytes, and a client's that holds next to nothing.
@@ -174,28 +185,34 @@ const LAST_REQUESTS: [(&str, &[u8]); 2] = [
     ("http/1.1", b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"),
 ];
 
+/// The raw socket of a client that has sent its last request to a server of the crate's own.
+async fn asks_last(
+    (builder, connector): (Builder, TlsConnector),
+    (alpn, request): (&str, &[u8]),
+) -> (GracefulTls, TcpStream) {
+    let tls = builder.build().unwrap();
+    let mut config = (**connector.config()).clone();
+    config.alpn_protocols = vec![alpn.into()];
+    let (accepted, client) = sockets(BUFFERS[1]).await;
+    let answer =
+        |_| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; BODY])))) };
+    tokio::spawn(tls.serve_connection(accepted, None, service_fn(answer)));
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = connector.connect(name, client).await.unwrap();
+    client.write_all(request).await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    (tls, client.into_inner().0)
+}
+
 /// The server has given all of it away and shuts the connection down: that makes a client no less patient a reader.
 /// Each pause is longer than [`Drain::flush_timeout`], and shorter than the write time-out.
 #[tokio::test(start_paused = true)]
 async fn who_takes_a_last_answer_slowly_gets_it() {
-    for (alpn, request) in LAST_REQUESTS {
-        let (tls, connector) = made();
-        let mut config = (**connector.config()).clone();
-        config.alpn_protocols = vec![alpn.into()];
-        let (accepted, client) = sockets(BUFFERS[1]).await;
-        let answer = |_| async {
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![b'x'; BODY]))))
-        };
-        let served = tls.serve_connection(accepted, None, service_fn(answer));
-        let served = tokio::spawn(served);
-        let connector = TlsConnector::from(Arc::new(config));
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut client = connector.connect(name, client).await.unwrap();
-        client.write_all(request).await.unwrap();
-        let mut client = client.into_inner().0;
-        let (begun, mut bytes) = (Instant::now(), 0);
-        sleep(Duration::from_secs(1)).await;
+    for last in LAST_REQUESTS {
+        let (tls, mut client) = asks_last(settings(), last).await;
         tls.shutdown();
+        let (begun, mut bytes) = (Instant::now(), 0);
         loop {
             sleep(Duration::from_secs(7)).await;
             match client.read(&mut [0; 16 << 10]).await.unwrap() {
@@ -204,11 +221,38 @@ async fn who_takes_a_last_answer_slowly_gets_it() {
             }
         }
         drop(client);
-        served.await.unwrap().unwrap();
         let report = tls.closed().await;
         let took = begun.elapsed().as_secs_f64();
-        assert!(bytes > BODY && took > 20.0, "{alpn}: {bytes}, {report}");
-        assert!(report.is_clean(), "{alpn}: {report}");
+        assert!(bytes > BODY && took > 20.0, "{last:?}: {bytes}, {report}");
+        assert!(report.is_clean(), "{last:?}: {report}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Ends(Arc<Mutex<Vec<(Cause, Outcome)>>>);
+
+impl Observer for Ends {
+    fn ended(&self, _: &TlsConnection, ended: &Ended) {
+        self.0.lock().unwrap().push((ended.cause, ended.outcome));
+    }
+}
+
+/// And one that takes nothing of it is let go for that.
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_of_a_last_answer_has_stalled() {
+    for last in LAST_REQUESTS {
+        let ends = Ends::default();
+        let (builder, connector) = settings();
+        let builder = builder.observer(ends.clone());
+        let (tls, _client) = asks_last((builder, connector), last).await;
+        let begun = Instant::now();
+        while !tls.connections().is_empty() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!((7.0..12.0).contains(&took), "{last:?}: {took} s");
+        let ends = ends.0.lock().unwrap();
+        assert_eq!(*ends, [(Cause::Stalled, Outcome::Aborted)], "{last:?}");
     }
 }
 

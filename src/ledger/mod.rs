@@ -308,7 +308,7 @@ impl Ledger {
         matches!(self, Self::Http1(http1) if http1.tunnel().is_some())
     }
 
-    /// Whether the end of an HTTP/1 answer that was the last is out: the server has nothing more to send.
+    /// Whether an HTTP/1 answer that said it was the last is complete.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Http1(http1) if http1.is_over())

@@ -111,7 +111,7 @@ where
             match &mut this.state {
                 State::Active(protocol) => match Pin::new(protocol).poll(cx) {
                     Poll::Ready(end) => return Poll::Ready(end.map_err(Into::into)),
-                    // It has not shut down behind its last answer.
+                    // It has not shut down behind its last answer, or the client is slow to take that.
                     Poll::Pending if this.connection.flush_is_left() => this.connection.flushes(),
                     Poll::Pending if !this.connection.takes_rest() => return Poll::Pending,
                     Poll::Pending => {
@@ -142,8 +142,7 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(builder: Arc<Builder>, mut stream: GracefulStream<IO>, service: S) -> Self {
-        stream.cork();
+    pub(super) fn new(builder: Arc<Builder>, stream: GracefulStream<IO>, service: S) -> Self {
         let connection = stream.connection().clone();
         let io = Lent {
             io: TokioIo::new(stream),

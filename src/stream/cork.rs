@@ -14,13 +14,16 @@
 //! * Between two polls something is held only where the transport is blocked.
 //! * What is held has not gone out. Whatever judges by how far an answer has come goes by what the peer has
 //!   acknowledged of it, and not by what TLS has taken: see [`answered_so_far`](GracefulStream::answered_so_far).
-//! * HTTP/1 is flushed as ever, which is once an answer, but for the end of the last one. Behind that hyper shuts
-//!   down in the same poll: so its flush is left to the teardown, and answer and close_notify are one packet. Where
-//!   hyper does not shut down, since somebody still reads the request, `serve::parking` polls it again for the flush.
+//! * HTTP/1 is flushed as ever, but for the end of the last answer. Behind that hyper most often shuts down in the
+//!   same poll: so the flush is left to the shutdown, and answer and close_notify are one packet. Where hyper does not
+//!   shut down, as while the request is not all in, `serve::parking` polls it again for the flush. And where a request
+//!   has asked for an upgrade nothing is held: hyper may give the stream to whoever waits for that, even if it was
+//!   declined, and not everybody flushes a tunnel.
 //! * An end finds what is held in the session, as it does what the transport did not take: the teardown sends it first.
 
 use std::{
     io::{self, IoSlice, Write},
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -97,22 +100,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// Takes `bufs` of HTTP/1, whose server flushes after each: [`poll_write_corked`](Self::poll_write_corked) until
-    /// there is a tunnel. Not everybody flushes what goes through one.
+    /// What `poll_write_vectored` is for HTTP/1: it waits for the flush.
     #[inline]
     pub(crate) fn poll_write_http1(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.ledger.is_tunnel() {
+        match self.connection.may_upgrade() {
             true => Pin::new(self).poll_write_vectored(cx, bufs),
             false => self.poll_write_held(cx, bufs, BUFFER_LIMIT),
         }
     }
 
-    /// Flushes HTTP/1. The end of the last answer is left to the shutdown, which sends it with the goodbyes: hyper
-    /// shuts down in the same poll. Where it did not, [`serve`](crate::serve) polls it again, and this flushes.
+    /// What `poll_flush` is for HTTP/1. The end of the last answer is left to the shutdown.
     #[inline]
     pub(crate) fn poll_flush_http1(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.ledger.is_over() && self.leaves() {
@@ -121,11 +122,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         Pin::new(self).poll_flush(cx)
     }
 
-    /// Whether a flush is left to the shutdown: in one poll of the server.
+    /// Whether a flush is left to the shutdown: for one poll of the server.
     #[cold]
     fn leaves(&mut self) -> bool {
-        if !self.left {
-            self.left = true;
+        if self.connection.may_upgrade() {
+            return false;
+        }
+        if !mem::replace(&mut self.left, true) {
             self.connection.leaves_flush();
         }
         self.connection.flush_is_left()

@@ -112,8 +112,10 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     is_blocked: bool,
     /// What is written waits in TLS: see `cork`.
     corked: bool,
-    /// The flush of the last answer was left to the shutdown, be it that none came.
+    /// The flush of the last answer was left to the shutdown, once.
     left: bool,
+    /// The last frames have been said, if there was anything to say: nothing of ours follows.
+    said_goodbye: bool,
     /// Something has moved that may have changed what the connection is used for.
     moved: bool,
     /// Our own direction of a tunnel is closed.
@@ -188,6 +190,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             is_blocked: false,
             corked: false,
             left: false,
+            said_goodbye: false,
             moved: true,
             half_closed: false,
             watches_windows: false,
@@ -274,6 +277,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let State::Open(tls, _) = &mut self.state else {
             return;
         };
+        if self.said_goodbye {
+            self.frames = None;
+        }
         if let Some(frames) = &mut self.frames {
             let n = frames.send(&mut self.ledger, tls.get_mut().1);
             if frames.is_empty() {
@@ -508,6 +514,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// A GOAWAY that names the last stream, so that the peer knows what was not processed (RFC 9113
     /// 6.8). The server has said all it has to say by now, whatever the end is.
     fn say_goodbye(&mut self) {
+        if mem::replace(&mut self.said_goodbye, true) {
+            return;
+        }
         let State::Open(tls, _) = &mut self.state else {
             return;
         };
@@ -581,8 +590,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> AsyncWrite for Gracefu
         if this.ledger.is_tunnel() && !this.lifetime.is_forced() {
             return this.poll_half_close(cx);
         }
-        if let Some(teardown) = this.begin_teardown(true) {
-            this.state = State::Closing(teardown);
+        if matches!(this.state, State::Open(..)) {
+            // Where that fails a server would have dropped the stream at its flush.
+            let flushed = ready!(this.poll_flush_last(cx));
+            if let Some(teardown) = this.begin_teardown(flushed.is_ok()) {
+                this.state = State::Closing(teardown);
+            }
         }
         if let State::Closing(teardown) = &mut this.state {
             ready!(Pin::new(teardown).poll(cx));
@@ -617,6 +630,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             }
             self.settled();
         }
+        flushed
+    }
+
+    /// Sends what a server that shuts down has left in TLS, and the goodbyes with it: by the rules for answers, as its
+    /// own flush would.
+    fn poll_flush_last(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.holds_back() {
+            return Poll::Ready(Ok(()));
+        }
+        self.prepare_write(cx)?;
+        let answers = self.answers_end();
+        if !self.said_goodbye {
+            self.say_goodbye();
+            if self.may_notify(true) {
+                self.ledger.finish();
+                if let State::Open(tls, _) = &mut self.state {
+                    tls.get_mut().1.send_close_notify();
+                }
+            }
+        }
+        let flushed = self.poll_flush_tls(cx);
+        self.answered = self.answered.min(answers);
         flushed
     }
 

@@ -103,10 +103,8 @@ pub(crate) struct Teardown<IO: AsyncRead + AsyncWrite + Unpin + 'static> {
     cause: Cause,
     /// See [`Start::answers`].
     answers: u64,
-    /// Bytes that the socket had taken when the machine was last told of progress.
-    written: u64,
-    /// Bytes that the peer had acknowledged when the flush was blocked, or looked at since.
-    acknowledged: Option<u64>,
+    /// Bytes that the socket had taken when the flush was last blocked.
+    written: Option<u64>,
     sleep: Option<Pin<Box<Sleep>>>,
     place: Option<Place>,
     registration: Registration,
@@ -133,8 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
         let bounds = start.bounds(&registration.connection().context().settings, io.written());
         registration.closing(start.cause);
         Self {
-            written: io.written(),
-            acknowledged: None,
+            written: None,
             machine: Machine::new(
                 Instant::now(),
                 bounds,
@@ -207,14 +204,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
             Some(session) => poll_write_tls(&mut self.io, session, cx),
             None => Pin::new(&mut self.io).poll_flush(cx),
         };
-        let taken = self.io.written() - self.written;
-        if taken > 0 {
-            self.written += taken;
-            self.acknowledged = None;
-            self.machine.wrote(Instant::now(), taken);
-        }
-        if flushed.is_pending() && self.acknowledged.is_none() {
-            self.acknowledged = Some(self.io.acknowledged());
+        if flushed.is_pending() && self.written != Some(self.io.written()) {
+            self.written = Some(self.io.written());
+            self.ask_how_far();
         }
         match ready!(flushed) {
             Ok(()) => self.machine.flushed(Instant::now()),
@@ -300,6 +292,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
         }
     }
 
+    /// Tells the machine how far the peer has come.
+    fn ask_how_far(&mut self) {
+        let acknowledged = self.io.acknowledged();
+        self.machine.acknowledged(Instant::now(), acknowledged);
+    }
+
     /// Tells the machine what the kernel holds for the peer.
     fn ask_kernel(&mut self) {
         let held = self.held();
@@ -351,12 +349,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Teardown<IO> {
     /// The machine's deadline has passed: what has happened that no event tells?
     fn strike(&mut self) {
         match self.machine.action() {
-            Action::Flush => {
-                let acknowledged = self.io.acknowledged();
-                let before = self.acknowledged.replace(acknowledged);
-                let taken = acknowledged.saturating_sub(before.unwrap_or(acknowledged));
-                self.machine.wrote(Instant::now(), taken);
-            }
+            Action::Flush => self.ask_how_far(),
             Action::Drain if self.machine.is_peer_closed() => drop(self.poll_acknowledged()),
             Action::Drain => self.ask_kernel(),
             _ => {}

@@ -20,7 +20,7 @@ pub(crate) struct Bounds {
     pub(crate) flush: Duration,
     /// How long the peer may acknowledge nothing of what the kernel holds for it.
     pub(crate) write: Duration,
-    /// At what rate it has to take both.
+    /// At what rate it has to take what is flushed, and what the kernel holds.
     pub(crate) rate: Rate,
     /// How long all of it may take once the shutdown's deadline has passed, before the drain.
     pub(crate) last: Duration,
@@ -50,7 +50,7 @@ pub(crate) enum Action {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Notifying,
-    Flushing { wait: Wait, taken: u64 },
+    Flushing { wait: Wait },
     HalfClosing { begun: Instant },
     Draining(Drain),
     Closed(Outcome),
@@ -60,7 +60,6 @@ impl State {
     fn flushing(now: Instant) -> Self {
         Self::Flushing {
             wait: Wait::new(now, 0),
-            taken: 0,
         }
     }
 }
@@ -131,7 +130,7 @@ impl Machine {
     /// When [`tick`](Self::tick) has something to decide, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = match self.state {
-            State::Flushing { wait, .. } => wait.over_at(self.bounds.flush),
+            State::Flushing { wait } => wait.over_at(self.bounds.flush),
             State::HalfClosing { begun } => begun + self.bounds.flush,
             State::Draining(Drain {
                 held: Some(held), ..
@@ -152,11 +151,10 @@ impl Machine {
         }
     }
 
-    /// The peer took `n` bytes, not yet all.
-    pub(crate) fn wrote(&mut self, now: Instant, n: u64) {
-        if let State::Flushing { wait, taken } = &mut self.state {
-            *taken += n;
-            wait.comes_to(now, *taken, self.bounds.rate);
+    /// The peer has acknowledged so many bytes, not yet all. The first time only says how far it had come before.
+    pub(crate) fn acknowledged(&mut self, now: Instant, bytes: u64) {
+        if let State::Flushing { wait } = &mut self.state {
+            wait.comes_to(now, bytes, self.bounds.rate);
         }
     }
 
@@ -355,6 +353,7 @@ mod tests {
     struct Bench {
         machine: Machine,
         now: Instant,
+        taken: u64,
     }
 
     impl Bench {
@@ -363,14 +362,22 @@ mod tests {
             Self {
                 machine: Machine::new(now, BOUNDS, notify, peer_closed, false),
                 now,
+                taken: 0,
             }
         }
 
         fn happen(&mut self, event: Event) {
-            let Self { machine, now } = self;
+            let Self {
+                machine,
+                now,
+                taken,
+            } = self;
             match event {
                 Notified => machine.notified(*now),
-                Wrote(n) => machine.wrote(*now, n),
+                Wrote(n) => {
+                    *taken += n;
+                    machine.acknowledged(*now, *taken);
+                }
                 Flushed => machine.flushed(*now),
                 HalfClosed => machine.half_closed(*now),
                 Received(n) => machine.received(*now, n),
@@ -619,7 +626,7 @@ mod tests {
             let mut machine = Machine::new(begun, bounds, false, false, false);
             let ended = (1..1000_u64).find(|second| {
                 let now = begun + Duration::from_secs(*second);
-                machine.wrote(now, every_second);
+                machine.acknowledged(now, second * every_second);
                 machine.tick(now);
                 matches!(machine.action(), Action::Close(Outcome::Aborted))
             });
@@ -777,7 +784,11 @@ mod tests {
         ) {
             let now = Instant::now();
             let machine = Machine::new(now, BOUNDS, true, peer_closed, half_closed);
-            let mut bench = Bench { machine, now };
+            let mut bench = Bench {
+                machine,
+                now,
+                taken: 0,
+            };
             bench.happen(Hurry);
             let mut peer = peer.into_iter();
             for steps in 0.. {

@@ -285,8 +285,11 @@ impl<'a> View<'a> {
     /// For how long the client may take nothing before it is let go, at least: for goodbyes less than for an answer.
     pub fn patience(&self) -> Duration {
         let settings = &self.facts.settings;
-        let amid = |ask: &Ask| ask.answer.begun.is_some() && !ask.answer.is_over();
-        let patience = match self.asks().any(|(_, ask)| amid(ask)) {
+        let amid = |(n, ask): (usize, &Ask)| {
+            let begun = ask.answer.begun.is_some() || self.served(n).is_some();
+            begun && !ask.answer.is_over()
+        };
+        let patience = match self.asks().any(amid) {
             true => settings.write_timeout,
             false => settings.write_timeout.min(settings.drain.flush_timeout),
         };
