@@ -22,7 +22,7 @@ pub(super) struct Corked<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 }
 
 struct Shared<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    io: TokioIo<GracefulStream<IO>>,
+    io: TokioIo<Box<GracefulStream<IO>>>,
     /// What came of pouring, which hyper has to know.
     failed: Option<io::Error>,
 }
@@ -36,7 +36,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Clone for Corked<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Corked<IO> {
-    pub(super) fn new(mut stream: GracefulStream<IO>) -> Self {
+    pub(super) fn new(mut stream: Box<GracefulStream<IO>>) -> Self {
         stream.cork();
         let shared = Arc::new(Mutex::new(Shared {
             io: TokioIo::new(stream),

@@ -140,7 +140,7 @@ impl GracefulTls {
         // In a box of its own, which goes when it is over.
         let handshake = Box::pin(async move {
             let stream = acceptor.accept_arrived(arrived?).await?;
-            Ok::<_, HandshakeError>((acceptor, stream))
+            Ok::<_, HandshakeError>((acceptor, Box::new(stream)))
         });
         async move {
             let (acceptor, stream) = handshake.await?;
@@ -174,7 +174,7 @@ where
         let service = service.clone();
         tokio::spawn(async move {
             if let Ok(stream) = acceptor.accept_arrived(accepted).await {
-                spawn(acceptor.server(), stream, service);
+                spawn(acceptor.server(), Box::new(stream), service);
             }
         });
     }
@@ -182,7 +182,7 @@ where
 }
 
 /// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.
-fn spawn<IO, S, B>(server: &Server, stream: GracefulStream<IO>, service: S)
+fn spawn<IO, S, B>(server: &Server, stream: Box<GracefulStream<IO>>, service: S)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -200,7 +200,7 @@ where
 
 fn http1<IO, S, B>(
     server: &Server,
-    stream: GracefulStream<IO>,
+    stream: Box<GracefulStream<IO>>,
     service: S,
 ) -> Served<Parking<IO, Told<S>>>
 where
@@ -218,7 +218,11 @@ where
 
 type Http2<IO, S> = Turns<http2::Connection<Corked<IO>, Told<S>, Executor>, IO>;
 
-fn http2<IO, S, B>(server: &Server, stream: GracefulStream<IO>, service: S) -> Served<Http2<IO, S>>
+fn http2<IO, S, B>(
+    server: &Server,
+    stream: Box<GracefulStream<IO>>,
+    service: S,
+) -> Served<Http2<IO, S>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,

@@ -71,18 +71,14 @@ where
     connection: TlsConnection,
 }
 
-/// Each has the stream, so that they take no memory beside one another.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "only for a moment is there no stream"
-)]
+/// Each has the stream; hyper's part has a box, which goes with it.
 enum State<IO, S>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming>,
 {
     Parked(Lent<IO>, S),
-    Active(UpgradeableConnection<Lent<IO>, S>),
+    Active(Box<UpgradeableConnection<Lent<IO>, S>>),
     Ending(Lent<IO>),
     Over,
 }
@@ -109,7 +105,7 @@ where
         let this = self.get_mut();
         loop {
             match &mut this.state {
-                State::Active(protocol) => match Pin::new(protocol).poll(cx) {
+                State::Active(protocol) => match Pin::new(&mut **protocol).poll(cx) {
                     Poll::Ready(end) => return Poll::Ready(end.map_err(Into::into)),
                     // It has not shut down behind its last answer, or the client is slow to take that.
                     Poll::Pending if this.connection.flush_is_left() => this.connection.flushes(),
@@ -142,7 +138,7 @@ where
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(builder: Arc<Builder>, stream: GracefulStream<IO>, service: S) -> Self {
+    pub(super) fn new(builder: Arc<Builder>, stream: Box<GracefulStream<IO>>, service: S) -> Self {
         let connection = stream.connection().clone();
         let io = Lent {
             io: TokioIo::new(stream),
@@ -150,7 +146,7 @@ where
         };
         let protocol = builder.serve_connection(io, service);
         Self {
-            state: State::Active(protocol.with_upgrades()),
+            state: State::Active(Box::new(protocol.with_upgrades())),
             builder,
             connection,
         }
@@ -189,7 +185,7 @@ where
         if let State::Parked(mut io, service) = parked {
             io.ahead = ahead;
             let protocol = self.builder.serve_connection(io, service);
-            self.state = State::Active(protocol.with_upgrades());
+            self.state = State::Active(Box::new(protocol.with_upgrades()));
         }
     }
 
@@ -212,7 +208,7 @@ enum Ahead {
 
 /// The stream as hyper sees it, until it is parked or upgraded.
 struct Lent<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
-    io: TokioIo<GracefulStream<IO>>,
+    io: TokioIo<Box<GracefulStream<IO>>>,
     ahead: Ahead,
 }
 
@@ -234,7 +230,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lent<IO> {
         }
     }
 
-    fn io(self: Pin<&mut Self>) -> Pin<&mut TokioIo<GracefulStream<IO>>> {
+    fn io(self: Pin<&mut Self>) -> Pin<&mut TokioIo<Box<GracefulStream<IO>>>> {
         Pin::new(&mut self.get_mut().io)
     }
 

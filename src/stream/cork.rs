@@ -45,40 +45,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A frame that passes the limit goes in whole: what is left of one is a record more.
-        self.poll_write_held(cx, bufs, 2 * BUFFER_LIMIT)
-    }
-
-    #[inline]
-    fn poll_write_held(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-        limit: usize,
-    ) -> Poll<io::Result<usize>> {
         self.prepare_write(cx)?;
-        let written = self.poll_hold(cx, bufs, limit);
-        if let Poll::Ready(Ok(n)) = &written {
-            self.sent(first(bufs, *n));
+        if let State::Open(tls, _) = &mut self.state {
+            // A frame that passes the limit goes in whole: what is left of one is a record more.
+            tls.get_mut().1.set_buffer_limit(Some(2 * BUFFER_LIMIT));
         }
-        written
+        self.poll_hold(cx, bufs)
     }
 
-    /// Takes `bufs` into the session, as far as that takes it to `limit`.
-    fn poll_hold(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-        limit: usize,
-    ) -> Poll<io::Result<usize>> {
+    /// Takes `bufs` into the session, as far as there is room.
+    #[inline]
+    fn poll_hold(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let State::Open(tls, _) = &mut self.state else {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             };
-            let session = tls.get_mut().1;
-            session.set_buffer_limit(Some(limit));
-            let taken = session.writer().write_vectored(bufs)?;
+            let taken = tls.get_mut().1.writer().write_vectored(bufs)?;
             if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
+                self.sent(first(bufs, taken));
                 return Poll::Ready(Ok(taken));
             }
             ready!(self.poll_flush_tls(cx))?;
@@ -100,17 +84,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         }
     }
 
-    /// What `poll_write_vectored` is for HTTP/1: it waits for the flush.
+    /// What `poll_write_vectored` is for HTTP/1: it waits for the flush, or for the next write where it is large.
     #[inline]
     pub(crate) fn poll_write_http1(
         &mut self,
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.connection.may_upgrade() {
-            true => Pin::new(self).poll_write_vectored(cx, bufs),
-            false => self.poll_write_held(cx, bufs, BUFFER_LIMIT),
+        if self.connection.may_upgrade() {
+            return Pin::new(self).poll_write_vectored(cx, bufs);
         }
+        self.prepare_write(cx)?;
+        if self.holds_back() {
+            ready!(self.poll_flush_tls(cx))?;
+        }
+        self.poll_hold(cx, bufs)
     }
 
     /// What `poll_flush` is for HTTP/1. The end of the last answer is left to the shutdown.
