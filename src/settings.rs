@@ -135,7 +135,7 @@ pub struct Drain {
     /// Default: 4096.
     pub max_connections: usize,
     /// How long the flush before the half-close may go without a byte taken by the peer.
-    /// Default: 5 s; what is left of an answer gets the write time-out, if that is longer. Once a shutdown's
+    /// Default: 5 s; the rest of an answer that is not cut gets the write time-out, if that is longer. Once a shutdown's
     /// deadline has passed it gets the longer one in all; before, it takes as long as the peer goes on taking
     /// bytes, at the minimum rate.
     pub flush_timeout: Duration,

@@ -1,17 +1,8 @@
-//! The end of the last answer goes out with what ends the connection; and without that, where the server goes on.
+//! The last answer goes out also where hyper does not shut the connection down behind it.
 
 mod support;
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use graceful_tls::GracefulTls;
@@ -20,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, upgrade};
 use support::VERSIONS;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::mpsc::{UnboundedSender, unbounded_channel},
     time::timeout,
 };
@@ -28,55 +19,6 @@ use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerNam
 use tower::service_fn;
 
 const LIMIT: Duration = Duration::from_secs(10);
-
-/// Counts the writes.
-struct Counts {
-    io: DuplexStream,
-    writes: Arc<AtomicUsize>,
-}
-
-impl AsyncRead for Counts {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Counts {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.writes
-            .fetch_add(usize::from(written.is_ready()), Ordering::SeqCst);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
 
 type Uploads = UnboundedSender<Vec<u8>>;
 
@@ -114,18 +56,12 @@ async fn client(
     tls: &GracefulTls,
     connector: &TlsConnector,
     uploads: Uploads,
-) -> (TlsStream<DuplexStream>, Arc<AtomicUsize>) {
+) -> TlsStream<DuplexStream> {
     let (io, client) = duplex(64 << 10);
-    let writes = Arc::new(AtomicUsize::new(0));
-    let counts = Counts {
-        io,
-        writes: writes.clone(),
-    };
     let service = service_fn(move |request| answer(request, uploads.clone()));
-    tokio::spawn(tls.serve_connection(counts, None, service));
+    tokio::spawn(tls.serve_connection(io, None, service));
     let name = ServerName::try_from("localhost").unwrap();
-    let client = connector.connect(name, client).await.unwrap();
-    (client, writes)
+    connector.connect(name, client).await.unwrap()
 }
 
 async fn hears(client: &mut TlsStream<DuplexStream>) -> String {
@@ -147,56 +83,9 @@ async fn ends(client: &mut TlsStream<DuplexStream>) {
     assert_eq!(end.unwrap().unwrap(), 0);
 }
 
-#[tokio::test]
-async fn it_is_one_write() {
-    let lasts = [
-        "GET / HTTP/1.1\r\nhost: s\r\nconnection: close\r\n\r\n",
-        "GET / HTTP/1.0\r\n\r\n",
-    ];
-    for version in VERSIONS {
-        for last in lasts {
-            let (builder, connector) = support::pair(version);
-            let tls = builder.build().unwrap();
-            let (uploads, _) = unbounded_channel();
-            let (mut client, writes) = client(&tls, &connector, uploads).await;
-            client
-                .write_all(b"GET / HTTP/1.1\r\nhost: s\r\n\r\n")
-                .await
-                .unwrap();
-            hears(&mut client).await;
-            let before = writes.load(Ordering::SeqCst);
-            client.write_all(last.as_bytes()).await.unwrap();
-            hears(&mut client).await;
-            ends(&mut client).await;
-            let writes = writes.load(Ordering::SeqCst) - before;
-            assert_eq!(writes, 1, "{version:?} {last:?}");
-        }
-    }
-}
-
-/// Of the same kind as a shutdown: the answer says that it is the last, and not the request.
-#[tokio::test]
-async fn so_is_that_of_a_server_that_shuts_down() {
-    for version in VERSIONS {
-        let (builder, connector) = support::pair(version);
-        let tls = builder.max_requests(2).build().unwrap();
-        let (uploads, _) = unbounded_channel();
-        let (mut client, writes) = client(&tls, &connector, uploads).await;
-        let request = b"GET / HTTP/1.1\r\nhost: s\r\n\r\n";
-        client.write_all(request).await.unwrap();
-        hears(&mut client).await;
-        let before = writes.load(Ordering::SeqCst);
-        client.write_all(request).await.unwrap();
-        assert!(hears(&mut client).await.contains("connection: close"));
-        ends(&mut client).await;
-        let writes = writes.load(Ordering::SeqCst) - before;
-        assert_eq!(writes, 1, "{version:?}");
-    }
-}
-
 /// hyper gives the stream to whoever waits for an upgrade, though it was declined, and does not shut down.
 #[tokio::test]
-async fn nor_for_an_upgrade_that_was_declined() {
+async fn it_does_not_wait_for_an_upgrade_that_was_declined() {
     let lasts: [&[&str]; 4] = [
         &["GET /kept HTTP/1.1\r\nhost: s\r\nconnection: upgrade, close\r\nupgrade: x\r\n\r\n"],
         &["GET /waited HTTP/1.1\r\nhost: s\r\nconnection: upgrade, close\r\nupgrade: x\r\n\r\n"],
@@ -211,7 +100,7 @@ async fn nor_for_an_upgrade_that_was_declined() {
             let (builder, connector) = support::pair(version);
             let tls = builder.build().unwrap();
             let (uploads, _uploaded) = unbounded_channel();
-            let (mut client, _) = client(&tls, &connector, uploads).await;
+            let mut client = client(&tls, &connector, uploads).await;
             for request in requests {
                 client.write_all(request.as_bytes()).await.unwrap();
                 hears(&mut client).await;
@@ -227,7 +116,7 @@ async fn it_does_not_wait_for_the_rest_of_its_request() {
         let (builder, connector) = support::pair(version);
         let tls = builder.build().unwrap();
         let (uploads, mut uploaded) = unbounded_channel();
-        let (mut client, _) = client(&tls, &connector, uploads).await;
+        let mut client = client(&tls, &connector, uploads).await;
         let head = "POST /aside HTTP/1.1\r\nhost: s\r\ncontent-length: 8\r\n\
                     connection: close\r\n\r\n";
         client.write_all(head.as_bytes()).await.unwrap();

@@ -193,10 +193,6 @@ const SPENT: u32 = 1 << 8;
 
 /// One of its requests has passed a layer.
 const LAYERED: u32 = 1 << 9;
-/// A flush is left to the server's shutdown.
-const FLUSH_LEFT: u32 = 1 << 18;
-/// One of its requests has asked for an upgrade, which somebody may wait for.
-const UPGRADES: u32 = 1 << 19;
 /// It has a span, or its requests are tracked.
 const WATCHED: u32 = 1 << 16;
 
@@ -340,32 +336,6 @@ impl TlsConnection {
         let rests = &self.shared.rests;
         rests.load(Ordering::Relaxed) != 0
             && rests.swap(0, Ordering::Relaxed) == self.requests().begun.wrapping_add(1)
-    }
-
-    /// For the stream alone: the flush of the last answer is left to the server's shutdown.
-    pub(crate) fn leaves_flush(&self) {
-        self.set(FLUSH_LEFT);
-    }
-
-    /// Whether it is, and the server has not shut down.
-    #[inline]
-    pub(crate) fn flush_is_left(&self) -> bool {
-        self.shared.flags.load(Ordering::Acquire) & (FLUSH_LEFT | CLOSING) == FLUSH_LEFT
-    }
-
-    /// The server is to flush for itself.
-    pub(crate) fn flushes(&self) {
-        self.unset(FLUSH_LEFT);
-    }
-
-    /// A request has asked for an upgrade.
-    pub(crate) fn upgrades(&self) {
-        self.set(UPGRADES);
-    }
-
-    #[inline]
-    pub(crate) fn may_upgrade(&self) -> bool {
-        self.has(UPGRADES)
     }
 
     /// Whether the server has begun to drain.

@@ -308,12 +308,6 @@ impl Ledger {
         matches!(self, Self::Http1(http1) if http1.tunnel().is_some())
     }
 
-    /// Whether an HTTP/1 answer that said it was the last is complete.
-    #[inline]
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Http1(http1) if http1.is_over())
-    }
-
     pub(crate) fn end(&self) -> End {
         match self {
             Self::Http1(http1) if !http1.answers_are_followed() => End::Unknown,

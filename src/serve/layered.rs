@@ -4,7 +4,6 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use crate::{
@@ -49,9 +48,6 @@ where
     #[inline(never)] // or the request is moved twice more
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let asked = Asked::new(&request, Some(&self.connection));
-        if request.extensions().get::<OnUpgrade>().is_some() {
-            self.connection.upgrades();
-        }
         request.extensions_mut().insert(self.connection.clone());
         if self.introduces {
             introduce::<ResBody, _>(&mut request, &self.connection);

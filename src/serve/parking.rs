@@ -107,8 +107,6 @@ where
             match &mut this.state {
                 State::Active(protocol) => match Pin::new(&mut **protocol).poll(cx) {
                     Poll::Ready(end) => return Poll::Ready(end.map_err(Into::into)),
-                    // It has not shut down behind its last answer, or the client is slow to take that.
-                    Poll::Pending if this.connection.flush_is_left() => this.connection.flushes(),
                     Poll::Pending if !this.connection.takes_rest() => return Poll::Pending,
                     Poll::Pending => {
                         if !this.park() {
@@ -234,10 +232,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Lent<IO> {
         Pin::new(&mut self.get_mut().io)
     }
 
-    fn stream(self: Pin<&mut Self>) -> &mut GracefulStream<IO> {
-        self.get_mut().io.inner_mut()
-    }
-
     #[cold]
     fn give(&mut self, mut buf: ReadBufCursor<'_>) {
         let ahead = match mem::replace(&mut self.ahead, Ahead::Nothing) {
@@ -274,7 +268,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_http1(cx, &[IoSlice::new(bytes)])
+        self.io().poll_write(cx, bytes)
     }
 
     #[inline]
@@ -283,7 +277,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_http1(cx, slices)
+        self.io().poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -292,7 +286,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Write for Lent<IO> {
 
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush_http1(cx)
+        self.io().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

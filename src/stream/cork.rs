@@ -14,17 +14,11 @@
 //! * Between two polls something is held only where the transport is blocked.
 //! * What is held has not gone out. Whatever judges by how far an answer has come goes by what the peer has
 //!   acknowledged of it, and not by what TLS has taken: see [`answered_so_far`](GracefulStream::answered_so_far).
-//! * HTTP/1 is flushed as ever, but for the end of the last answer. Behind that hyper most often shuts down in the
-//!   same poll: so the flush is left to the shutdown, and answer and close_notify are one packet. Where hyper does not
-//!   shut down, as while the request is not all in, `serve::parking` polls it again for the flush. And where a request
-//!   has asked for an upgrade nothing is held: hyper may give the stream to whoever waits for that, even if it was
-//!   declined, and not everybody flushes a tunnel.
-//! * An end finds what is held in the session, as it does what the transport did not take: the teardown sends it first.
+//! * A server that shuts down has promises to keep: they are kept first, as flushes of its own, and the goodbyes go
+//!   with that. Any other end finds what is held in the session, as it does what the transport did not take.
 
 use std::{
     io::{self, IoSlice, Write},
-    mem,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
@@ -46,23 +40,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.prepare_write(cx)?;
-        if let State::Open(tls, _) = &mut self.state {
-            // A frame that passes the limit goes in whole: what is left of one is a record more.
-            tls.get_mut().1.set_buffer_limit(Some(2 * BUFFER_LIMIT));
+        let written = self.poll_hold(cx, bufs);
+        if let Poll::Ready(Ok(n)) = &written {
+            self.sent(first(bufs, *n));
         }
-        self.poll_hold(cx, bufs)
+        written
     }
 
     /// Takes `bufs` into the session, as far as there is room.
-    #[inline]
     fn poll_hold(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let State::Open(tls, _) = &mut self.state else {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             };
-            let taken = tls.get_mut().1.writer().write_vectored(bufs)?;
+            let session = tls.get_mut().1;
+            // A frame that passes the limit goes in whole: what is left of one is a record more.
+            session.set_buffer_limit(Some(2 * BUFFER_LIMIT));
+            let taken = session.writer().write_vectored(bufs)?;
             if taken > 0 || bufs.iter().all(|buf| buf.is_empty()) {
-                self.sent(first(bufs, taken));
                 return Poll::Ready(Ok(taken));
             }
             ready!(self.poll_flush_tls(cx))?;
@@ -82,44 +77,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             Poll::Pending if self.has_room() => Poll::Ready(Ok(())),
             flushed => flushed,
         }
-    }
-
-    /// What `poll_write_vectored` is for HTTP/1: it waits for the flush, or for the next write where it is large.
-    #[inline]
-    pub(crate) fn poll_write_http1(
-        &mut self,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.connection.may_upgrade() {
-            return Pin::new(self).poll_write_vectored(cx, bufs);
-        }
-        self.prepare_write(cx)?;
-        if self.holds_back() {
-            ready!(self.poll_flush_tls(cx))?;
-        }
-        self.poll_hold(cx, bufs)
-    }
-
-    /// What `poll_flush` is for HTTP/1. The end of the last answer is left to the shutdown.
-    #[inline]
-    pub(crate) fn poll_flush_http1(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ledger.is_over() && self.leaves() {
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(self).poll_flush(cx)
-    }
-
-    /// Whether a flush is left to the shutdown: for one poll of the server.
-    #[cold]
-    fn leaves(&mut self) -> bool {
-        if self.connection.may_upgrade() {
-            return false;
-        }
-        if !mem::replace(&mut self.left, true) {
-            self.connection.leaves_flush();
-        }
-        self.connection.flush_is_left()
     }
 
     fn has_room(&self) -> bool {

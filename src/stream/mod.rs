@@ -112,8 +112,6 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     is_blocked: bool,
     /// What is written waits in TLS: see `cork`.
     corked: bool,
-    /// The flush of the last answer was left to the shutdown, once.
-    left: bool,
     /// The last frames have been said, if there was anything to say: nothing of ours follows.
     said_goodbye: bool,
     /// Something has moved that may have changed what the connection is used for.
@@ -189,7 +187,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             tail: None,
             is_blocked: false,
             corked: false,
-            left: false,
             said_goodbye: false,
             moved: true,
             half_closed: false,
@@ -451,10 +448,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let patient =
             self.lifetime.over() != Some(Cause::Stalled) || !tls.get_ref().1.wants_write();
         let cause = self.why(orderly);
+        let notify = self.may_notify(orderly);
         let start = Start {
             patient,
             cause,
-            notify: self.may_notify(orderly),
+            notify,
+            whole: !self.is_cut_short(notify),
             peer_closed: self.half_close.is_closed(),
             half_closed: self.half_closed,
             answers: self.answers_end(),

@@ -47,6 +47,8 @@ pub(crate) struct Start {
     pub(crate) notify: bool,
     /// Whether the peer has not had its time yet to take what is left for it.
     pub(crate) patient: bool,
+    /// Whether what is left for it is the rest of an answer that it can still get whole.
+    pub(crate) whole: bool,
     /// Whether the peer's direction has been closed already.
     pub(crate) peer_closed: bool,
     /// Whether our own has been: the transport is shut down.
@@ -65,6 +67,7 @@ impl Start {
             cause,
             notify: false,
             patient: true,
+            whole: false,
             peer_closed: false,
             half_closed: false,
             answers: 0,
@@ -77,8 +80,8 @@ impl Start {
         let drain = &settings.drain;
         Bounds {
             flush: match self.patient {
-                // The peer has as long for an answer as it has while the connection is open.
-                true if self.answers > written => settings.longest_flush(),
+                // The peer has as long for that as it has while the connection is open.
+                true if self.whole && self.answers > written => settings.longest_flush(),
                 true => drain.flush_timeout,
                 false => Duration::ZERO,
             },

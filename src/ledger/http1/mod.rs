@@ -102,12 +102,6 @@ impl Http1 {
         }
     }
 
-    /// Whether an answer that said it was the last is complete.
-    #[inline]
-    pub(crate) fn is_over(&self) -> bool {
-        self.responses.is_closed()
-    }
-
     /// Requests whose head is complete and whose answer is not wholly out.
     ///
     /// None once an answer that said it was the last is complete: those behind it will never be

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use graceful_tls::Phase;
+use graceful_tls::{Outcome, Phase};
 
 use super::bounds::backlog;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     observed::Observed,
     run::{Conn, Facts},
     trace::Stamp,
-    world::Served,
+    world::{Served, Work},
 };
 
 /// For what follows from what: tasks that wake one another, timers of a millisecond.
@@ -282,14 +282,18 @@ impl<'a> View<'a> {
         waited + self.conn.nature.delay * 2 >= bound
     }
 
-    /// For how long the client may take nothing before it is let go, at least: for goodbyes less than for an answer.
+    /// For how long the client may take nothing before it is let go, at least: for goodbyes, and for what is left of
+    /// answers that were cut, less than for one that it can still get whole. Whether one was cut, other oracles ask.
     pub fn patience(&self) -> Duration {
         let settings = &self.facts.settings;
-        let amid = |(n, ask): (usize, &Ask)| {
-            let begun = ask.answer.begun.is_some() || self.served(n).is_some();
-            begun && !ask.answer.is_over()
+        let cut = |observed: &Observed| observed.outcome == Outcome::Truncated;
+        let given = |n| {
+            self.served(n)
+                .is_some_and(|served| served.work == Work::Given)
         };
-        let patience = match self.asks().any(amid) {
+        let mut open = self.asks().filter(|(_, ask)| !ask.answer.is_over());
+        let whole = !self.observed().is_some_and(cut) && open.any(|(n, _)| given(n));
+        let patience = match whole {
             true => settings.write_timeout,
             false => settings.write_timeout.min(settings.drain.flush_timeout),
         };
