@@ -286,13 +286,11 @@ impl<'a> View<'a> {
     /// answers that were cut, less than for one that it can still get whole. Whether one was cut, other oracles ask.
     pub fn patience(&self) -> Duration {
         let settings = &self.facts.settings;
-        let cut = |observed: &Observed| observed.outcome == Outcome::Truncated;
-        let given = |n| {
-            self.served(n)
-                .is_some_and(|served| served.work == Work::Given)
-        };
-        let mut open = self.asks().filter(|(_, ask)| !ask.answer.is_over());
-        let whole = !self.observed().is_some_and(cut) && open.any(|(n, _)| given(n));
+        let uncut = |observed: &Observed| observed.outcome != Outcome::Truncated;
+        let open = self.asks().filter(|(_, ask)| !ask.answer.is_over());
+        let works: Vec<_> = open.filter_map(|(n, _)| self.served(n)).collect();
+        let given = works.iter().all(|served| served.work == Work::Given);
+        let whole = given && !works.is_empty() && self.observed().is_some_and(uncut);
         let patience = match whole {
             true => settings.write_timeout,
             false => settings.write_timeout.min(settings.drain.flush_timeout),
