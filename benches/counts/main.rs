@@ -96,7 +96,9 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::one_per_connection(false),
         requests: [10, 60],
         limit: 1.03,
-        calls: Some(27.3),
+        // It is 26.5 where nobody else is at work. How often it waits, and is woken for a timer, depends on who is
+        // faster.
+        calls: Some(30.0),
         logs: false,
     },
     Scenario {
@@ -105,7 +107,8 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::one_per_connection(true),
         requests: [10, 60],
         limit: 1.03,
-        calls: Some(26.2),
+        // 25.7, as above.
+        calls: Some(29.0),
         logs: false,
     },
     Scenario {
