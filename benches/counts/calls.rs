@@ -91,7 +91,7 @@ fn count(scenario: &Scenario, kind: Kind, requests: u64) -> Result<Calls, Error>
     let mut traced = strace::command(&summary);
     traced
         .arg(std::env::current_exe()?)
-        .args(apart::words(kind, folder.path())?);
+        .args(apart::words(kind, folder.path(), 1)?);
     let (mut server, addr) = apart::start(traced)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

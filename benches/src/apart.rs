@@ -12,20 +12,28 @@ use tokio::net::TcpListener;
 
 use crate::rig::{Certificate, Error, Kind, router};
 
-/// What has this program serve: behind it stand who serves, and the folder with the certificate.
+/// What has this program serve: behind it stand who serves, the folder with the certificate, and the number of
+/// workers.
 const SERVE: &str = "--serve";
 
 /// What makes this program a server.
-pub fn words(kind: Kind, folder: &Path) -> Result<[&str; 3], Error> {
+pub fn words(kind: Kind, folder: &Path, workers: usize) -> Result<[String; 4], Error> {
     let folder = folder.to_str().ok_or("a folder without a name")?;
-    Ok([SERVE, kind.name(), folder])
+    Ok([
+        SERVE.into(),
+        kind.name().into(),
+        folder.into(),
+        workers.to_string(),
+    ])
 }
 
 /// Serves, where this process is to: until its input ends.
 pub fn is_server() -> Option<Result<(), Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.as_slice() {
-        [serve, kind, folder] if serve == SERVE => Some(run(kind, Path::new(folder))),
+        [serve, kind, folder, workers] if serve == SERVE => {
+            Some(run(kind, Path::new(folder), workers))
+        }
         _ => None,
     }
 }
@@ -50,9 +58,9 @@ pub fn start(mut command: Command) -> Result<(Child, SocketAddr), Error> {
     }
 }
 
-/// With one worker. Ours is served as its examples show, in `main`'s own future; bare's loop is spawned,
+/// Ours is served as its examples show, in `main`'s own future; bare's loop is spawned,
 /// which costs it less.
-fn run(kind: &str, folder: &Path) -> Result<(), Error> {
+fn run(kind: &str, folder: &Path, workers: &str) -> Result<(), Error> {
     let kind = Kind::named(kind).ok_or("there is no such server")?;
     let mut certificate = Certificate::read(folder)?;
     // Few enough for a crowd to reach.
@@ -62,7 +70,7 @@ fn run(kind: &str, folder: &Path) -> Result<(), Error> {
         std::process::exit(0);
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+        .worker_threads(workers.parse()?)
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -15,7 +15,8 @@
 //! handshakes cost is gone for the others.
 //!
 //! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
-//! these words in their names. The figures of a full run go to `benches/results/`, and its table to
+//! these words in their names, `--servers NAMES` for bare and these others. `--workers N` gives those of one
+//! program N workers each, and nobody a processor of its own. The figures of a full run go to `benches/results/`, and its table to
 //! `benches/README.md`.
 
 mod bars;
@@ -33,7 +34,7 @@ use chart::option;
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
 use rig::{Certificate, Error};
-use server::{CROWDED, SERVERS, Server};
+use server::{BARE, CROWDED, SERVERS, Server, Who};
 use stats::{Beside, Round, Row};
 
 struct Scenario {
@@ -111,12 +112,14 @@ fn main() -> Result<(), Error> {
     let time = Duration::from_secs_f64(number("--seconds").unwrap_or(1.0).max(0.05));
     rlimit::increase_nofile_limit(16_384)?;
     chart::warn_of_pacing();
-    let bench = Bench::start(time)?;
+    let workers = number("--workers").map(|n| n.max(1.0) as usize);
+    let bench = Bench::start(time, workers)?;
     let rows = bench.steady(rounds)?;
     let crowds = bench.crowded(rounds.div_ceil(2))?;
-    match option("--only") {
-        Some(_) => Ok(()),
-        None => show(&rows, &crowds, rounds, time),
+    match ["--only", "--servers", "--workers"].map(option) {
+        [None, None, None] => show(&rows, &crowds, rounds, time),
+        // Not all of it.
+        _ => Ok(()),
     }
 }
 
@@ -146,17 +149,24 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(time: Duration) -> Result<Self, Error> {
+    fn start(time: Duration, workers: Option<usize>) -> Result<Self, Error> {
         let certificate = Certificate::new()?;
         let folder = tempfile::tempdir()?;
         certificate.save(folder.path())?;
-        let servers = SERVERS.into_iter().filter_map(|who| {
-            let server = Server::start(who, folder.path());
+        let named = option("--servers");
+        let is_named = |who: &Who| match &named {
+            Some(names) => who.name == BARE || names.split(',').any(|name| name == who.name),
+            None => true,
+        };
+        let servers = SERVERS.into_iter().filter(is_named).filter_map(|who| {
+            let server = Server::start(who, folder.path(), workers);
             let said = server.inspect_err(|error| println!("{} is left out: {error}", who.name));
             said.ok()
         });
         let servers: Vec<_> = servers.collect();
-        server::make_way()?;
+        if workers.is_none() {
+            server::make_way()?;
+        }
         let h2load = h2load::is_installed();
         if !h2load {
             println!(
@@ -218,7 +228,7 @@ impl Bench {
 
     /// The table of what good clients get beside each crowd.
     fn crowded(&self, rounds: usize) -> Result<String, Error> {
-        let servers = &self.servers[..CROWDED];
+        let servers = &self.servers[..CROWDED.min(self.servers.len())];
         let mut table = table::head(servers.iter().map(|server| server.name));
         println!(
             "\n{}, beside a crowd: of what it is without\n{table}",

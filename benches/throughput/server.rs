@@ -1,4 +1,4 @@
-//! Servers in processes of their own, on one processor where there are two, and what they spend.
+//! Servers in processes of their own, and what they spend.
 
 use std::{
     fs,
@@ -66,13 +66,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `who` with the certificate in `folder`.
-    pub fn start(who: Who, folder: &Path) -> Result<Self, Error> {
-        let mut command = on_processor(0);
+    /// Starts `who` with the certificate in `folder`: with one worker on the first processor where there are
+    /// two, or with so many `workers` on all of them.
+    pub fn start(who: Who, folder: &Path, workers: Option<usize>) -> Result<Self, Error> {
+        let mut command = match workers {
+            Some(_) => Command::new("env"),
+            None => on_processor(0),
+        };
         match who.start {
-            Start::Rig(kind) => command
-                .arg(std::env::current_exe()?)
-                .args(apart::words(kind, folder)?),
+            Start::Rig(kind) => command.arg(std::env::current_exe()?).args(apart::words(
+                kind,
+                folder,
+                workers.unwrap_or(1),
+            )?),
+            Start::Peer(_) if workers.is_some() => return Err("it has one worker".into()),
             Start::Peer(name) => {
                 let [cert, key] = FILES.map(|file| folder.join(file));
                 let peers = command.arg(processes::example("peers"));
