@@ -20,14 +20,22 @@ use tokio::{runtime::Handle, time::Instant};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    departures::Departures, ending::Cause, gate::Pass, phase::Phases, room::Room,
-    settings::Settings, sparing::Sparing, tally::Tally,
+    departures::Departures,
+    ending::Cause,
+    gate::Pass,
+    phase::Phases,
+    room::Room,
+    settings::{Bounds, Settings},
+    sparing::Sparing,
+    tally::Tally,
 };
 
 /// What all connections of one server share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
+    /// As its settings have them: each teardown goes by them.
+    pub(crate) bounds: Arc<Bounds>,
     /// What `Keep-Alive` says, where it is announced.
     pub(crate) keep_alive_header: Option<HeaderValue>,
     /// How much plaintext goes into a record (RFC 9846 5.1).
@@ -58,6 +66,7 @@ impl Context {
             keep_alive_header: settings.keep_alive_header.and_then(keep_alive),
             record,
             max_connections: settings.max_connections(),
+            bounds: Arc::new(settings.bounds()),
             settings,
             phases: Arc::default(),
             room: Arc::default(),

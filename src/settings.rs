@@ -76,7 +76,36 @@ impl Default for Settings {
     }
 }
 
+/// The limits of a teardown, but for that of its flush, which depends on what is flushed.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    /// How long the peer may acknowledge nothing of what the kernel holds for it.
+    pub(crate) write: Duration,
+    /// At what rate it has to take what is flushed, and what the kernel holds.
+    pub(crate) rate: Rate,
+    /// How long all of it may take once the shutdown's deadline has passed, before the drain.
+    pub(crate) last: Duration,
+    /// How long draining may take in all.
+    pub(crate) total: Duration,
+    /// How long draining may go without a byte received.
+    pub(crate) idle: Duration,
+    /// How many bytes draining may discard.
+    pub(crate) bytes: u64,
+}
+
 impl Settings {
+    /// Of its teardowns.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds {
+            write: self.write_timeout,
+            rate: self.min_rate,
+            last: self.longest_flush(),
+            total: self.drain.total_timeout,
+            idle: self.drain.idle_timeout,
+            bytes: self.drain.max_bytes,
+        }
+    }
+
     /// How long a flush may take in all once the deadline has passed.
     pub(crate) fn longest_flush(&self) -> Duration {
         self.drain.flush_timeout.max(self.write_timeout)

@@ -98,7 +98,7 @@ impl Acceptor {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        self.accept_arrived(self.arrive(io, client)?).await
+        Ok(*self.accept_arrived(self.arrive(io, client)?).await?)
     }
 
     /// A connection that somebody else has accepted: from now on a shutdown waits for it.
@@ -125,11 +125,12 @@ impl Acceptor {
         &self.server
     }
 
-    /// The handshake of a connection that has been accepted.
+    /// The handshake of a connection that has been accepted. Its stream is large, and would be copied at each step
+    /// on its way: so it has a box.
     pub(crate) async fn accept_arrived<IO>(
         &self,
         mut accepted: Accepted<IO>,
-    ) -> Result<GracefulStream<IO>, HandshakeError>
+    ) -> Result<Box<GracefulStream<IO>>, HandshakeError>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -234,7 +235,7 @@ impl Acceptor {
         &self,
         mut tls: TlsStream<Transport<IO>>,
         mut arrival: Arrival,
-    ) -> GracefulStream<IO>
+    ) -> Box<GracefulStream<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -244,7 +245,7 @@ impl Acceptor {
         let registration = arrival.begun.enter(facts, first_request_by);
         let established = registration.connection();
         self.server.observed.tell(|of| of.established(established));
-        GracefulStream::new(tls, registration)
+        Box::new(GracefulStream::new(tls, registration))
     }
 
     /// How long a connection may take to send its first request although the server drains.

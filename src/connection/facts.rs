@@ -1,6 +1,6 @@
 //! What TLS agreed on.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 #[cfg(feature = "tonic")]
 use ::tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
@@ -21,7 +21,8 @@ pub(crate) struct Facts {
     pub(crate) handshake: Arc<Handshake>,
     pub(crate) handshake_time: Duration,
     pub(crate) server_name: Option<Box<str>>,
-    pub(crate) alpn: Option<Box<[u8]>>,
+    /// As a rule one of those that every server has.
+    pub(crate) alpn: Option<Cow<'static, [u8]>>,
     pub(crate) version: Option<ProtocolVersion>,
     pub(crate) cipher_suite: Option<SupportedCipherSuite>,
     pub(crate) peer_certificates: Option<Box<[CertificateDer<'static>]>>,
@@ -44,7 +45,7 @@ impl Facts {
             handshake: transport.shared(),
             handshake_time,
             server_name: session.server_name().map(Box::from),
-            alpn: session.alpn_protocol().map(Box::from),
+            alpn: session.alpn_protocol().map(known),
             version: session.protocol_version(),
             cipher_suite: session.negotiated_cipher_suite(),
             peer_certificates: session.peer_certificates().map(Box::from),
@@ -69,6 +70,14 @@ impl Facts {
             #[cfg(feature = "tonic")]
             tonic: None,
         }
+    }
+}
+
+fn known(protocol: &[u8]) -> Cow<'static, [u8]> {
+    match protocol {
+        b"h2" => Cow::Borrowed(b"h2"),
+        b"http/1.1" => Cow::Borrowed(b"http/1.1"),
+        _ => Cow::Owned(protocol.to_owned()),
     }
 }
 

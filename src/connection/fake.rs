@@ -62,7 +62,7 @@ impl FakeConnection {
 
     /// See [`TlsConnection::alpn`].
     pub fn alpn(mut self, protocol: &[u8]) -> Self {
-        self.facts.alpn = Some(protocol.into());
+        self.facts.alpn = Some(protocol.to_owned().into());
         self
     }
 

@@ -190,7 +190,7 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
             let stream = handshake.await.map_err(io::Error::other)?;
             let stream = stream.map_err(io::Error::other)?;
             let service = Layered::new(service, stream.connection().clone());
-            Ok((stream, service))
+            Ok((*stream, service))
         })
     }
 }

@@ -140,7 +140,7 @@ impl GracefulTls {
         // In a box of its own, which goes when it is over.
         let handshake = Box::pin(async move {
             let stream = acceptor.accept_arrived(arrived?).await?;
-            Ok::<_, HandshakeError>((acceptor, Box::new(stream)))
+            Ok::<_, HandshakeError>((acceptor, stream))
         });
         async move {
             let (acceptor, stream) = handshake.await?;
@@ -174,7 +174,7 @@ where
         let service = service.clone();
         tokio::spawn(async move {
             if let Ok(stream) = acceptor.accept_arrived(accepted).await {
-                spawn(acceptor.server(), Box::new(stream), service);
+                spawn(acceptor.server(), stream, service);
             }
         });
     }

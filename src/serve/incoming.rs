@@ -39,7 +39,7 @@ use crate::{
 pub struct Incoming<A: Accept> {
     /// Until the first stream is asked for: before that there may be no runtime to spawn on.
     parts: Option<(A, Acceptor)>,
-    streams: mpsc::Receiver<io::Result<GracefulStream<A::Io>>>,
+    streams: mpsc::Receiver<io::Result<Box<GracefulStream<A::Io>>>>,
     local: Option<SocketAddr>,
     /// When a server that goes on until there are no more streams should stop.
     #[cfg(feature = "tonic")]
@@ -92,7 +92,8 @@ impl<A: Accept> Incoming<A> {
             tokio::spawn(accept(incoming, acceptor, sender));
             self.streams = streams;
         }
-        self.streams.poll_recv(cx)
+        let received = self.streams.poll_recv(cx);
+        received.map_ok(|stream| *stream)
     }
 
     /// The address that clients connect to, if there is one.
@@ -104,7 +105,7 @@ impl<A: Accept> Incoming<A> {
 async fn accept<A: Accept>(
     mut incoming: AcceptLoop<A>,
     acceptor: Acceptor,
-    sender: mpsc::Sender<io::Result<GracefulStream<A::Io>>>,
+    sender: mpsc::Sender<io::Result<Box<GracefulStream<A::Io>>>>,
 ) {
     let stops = acceptor.server().context.phases.stop_accepting.clone();
     loop {

@@ -58,7 +58,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             return;
         }
         departure.told = Some(now);
-        self.departure = Some(departure);
+        self.remember(departure);
         self.frames.get_or_insert_default().announce();
         self.connection.wake();
     }
@@ -109,17 +109,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         let Requests { begun, in_flight } = self.published;
         let at_work = in_flight > 0 || self.tail.is_some();
         let shutdown = leaving.shutdown();
-        let known = self.departure;
-        let departure =
-            known.filter(|known| leaving.retired.is_some() || known.shutdown == shutdown);
-        *self.departure.insert(departure.unwrap_or(Departure {
-            shutdown,
-            at: now,
-            answered: begun.wrapping_sub(u32::from(at_work)),
-            told: None,
-            idle: (begun > 0).then_some(now),
-            crossed: false,
-        }))
+        let known = self.departure.as_deref().copied();
+        let known = known.filter(|known| leaving.retired.is_some() || known.shutdown == shutdown);
+        known.unwrap_or_else(|| {
+            self.remember(Departure {
+                shutdown,
+                at: now,
+                answered: begun.wrapping_sub(u32::from(at_work)),
+                told: None,
+                idle: (begun > 0).then_some(now),
+                crossed: false,
+            })
+        })
+    }
+
+    fn remember(&mut self, departure: Departure) -> Departure {
+        match &mut self.departure {
+            Some(known) => **known = departure,
+            None => self.departure = Some(Box::new(departure)),
+        }
+        departure
     }
 
     /// How long it may stay although nothing is in use.
@@ -140,7 +149,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     /// A connection that is to end has begun a request, or answered one.
     #[cold]
     pub(super) fn note_requests(&mut self, before: Requests) {
-        let Some(mut departure) = self.departure else {
+        let Some(mut departure) = self.departure.as_deref().copied() else {
             return;
         };
         let now = Instant::now();
@@ -156,7 +165,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
         if in_flight < before.in_flight {
             departure.idle = Some(now);
         }
-        self.departure = Some(departure);
+        self.remember(departure);
     }
 
     /// The last request has begun. HTTP/1 says so in the answer to it, and answers in order: those

@@ -92,8 +92,8 @@ pub struct GracefulStream<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
     /// by then of which TLS could open none yet: a record may be long on its way.
     read: u64,
     parts: u64,
-    /// When it was first seen that it is to end.
-    departure: Option<Departure>,
+    /// When it was first seen that it is to end: most of its life there is none.
+    departure: Option<Box<Departure>>,
     /// No more than this passes before a client has an HTTP/2 answer and we its next request.
     round_trip: Option<Duration>,
     /// How far what had arrived when the connection's time was over goes: the last look ends there.

@@ -332,7 +332,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
             self.connection.use_for(Used::Request);
         } else if !self.lifetime.is_idle_since(usage) {
             self.becomes_idle(usage);
-        } else if self.departure.is_some_and(|of| of.told.is_some()) {
+        } else if self.departure.as_ref().is_some_and(|of| of.told.is_some()) {
             // What came may be the client's word that it has heard.
             self.connection.wake();
         }

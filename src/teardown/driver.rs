@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_rustls::rustls::{Error, ServerConnection};
 
-use super::{Action, Bounds, Machine};
+use super::{Action, Machine};
 use crate::{
     connection::{Interest, TlsConnection},
     ending::{Cause, Outcome},
@@ -75,22 +75,14 @@ impl Start {
         }
     }
 
-    /// `written` bytes have been sent, and the rest waits in TLS.
-    fn bounds(&self, settings: &Settings, written: u64) -> Bounds {
-        let drain = &settings.drain;
-        Bounds {
-            flush: match self.patient {
-                // The peer has as long for that as it has while the connection is open.
-                true if self.whole && self.answers > written => settings.longest_flush(),
-                true => drain.flush_timeout,
-                false => Duration::ZERO,
-            },
-            write: settings.write_timeout,
-            rate: settings.min_rate,
-            last: settings.longest_flush(),
-            total: drain.total_timeout,
-            idle: drain.idle_timeout,
-            bytes: drain.max_bytes,
+    /// How long flushing may go without a byte taken by the peer, where so many have been sent and the rest
+    /// waits in TLS.
+    fn flush(&self, settings: &Settings, written: u64) -> Duration {
+        match self.patient {
+            // The peer has as long for that as it has while the connection is open.
+            true if self.whole && self.answers > written => settings.longest_flush(),
+            true => settings.drain.flush_timeout,
+            false => Duration::ZERO,
         }
     }
 }
@@ -131,12 +123,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Teardown<IO> {
             // rustls takes nothing more in while it holds much that nobody will read.
             discard_plaintext(session);
         }
-        let bounds = start.bounds(&registration.connection().context().settings, io.written());
+        let context = registration.connection().context();
+        let flush = start.flush(&context.settings, io.written());
+        let bounds = context.bounds.clone();
         registration.closing(start.cause);
         Self {
             written: None,
             machine: Machine::new(
                 Instant::now(),
+                flush,
                 bounds,
                 notify,
                 start.peer_closed,

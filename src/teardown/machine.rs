@@ -4,33 +4,11 @@
 //! comes back at [`Machine::deadline`] at the latest. Time is an argument. An event that does not
 //! fit the state is a no-op, so that a driver never has to ask first.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::{
-    ending::Outcome,
-    pace::{Rate, Wait},
-};
-
-/// The limits of one teardown.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// How long flushing may go without a byte taken by the peer.
-    pub(crate) flush: Duration,
-    /// How long the peer may acknowledge nothing of what the kernel holds for it.
-    pub(crate) write: Duration,
-    /// At what rate it has to take what is flushed, and what the kernel holds.
-    pub(crate) rate: Rate,
-    /// How long all of it may take once the shutdown's deadline has passed, before the drain.
-    pub(crate) last: Duration,
-    /// How long draining may take in all.
-    pub(crate) total: Duration,
-    /// How long draining may go without a byte received.
-    pub(crate) idle: Duration,
-    /// How many bytes draining may discard.
-    pub(crate) bytes: u64,
-}
+use crate::{ending::Outcome, pace::Wait, settings::Bounds};
 
 /// What the driver has to do next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +65,9 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Machine {
     state: State,
-    bounds: Bounds,
+    /// How long flushing may go without a byte taken by the peer.
+    flush: Duration,
+    bounds: Arc<Bounds>,
     peer_closed: bool,
     /// When all has to be over but the drain, once the shutdown's deadline has passed.
     end: Option<Instant>,
@@ -99,7 +79,8 @@ impl Machine {
     /// left to drain then. `half_closed` says that our own direction is closed already.
     pub(crate) fn new(
         now: Instant,
-        bounds: Bounds,
+        flush: Duration,
+        bounds: Arc<Bounds>,
         notify: bool,
         peer_closed: bool,
         half_closed: bool,
@@ -111,6 +92,7 @@ impl Machine {
         };
         Self {
             state,
+            flush,
             bounds,
             peer_closed,
             end: None,
@@ -130,8 +112,8 @@ impl Machine {
     /// When [`tick`](Self::tick) has something to decide, if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let due = match self.state {
-            State::Flushing { wait } => wait.over_at(self.bounds.flush),
-            State::HalfClosing { begun } => begun + self.bounds.flush,
+            State::Flushing { wait } => wait.over_at(self.flush),
+            State::HalfClosing { begun } => begun + self.flush,
             State::Draining(Drain {
                 held: Some(held), ..
             }) => held.look.min(held.wait.over_at(self.bounds.write)),
@@ -314,9 +296,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::pace::Rate;
+
+    const FLUSH: Duration = Duration::from_secs(5);
 
     const BOUNDS: Bounds = Bounds {
-        flush: Duration::from_secs(5),
         write: Duration::from_secs(30),
         rate: Rate(0),
         last: Duration::from_secs(30),
@@ -360,7 +344,7 @@ mod tests {
         fn new(notify: bool, peer_closed: bool) -> Self {
             let now = Instant::now();
             Self {
-                machine: Machine::new(now, BOUNDS, notify, peer_closed, false),
+                machine: Machine::new(now, FLUSH, Arc::new(BOUNDS), notify, peer_closed, false),
                 now,
                 taken: 0,
             }
@@ -598,12 +582,12 @@ mod tests {
     #[test]
     fn a_reader_that_drips_is_not_drained_for_ever() {
         let begun = Instant::now();
-        let bounds = Bounds {
+        let bounds = Arc::new(Bounds {
             rate: Rate(100),
             ..BOUNDS
-        };
+        });
         for (every_second, ends) in [(1, Some(31)), (50, Some(60)), (100, None)] {
-            let mut machine = Machine::new(begun, bounds, false, false, true);
+            let mut machine = Machine::new(begun, FLUSH, bounds.clone(), false, false, true);
             machine.unacknowledged(begun, 1_000_000);
             let ended = (1..1000_u64).find(|second| {
                 let now = begun + Duration::from_secs(*second);
@@ -618,12 +602,12 @@ mod tests {
     #[test]
     fn nor_is_what_is_left_flushed_to_it_for_ever() {
         let begun = Instant::now();
-        let bounds = Bounds {
+        let bounds = Arc::new(Bounds {
             rate: Rate(100),
             ..BOUNDS
-        };
+        });
         for (every_second, ends) in [(1, Some(6)), (50, Some(10)), (100, None)] {
-            let mut machine = Machine::new(begun, bounds, false, false, false);
+            let mut machine = Machine::new(begun, FLUSH, bounds.clone(), false, false, false);
             let ended = (1..1000_u64).find(|second| {
                 let now = begun + Duration::from_secs(*second);
                 machine.acknowledged(now, second * every_second);
@@ -783,7 +767,7 @@ mod tests {
             peer in proptest::collection::vec((event(), 0..3000_u64), 0..60),
         ) {
             let now = Instant::now();
-            let machine = Machine::new(now, BOUNDS, true, peer_closed, half_closed);
+            let machine = Machine::new(now, FLUSH, Arc::new(BOUNDS), true, peer_closed, half_closed);
             let mut bench = Bench {
                 machine,
                 now,

@@ -22,4 +22,4 @@ mod driver;
 mod machine;
 
 pub(crate) use driver::{Start, Teardown};
-use machine::{Action, Bounds, Machine};
+use machine::{Action, Machine};

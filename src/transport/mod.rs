@@ -52,11 +52,11 @@ enum Watch {
 }
 
 /// What is watched while the handshake runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Handshake {
-    shared: Arc<handshakes::Handshake>,
     begun: bool,
-    plain: Vec<u8>,
+    /// What was read of plain HTTP, if that is what it speaks.
+    plain: Option<Box<[u8]>>,
 }
 
 /// The error a read gives when the peer speaks something that looks like HTTP.
@@ -69,21 +69,17 @@ impl<IO> Transport<IO> {
     pub(crate) fn new(io: IO, handshake: Arc<handshakes::Handshake>) -> Self {
         Self {
             io,
-            shared: handshake.clone(),
+            shared: handshake,
             failed: false,
             vanished: false,
-            watch: Watch::Handshake(Handshake {
-                shared: handshake,
-                begun: false,
-                plain: Vec::new(),
-            }),
+            watch: Watch::Handshake(Handshake::default()),
         }
     }
 
     /// The handshake is over: stop watching it. Gives what was read of plain HTTP.
     pub(crate) fn established(&mut self) -> Vec<u8> {
         match mem::replace(&mut self.watch, Watch::Nothing) {
-            Watch::Handshake(handshake) => handshake.plain,
+            Watch::Handshake(handshake) => handshake.plain.map_or_else(Vec::new, Vec::from),
             Watch::Nothing | Watch::Until(_) => Vec::new(),
         }
     }
@@ -101,8 +97,8 @@ impl<IO> Transport<IO> {
     #[inline]
     fn check_time(&self) -> io::Result<()> {
         match &self.watch {
-            Watch::Handshake(handshake) => handshake.check_time(),
-            Watch::Nothing | Watch::Until(_) => Ok(()),
+            Watch::Handshake(_) if self.shared.is_expired() => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
         }
     }
 
@@ -171,21 +167,13 @@ impl<IO: 'static> Transport<IO> {
 }
 
 impl Handshake {
-    fn check_time(&self) -> io::Result<()> {
-        match self.shared.is_expired() {
-            true => Err(io::ErrorKind::TimedOut.into()),
-            false => Ok(()),
-        }
-    }
-
     /// A TLS record of a handshake begins with 22; a request line with a capital letter.
     fn look(&mut self, received: &[u8]) -> io::Result<()> {
         let Some(first) = received.first() else {
             return Ok(());
         };
-        self.shared.hear();
         if !self.begun && first.is_ascii_uppercase() {
-            self.plain.extend_from_slice(received);
+            self.plain = Some(received.into());
             return Err(io::Error::new(io::ErrorKind::InvalidData, PlainHttp));
         }
         self.begun = true;
@@ -227,8 +215,12 @@ impl<IO: AsyncRead + Unpin> Transport<IO> {
         self.check_time()?;
         let before = buf.filled().len();
         ready!(self.poll_count(cx, buf))?;
+        let received = &buf.filled()[before..];
+        if !received.is_empty() {
+            self.shared.hear();
+        }
         Poll::Ready(match &mut self.watch {
-            Watch::Handshake(handshake) => handshake.look(&buf.filled()[before..]),
+            Watch::Handshake(handshake) => handshake.look(received),
             Watch::Nothing | Watch::Until(_) => Ok(()),
         })
     }
@@ -260,9 +252,9 @@ impl<IO: AsyncWrite + Unpin> Transport<IO> {
         &mut self,
         write: impl FnOnce(Pin<&mut IO>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if let Watch::Handshake(handshake) = &self.watch {
-            handshake.check_time()?;
-            handshake.shared.answer();
+        if let Watch::Handshake(_) = &self.watch {
+            self.check_time()?;
+            self.shared.answer();
         }
         let n = ready!(write(Pin::new(&mut self.io))).map_err(|error| self.note(error))?;
         self.shared.traffic.writes(n);
