@@ -80,9 +80,9 @@ fn frames(mut bytes: &[u8]) -> impl Iterator<Item = Frame> {
 /// Handshakes at once.
 const AT_ONCE: usize = 64;
 
-/// They come in so many waves, between which they are idle for longer than it takes ours to park them: what
+/// They come in waves of so many, between which they are idle for longer than it takes ours to park them: what
 /// those of one wave give back, those of the next get.
-const WAVES: usize = 10;
+pub const WAVE: usize = 100;
 
 /// Connections on which one request has been answered.
 pub struct Clients {
@@ -117,9 +117,8 @@ impl Clients {
         let connector = any_certificate(protocol.alpn())?;
         let mut joining = JoinSet::new();
         let mut open = Vec::with_capacity(n);
-        let wave = n.div_ceil(WAVES);
         for i in 0..n {
-            if i % wave == wave - 1 {
+            if i % WAVE == WAVE - 1 {
                 tokio::time::sleep(STRIKES * 3 / 2).await;
             }
             if joining.len() >= AT_ONCE {

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench idle`, or `-- --connections 1000,3000 --rounds 1 --many 1000` for a shorter run.
 //!
-//! Ours parks what is idle at each strike of its write time-out, which is short here. Connections come in waves,
-//! with pauses longer than that: what is seen is a server to which they come by and by, and of which no more
-//! than a tenth is not parked yet. Those that all come at once weigh what they do unparked, for memory that
+//! Ours parks what is idle at each strike of its write time-out, which is short here. Connections come in waves
+//! of a hundred, with pauses longer than that, and the first wave does not count: what is seen is what an idle one
+//! weighs. Those that all come at once weigh what they do unparked, for memory that
 //! is free in the middle of a heap is resident still. HTTP/2 can't park.
 //!
 //! Each server runs in a process of its own, is given its connections, each with one request
@@ -30,7 +30,7 @@ use std::{
 
 use benches::{chart, rig};
 use chart::option;
-use client::{Clients, Ends, Protocol};
+use client::{Clients, Ends, Protocol, WAVE};
 use rig::Error;
 use server::{ROOMY, Server};
 use table::Row;
@@ -133,7 +133,7 @@ fn look(server: Server, protocol: Protocol, n: usize) -> Result<Seen, Error> {
     let mut process = Process::start(server)?;
     let clients = |n| Clients::connect(protocol, process.addr, n);
     // The first ones pay for what all share.
-    let warm = runtime.block_on(clients(100))?;
+    let warm = runtime.block_on(clients(WAVE))?;
     let before = process.resident()?;
     let mut many = runtime.block_on(clients(n))?;
     let idle = process.resident()? - before;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Our write time-out, here: as often an idle connection is looked at.
-pub const STRIKES: Duration = Duration::from_millis(250);
+pub const STRIKES: Duration = Duration::from_millis(100);
 
 /// Descriptors that every process asks for.
 pub const ROOMY: u64 = 16_384;

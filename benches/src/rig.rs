@@ -1,17 +1,25 @@
 //! What every bench measures: the testbed's router, under us and as people serve it today.
 
-use std::{fs, hint::black_box, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, future::poll_fn, hint::black_box, io, net::SocketAddr, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use app::routes;
 use axum::{Router, extract::Path as Parameter, routing::get};
 use axum_server::accept::NoDelayAcceptor;
 use graceful_tls::{Builder, Drain, GracefulTls};
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    task::JoinHandle,
+};
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
@@ -36,18 +44,28 @@ pub enum Kind {
     Bare,
     /// The same with each connection under hyper-util's `GracefulShutdown`.
     Watched,
+    /// The same over HTTP/1 alone, and it reads until the client closes: the least that a proper end is, without
+    /// a bound.
+    Drained,
     /// axum-server with its rustls acceptor.
     AxumServer,
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Graceful, Self::Bare, Self::Watched, Self::AxumServer];
+    pub const ALL: [Self; 5] = [
+        Self::Graceful,
+        Self::Bare,
+        Self::Watched,
+        Self::Drained,
+        Self::AxumServer,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Graceful => "graceful-tls",
             Self::Bare => "bare",
             Self::Watched => "watched",
+            Self::Drained => "drained",
             Self::AxumServer => "axum-server",
         }
     }
@@ -127,6 +145,10 @@ impl Certificate {
                 let stop = CancellationToken::new();
                 let watch = Some((GracefulShutdown::new(), stop.clone()));
                 Serving::Watched(stop, tokio::spawn(bare(listener, config, router, watch)))
+            }
+            Kind::Drained => {
+                tokio::spawn(drained(listener, config, router));
+                Serving::Bare
             }
             Kind::AxumServer => {
                 let handle = axum_server::Handle::new();
@@ -282,5 +304,28 @@ async fn bare(
     }
     if let Some(watch) = watch {
         watch.shutdown().await;
+    }
+}
+
+async fn drained(listener: TcpListener, config: Arc<ServerConfig>, router: Router) {
+    let acceptor = TlsAcceptor::from(config);
+    while let Ok((tcp, _)) = listener.accept().await {
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        tokio::spawn(async move {
+            let _ = tcp.set_nodelay(true);
+            let Ok(tls) = acceptor.accept(tcp).await else {
+                return;
+            };
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new());
+            let service = TowerToHyperService::new(router);
+            let mut connection = builder.serve_connection(TokioIo::new(tls), service);
+            let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            let mut tls = connection.into_parts().io.into_inner();
+            if served.is_ok() && tls.shutdown().await.is_ok() {
+                let mut rest = [0; 512];
+                while tls.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+            }
+        });
     }
 }

@@ -15,7 +15,8 @@
 //! handshakes cost is gone for the others.
 //!
 //! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
-//! these words in their names, `--servers NAMES` for bare and these others. `--workers N` gives those of one
+//! these words in their names, `--servers NAMES` for bare and these others: `drained` too, which is bare that waits
+//! for the client's end of an HTTP/1 connection, the least that a proper end costs. `--workers N` gives those of one
 //! program N workers each, and nobody a processor of its own. The figures of a full run go to `benches/results/`, and its table to
 //! `benches/README.md`.
 
@@ -34,7 +35,7 @@ use chart::option;
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
 use rig::{Certificate, Error};
-use server::{BARE, CROWDED, SERVERS, Server, Who};
+use server::{ASKED_FOR, BARE, CROWDED, SERVERS, Server, Who};
 use stats::{Beside, Round, Row};
 
 struct Scenario {
@@ -156,7 +157,7 @@ impl Bench {
         let named = option("--servers");
         let is_named = |who: &Who| match &named {
             Some(names) => who.name == BARE || names.split(',').any(|name| name == who.name),
-            None => true,
+            None => who.name != ASKED_FOR,
         };
         let servers = SERVERS.into_iter().filter(is_named).filter_map(|who| {
             let server = Server::start(who, folder.path(), workers);

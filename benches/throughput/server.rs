@@ -32,14 +32,18 @@ enum Start {
 pub const BARE: &str = Kind::Bare.name();
 
 /// The first [`CROWDED`] of them are measured beside crowds too.
-pub const SERVERS: [Who; 6] = [
+pub const SERVERS: [Who; 7] = [
     Who::rig(Kind::Graceful),
     Who::rig(Kind::Bare),
     Who::rig(Kind::AxumServer),
     Who::peer("actix-web", "actix-web"),
     Who::peer("nginx", "nginx"),
     Who::peer("Go", "go"),
+    Who::rig(Kind::Drained),
 ];
+
+/// It is only measured where `--servers` names it.
+pub const ASKED_FOR: &str = Kind::Drained.name();
 
 pub const CROWDED: usize = 3;
 

@@ -1,4 +1,5 @@
-//! What a server spends on a handshake, by provider, key exchange, certificate and number of session tickets:
+//! What a server spends on a handshake, by provider, cipher suite, key exchange, certificate and number of session
+//! tickets:
 //! `cargo run --release --manifest-path benches/handshakes/Cargo.toml`.
 //!
 //! rustls alone, server and client in one thread with nothing but memory between them; the clock runs
@@ -15,8 +16,8 @@ use rcgen::{
     SignatureAlgorithm,
 };
 use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore, ServerConfig,
-    ServerConnection, SideData, SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, ConnectionCommon, HandshakeKind, RootCertStore,
+    ServerConfig, ServerConnection, SideData, SupportedCipherSuite, SupportedProtocolVersion,
     client::Resumption,
     crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs, ring},
     pki_types::{PrivateKeyDer, ServerName},
@@ -35,6 +36,9 @@ struct Way {
     version: &'static SupportedProtocolVersion,
     tickets: usize,
     resumed: bool,
+    /// The server picks AES-128 with SHA-256, where rustls' own client and OpenSSL's would rather have AES-256
+    /// with SHA-384.
+    aes_128: bool,
 }
 
 /// The crate's own advice, and what there is beside it.
@@ -46,6 +50,7 @@ const FIRST: Way = Way {
     version: &TLS13,
     tickets: 2,
     resumed: false,
+    aes_128: false,
 };
 
 const AWS: Way = Way {
@@ -55,10 +60,21 @@ const AWS: Way = Way {
     ..FIRST
 };
 
-const WAYS: [Way; 13] = [
+const WAYS: [Way; 15] = [
     FIRST,
     Way {
         name: "the same, resumed",
+        resumed: true,
+        ..FIRST
+    },
+    Way {
+        name: "cipher suite: AES-128 with SHA-256",
+        aes_128: true,
+        ..FIRST
+    },
+    Way {
+        name: "the same, resumed",
+        aes_128: true,
         resumed: true,
         ..FIRST
     },
@@ -154,7 +170,14 @@ impl Pair {
             kx_groups: vec![way.group],
             ..(way.provider)()
         });
-        let mut server = ServerConfig::builder_with_provider(provider.clone())
+        let mut ours = (*provider).clone();
+        if way.aes_128 {
+            let is_it = |suite: &SupportedCipherSuite| {
+                suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256
+            };
+            ours.cipher_suites.sort_by_key(|suite| !is_it(suite));
+        }
+        let mut server = ServerConfig::builder_with_provider(Arc::new(ours))
             .with_protocol_versions(&[way.version])?
             .with_no_client_auth()
             .with_single_cert(
@@ -162,6 +185,7 @@ impl Pair {
                 PrivateKeyDer::try_from(key.serialize_der())?,
             )?;
         server.send_tls13_tickets = way.tickets;
+        server.ignore_client_order = way.aes_128;
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[way.version])?
             .with_root_certificates(roots)
