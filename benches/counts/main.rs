@@ -77,7 +77,7 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::keep_alive("h2", "/sleep/1"),
         requests: [400, 1400],
         // It has one, after a poll that was in vain.
-        limit: 1.08,
+        limit: 1.09,
         calls: None,
         logs: false,
     },
