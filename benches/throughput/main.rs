@@ -17,8 +17,8 @@
 //! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
 //! these words in their names, `--servers NAMES` for bare and these others: `drained` too, which is bare that waits
 //! for the client's end of an HTTP/1 connection, the least that a proper end costs. `--workers N` gives those of one
-//! program N workers each, and nobody a processor of its own. The figures of a full run go to `benches/results/`, and its table to
-//! `benches/README.md`.
+//! program N workers each, and nobody a processor of its own. The figures of a full run go to `benches/results/`,
+//! and its table to `benches/README.md`.
 
 mod bars;
 mod client;
@@ -155,6 +155,11 @@ impl Bench {
         let folder = tempfile::tempdir()?;
         certificate.save(folder.path())?;
         let named = option("--servers");
+        let mut names = named.iter().flat_map(|names| names.split(','));
+        if let Some(name) = names.find(|name| SERVERS.iter().all(|who| who.name != *name)) {
+            let known = SERVERS.map(|who| who.name).join(", ");
+            return Err(format!("--servers: there is no {name:?}, but {known}").into());
+        }
         let is_named = |who: &Who| match &named {
             Some(names) => who.name == BARE || names.split(',').any(|name| name == who.name),
             None => who.name != ASKED_FOR,
