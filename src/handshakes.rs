@@ -9,7 +9,8 @@
 //! has just come waits in the listener's queue: in a stampede of honest clients nobody does.
 //!
 //! Whoever has to give way looks at its socket once more: what has arrived may not have been read yet,
-//! where all come at once. Then it was not silent, and another gives way.
+//! where all come at once. Then it was not silent, and another gives way. The task of each is woken for that,
+//! and for each phase that a shutdown comes to.
 //!
 //! Looking for the one is linear in those that run, and done only when there are too many.
 
@@ -18,11 +19,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use slab::Slab;
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 use crate::traffic::Traffic;
 
@@ -68,14 +70,28 @@ impl Handshakes {
         drop(running);
 
         if let Some(evicted) = evicted {
-            evicted.told.notify_one();
+            evicted.wake();
         }
         key
     }
 
+    /// Wakes every one, so that it looks at the phase.
+    pub(crate) fn wake_all(&self) {
+        // A waker runs foreign code, a lock must not be held for it.
+        let running: Vec<_> = self.lock().iter().map(|(_, of)| of.clone()).collect();
+        for handshake in running {
+            handshake.wake();
+        }
+    }
+
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether one more would be one too many.
     pub(crate) fn is_full(&self) -> bool {
-        self.lock().len() >= self.most
+        self.running() >= self.most
     }
 
     /// When the next may begin: at once, unless there are too many of which none has to give way.
@@ -96,7 +112,7 @@ impl Handshakes {
         match evicted {
             Ok(evicted) => {
                 let evicted = evicted?;
-                evicted.told.notify_one();
+                evicted.wake();
                 // It goes on if it was heard meanwhile.
                 Some(Instant::now() + evicted.patience)
             }
@@ -151,7 +167,8 @@ pub(crate) struct Handshake {
     expired: AtomicBool,
     /// What `heard` was when it had to give way; [`NEVER`] if it has not.
     evicted: AtomicU64,
-    told: Notify,
+    /// Its task, while it runs.
+    waker: Mutex<Option<Waker>>,
     /// Of its connection, for as long as that lives: so that it needs no allocation of its own.
     pub(crate) traffic: Traffic,
 }
@@ -165,7 +182,7 @@ impl Handshake {
             answered: AtomicBool::new(false),
             expired: AtomicBool::new(false),
             evicted: AtomicU64::new(NEVER),
-            told: Notify::new(),
+            waker: Mutex::default(),
             traffic: Traffic::default(),
         };
         handshake.hear();
@@ -200,6 +217,27 @@ impl Handshake {
         self.expired.load(Ordering::Acquire)
     }
 
+    /// Its task sees to it that it is woken.
+    fn set_waker(&self, task: &Waker) {
+        let mut waker = self.waker();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(task)) {
+            let known = waker.replace(task.clone());
+            drop(waker);
+            drop(known);
+        }
+    }
+
+    fn wake(&self) {
+        let waker = self.waker().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether it has given way to a newer one.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire) != NEVER
@@ -215,12 +253,14 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Resolves when it has to give way. Cancel safe.
+    /// Ready when it has to give way; until then the task is woken for that, and for each phase.
     ///
-    /// What has arrived is to be read before this is polled: who has been heard does not give way.
-    pub(crate) async fn evicted(&mut self) {
-        while !self.handshake.is_evicted() || self.goes_on() {
-            self.handshake.told.notified().await;
+    /// What has arrived is to be read before: who has been heard does not give way.
+    pub(crate) fn poll_evicted(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.handshake.set_waker(cx.waker());
+        match self.handshake.is_evicted() && !self.goes_on() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 
@@ -246,11 +286,16 @@ impl Drop for Running {
         };
         drop(running);
         drop(left);
+        // Its connection keeps it: not the task as well.
+        let waker = self.handshake.waker().take();
+        drop(waker);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{future::poll_fn, sync::atomic::AtomicU32, task::Wake};
+
     use tokio::time::advance;
 
     use super::*;
@@ -271,7 +316,7 @@ mod tests {
         running.push(all.begin(PATIENCE));
         let evicted: Vec<_> = running.iter().map(|of| of.handshake.is_evicted()).collect();
         assert_eq!(evicted, [false, true, false, false]);
-        running[1].evicted().await;
+        poll_fn(|cx| running[1].poll_evicted(cx)).await;
 
         // The one that took its key stays when it leaves.
         drop(running.remove(1));
@@ -316,6 +361,35 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn where_none_runs_none_gives_way() {
         assert_eq!(Handshakes::new(0).evict(), None);
+    }
+
+    #[derive(Default)]
+    struct Task(AtomicU32);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn its_task_is_woken_while_it_runs_and_then_let_go() {
+        let all = Arc::new(Handshakes::new(1));
+        let task = Arc::new(Task::default());
+        let waker = Waker::from(task.clone());
+        let mut running = all.begin(PATIENCE);
+        let handshake = running.handshake.clone();
+        let polled = running.poll_evicted(&Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop(waker);
+        all.wake_all();
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+        assert_eq!(Arc::strong_count(&task), 2);
+        drop(running);
+        assert_eq!(Arc::strong_count(&task), 1, "its connection keeps it");
+        all.wake_all();
+        handshake.wake();
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]

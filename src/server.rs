@@ -53,8 +53,8 @@ impl Server {
         let register = Arc::new(Register::new(parts.settings.drain.max_connections));
         let context = Context::new(parts.settings.clone(), record(&parts.tls));
         let context = Arc::new(context);
-        let shutdown = Shutdown::new(context.clone(), register.clone());
         let handshakes = Arc::new(Handshakes::new(context.settings.max_handshakes()));
+        let shutdown = Shutdown::new(context.clone(), register.clone(), handshakes.clone());
         Self::of(parts, context, register, shutdown, handshakes)
     }
 

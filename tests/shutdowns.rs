@@ -243,6 +243,25 @@ fn half_a_client_hello() {
     });
 }
 
+/// Nothing comes of its client that would have it looked at.
+#[test]
+fn half_a_client_hello_at_the_deadline() {
+    everywhere(&["--shutdown-timeout-ms", "700"], |bed, _| {
+        let mut stalled = RawTcp::stalled_handshake(bed.addr).unwrap();
+        let mut silent = RawTcp::connect(bed.addr).unwrap();
+        assert!(stalled.wait_held(LONG) && silent.wait_held(LONG));
+        let stopping = terminate(bed);
+        for client in [&mut stalled, &mut silent] {
+            let ending = client.finish();
+            assert!(ending.is_clean_fin(), "{ending:?}");
+            client.close().unwrap();
+        }
+        let exit = stopping.exits_promptly_after(LAME_DUCK + Duration::from_millis(700));
+        let line = "the deadline has passed, ending what is left, 2 in their handshake";
+        assert!(exit.stderr.contains(line), "{exit:?}");
+    });
+}
+
 #[test]
 fn a_request_in_flight() {
     everywhere(&[], |bed, version| {

@@ -1,8 +1,8 @@
 //! The TLS handshake, and how a failed one ends.
 //!
 //! A handshake is bounded in time, and where too many run one whose client is silent gives
-//! way: see `handshakes`. Its socket is just closed, for nothing counts that was said in a handshake
-//! without its end. One that fails has sent an alert that says why; closing the socket with the client's
+//! way: see `handshakes`; `handshaking` is the future that does one. Its socket is just closed, for nothing
+//! counts that was said in a handshake without its end. One that fails has sent an alert that says why; closing the socket with the client's
 //! bytes unread would destroy it (an RST), so the socket is flushed, half-closed and drained like any
 //! other. A client that speaks plain HTTP is answered in HTTP: see `plain_http`. Where the configuration
 //! depends on the ClientHello, `hello` does the handshake. One that has agreed on what only ACME servers
@@ -11,28 +11,25 @@
 
 mod accept_loop;
 mod arrival;
+mod handshaking;
 mod hello;
 mod plain_http;
 mod room;
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep},
 };
 use tokio_rustls::{rustls, server::TlsStream};
-use tokio_util::either::Either;
 use tracing::field::display;
 
 use crate::{
-    accept::Preface,
-    choice,
     connection::Facts,
     context::Context,
     ending::{Cause, Outcome},
     handshake_error::HandshakeError,
-    handshakes::Running,
     phase::Phase,
     register::Registration,
     server::Server,
@@ -43,6 +40,7 @@ use crate::{
 
 pub(crate) use accept_loop::{AcceptLoop, Accepted};
 use arrival::Arrival;
+pub(crate) use handshaking::Handshaking;
 
 /// Does the TLS handshakes of one [`GracefulTls`](crate::GracefulTls).
 ///
@@ -125,116 +123,16 @@ impl Acceptor {
         &self.server
     }
 
-    /// The handshake of a connection that has been accepted. Its stream is large, and would be copied at each step
-    /// on its way: so it has a box.
-    pub(crate) async fn accept_arrived<IO>(
-        &self,
-        mut accepted: Accepted<IO>,
-    ) -> Result<Box<GracefulStream<IO>>, HandshakeError>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.server.context.remember_runtime();
-        if let Some(preface) = accepted.preface.take() {
-            accepted = self.hear_out(accepted, &preface).await?;
-        }
-        let Accepted {
-            io, mut arrival, ..
-        } = accepted;
-        let transport = Transport::new(io, arrival.running.handshake.clone());
-        let mut handshake = pin!(self.handshake(transport, &arrival.running));
-        let ended = tokio::select! {
-            biased;
-            ended = &mut handshake => ended,
-            () = self.out_of_time(&mut arrival) => {
-                arrival.running.handshake.expire();
-                handshake.await
-            }
-        };
-        match ended {
-            Ok(tls) if tls.get_ref().1.alpn_protocol() == Some(choice::ACME) => {
-                Err(self.challenged(tls, arrival))
-            }
-            Ok(tls) => Ok(self.established(tls, arrival)),
-            Err((error, transport)) => {
-                let error = self.classify(error);
-                Err(self.fail(error, transport, arrival))
-            }
-        }
-    }
-
-    /// The handshake itself. One whose configuration has to be picked is boxed, or all would have its size.
-    fn handshake<IO>(
-        &self,
-        transport: Transport<IO>,
-        running: &Running,
-    ) -> impl Future<Output = Result<TlsStream<Transport<IO>>, (io::Error, Transport<IO>)>> + use<IO>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Server { tls, choice, .. } = &*self.server;
-        match choice {
-            None => Either::Left(tls.accept(transport).into_fallible()),
-            Some(choice) => Either::Right(Box::pin(hello::handshake(
-                choice.clone(),
-                tls.config().clone(),
-                transport,
-                running.handshake.clone(),
-            ))),
-        }
-    }
-
-    /// Reads what comes before TLS, and asks the gate about the client that it tells of.
-    async fn hear_out<IO>(
-        &self,
-        mut accepted: Accepted<IO>,
-        preface: &Preface<IO>,
-    ) -> Result<Accepted<IO>, HandshakeError>
-    where
-        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let Accepted { io, arrival, .. } = &mut accepted;
-        let balancer = arrival.begun.addresses.remote;
-        let heard = tokio::select! {
-            biased;
-            heard = preface.read(io, balancer) => heard.map_err(HandshakeError::Preface),
-            () = self.out_of_time(arrival) => Err(self.classify(io::ErrorKind::TimedOut.into())),
-        };
-        match heard {
-            Ok(told) => arrival.begun.addresses.set_client(told.client),
-            Err(error) => {
-                let handshake = arrival.running.handshake.clone();
-                let transport = Transport::new(accepted.io, handshake);
-                return Err(self.fail(error, transport, accepted.arrival));
-            }
-        }
-        arrival.running.handshake.hear();
-        let Some(pass) = self.server.admit(arrival.begun.addresses.remote) else {
-            let refused = HandshakeError::Refused;
-            let registration = arrival.begun.fail(&refused);
-            close(accepted.io, &registration, Cause::Handshake);
-            return Err(refused);
-        };
-        arrival.begun.admit(pass);
-        Ok(accepted)
-    }
-
-    /// Resolves when a handshake has to be given up: at its time-out, when it has to give way, and when
-    /// the shutdown's deadline strikes.
-    async fn out_of_time(&self, arrival: &mut Arrival) {
-        let running = &mut arrival.running;
-        tokio::select! {
-            biased;
-            () = sleep_until(arrival.deadline) => {}
-            () = running.evicted() => {}
-            () = self.server.context.phases.reached(Phase::Deadline) => {}
-        }
+    /// The handshake of a connection that has been accepted.
+    pub(crate) fn accept_arrived<IO>(&self, accepted: Accepted<IO>) -> Handshaking<IO> {
+        Handshaking::new(self.clone(), accepted)
     }
 
     fn established<IO>(
         &self,
         mut tls: TlsStream<Transport<IO>>,
         mut arrival: Arrival,
+        sleep: Option<Pin<Box<Sleep>>>,
     ) -> Box<GracefulStream<IO>>
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -245,7 +143,7 @@ impl Acceptor {
         let registration = arrival.begun.enter(facts, first_request_by);
         let established = registration.connection();
         self.server.observed.tell(|of| of.established(established));
-        Box::new(GracefulStream::new(tls, registration))
+        Box::new(GracefulStream::new(tls, registration, sleep))
     }
 
     /// How long a connection may take to send its first request although the server drains.

@@ -4,7 +4,7 @@
 //! they get 400 with a sentence that says why, or a redirect to https. The head is read first,
 //! because the redirect needs its path, and because an answer to a half-sent request may be lost.
 
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -44,7 +44,7 @@ pub(super) fn answer<IO>(
         let answered = tokio::select! {
             biased;
             exchange = exchange => matches!(exchange, Ok(Ok(()))),
-            () = running.evicted() => return close(transport, &registration, Cause::HandshakeEvicted),
+            () = poll_fn(|cx| running.poll_evicted(cx)) => return close(transport, &registration, Cause::HandshakeEvicted),
             () = context.phases.reached(Phase::Deadline) => false,
         };
         if !answered {

@@ -183,9 +183,8 @@ impl<S: Send + 'static> AcceptService<Arrival, S> for TlsAcceptor {
     type Future = BoxFuture<'static, io::Result<Served<S>>>;
 
     fn accept(&self, Arrival(arrival): Arrival, service: S) -> Self::Future {
-        let acceptor = self.acceptor.clone();
         // axum-server drops this future when it shuts down; the handshake has its own way to end.
-        let handshake = tokio::spawn(async move { acceptor.accept_arrived(arrival).await });
+        let handshake = tokio::spawn(self.acceptor.accept_arrived(arrival));
         Box::pin(async move {
             let stream = handshake.await.map_err(io::Error::other)?;
             let stream = stream.map_err(io::Error::other)?;

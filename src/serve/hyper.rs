@@ -15,7 +15,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
@@ -30,7 +30,7 @@ use tracing::Instrument;
 use super::{Layered, attached::Attached, corked::Corked, parking::Parking, turns::Turns};
 use crate::{
     accept::Accept,
-    acceptor::{AcceptLoop, Acceptor},
+    acceptor::{AcceptLoop, Acceptor, Handshaking},
     connection::TlsConnection,
     graceful_tls::GracefulTls,
     handshake_error::HandshakeError,
@@ -138,12 +138,9 @@ impl GracefulTls {
         let acceptor = self.acceptor();
         let arrived = acceptor.arrive(io, client.into());
         // In a box of its own, which goes when it is over.
-        let handshake = Box::pin(async move {
-            let stream = acceptor.accept_arrived(arrived?).await?;
-            Ok::<_, HandshakeError>((acceptor, stream))
-        });
+        let handshake = arrived.map(|accepted| Box::pin(acceptor.accept_arrived(accepted)));
         async move {
-            let (acceptor, stream) = handshake.await?;
+            let stream = handshake?.await?;
             let server = acceptor.server();
             match stream.connection().is_http2() {
                 true => http2(server, stream, service).await,
@@ -170,15 +167,42 @@ where
     B::Error: Into<BoxError>,
 {
     while let Some(accepted) = incoming.next().await? {
-        let acceptor = acceptor.clone();
-        let service = service.clone();
-        tokio::spawn(async move {
-            if let Ok(stream) = acceptor.accept_arrived(accepted).await {
-                spawn(acceptor.server(), stream, service);
-            }
+        tokio::spawn(Arriving {
+            handshake: acceptor.accept_arrived(accepted),
+            service: Some(service.clone()),
         });
     }
     Ok(())
+}
+
+/// A connection until it is served. Written by hand: an `async` block would have room for the handshake twice.
+struct Arriving<IO, S> {
+    handshake: Handshaking<IO>,
+    service: Option<S>,
+}
+
+// The service is never pinned.
+impl<IO: Unpin, S> Unpin for Arriving<IO, S> {}
+
+impl<IO, S, B> Future for Arriving<IO, S>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let arrived = ready!(Pin::new(&mut self.handshake).poll(cx));
+        if let (Ok(stream), Some(service)) = (arrived, self.service.take()) {
+            spawn(self.handshake.acceptor().server(), stream, service);
+        }
+        Poll::Ready(())
+    }
 }
 
 /// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.

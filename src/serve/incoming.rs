@@ -125,9 +125,10 @@ async fn accept<A: Accept>(
         };
         match accepted {
             Ok(Some(accepted)) => {
-                let (acceptor, sender) = (acceptor.clone(), sender.clone());
+                let sender = sender.clone();
+                let handshake = acceptor.accept_arrived(accepted);
                 tokio::spawn(async move {
-                    if let Ok(stream) = acceptor.accept_arrived(accepted).await {
+                    if let Ok(stream) = handshake.await {
                         // Where nobody takes it, it is dropped, and ends properly.
                         let _ = sender.send(Ok(stream)).await;
                     }

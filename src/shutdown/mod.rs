@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     context::Context,
     departures::{Departures, Plan},
+    handshakes::Handshakes,
     phase::Phase,
     register::Register,
     settings::Settings,
@@ -57,6 +58,7 @@ impl<F: Future + Send + 'static> Trigger for F {
 pub(crate) struct Shutdown {
     context: Arc<Context>,
     register: Arc<Register>,
+    handshakes: Arc<Handshakes>,
     report: Arc<OnceLock<Report>>,
     /// Calls it off, while it is in its lame duck.
     undo: Arc<Mutex<Option<CancellationToken>>>,
@@ -65,9 +67,14 @@ pub(crate) struct Shutdown {
 }
 
 impl Shutdown {
-    pub(crate) fn new(context: Arc<Context>, register: Arc<Register>) -> Self {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        register: Arc<Register>,
+        handshakes: Arc<Handshakes>,
+    ) -> Self {
         let shutdown = Self {
             register,
+            handshakes,
             report: Arc::default(),
             undo: Arc::default(),
             longest_end: Arc::default(),
@@ -179,6 +186,12 @@ impl Shutdown {
         if unlogged > 0 {
             tracing::warn!(unlogged, "more answers were lost than are told of");
         }
+    }
+
+    /// Wakes all that has to look at the phase.
+    fn wake_all(&self) {
+        self.handshakes.wake_all();
+        self.register.wake_all();
     }
 
     fn enter(&self, phase: Phase) {

@@ -40,7 +40,7 @@ pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: Cancel
         .departures()
         .is_some_and(|d| d.in_lame_duck)
     {
-        shutdown.register.wake_all();
+        shutdown.wake_all();
     }
     let lame_duck = timeout(plan.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
@@ -72,7 +72,7 @@ async fn drain(shutdown: &Shutdown, time: Duration) -> bool {
     phases.others.close();
     shutdown.enter(Phase::Draining);
     let deadline = Instant::now() + time;
-    shutdown.register.wake_all();
+    shutdown.wake_all();
     let drained = async {
         tokio::select! {
             biased;
@@ -135,7 +135,7 @@ impl Drop for ClosesAnyway {
     fn drop(&mut self) {
         if !self.called_off && self.shutdown.context.phases.now() < Phase::Closed {
             self.shutdown.close(self.report(true));
-            self.shutdown.register.wake_all();
+            self.shutdown.wake_all();
         }
     }
 }
@@ -175,7 +175,7 @@ fn say_what_is_left(shutdown: &Shutdown) {
 /// Ends what is left. Teardowns are bounded, so this is too.
 async fn force(shutdown: &Shutdown) {
     let phases = &shutdown.context.phases;
-    shutdown.register.wake_all();
+    shutdown.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {
         tracing::error!(
@@ -196,7 +196,7 @@ async fn unless_hurried<F: Future>(shutdown: &Shutdown, step: F) -> Option<F::Ou
 }
 
 /// What the shutdown has waited for longest, as the end of a line: requests, where they are known by name, or
-/// else connections.
+/// else connections, or else how many are on their way to be one.
 fn longest(shutdown: &Shutdown) -> String {
     let requests = shutdown.register.longest(NAMED).into_iter();
     let requests: Vec<_> = requests
@@ -213,7 +213,11 @@ fn longest(shutdown: &Shutdown) -> String {
         format!("{state}{protocol}{}, {age:.1} s", from(of.peer))
     });
     let oldest: Vec<_> = oldest.collect();
-    format!(", open longest: {}", oldest.join("; "))
+    match (oldest.is_empty(), shutdown.handshakes.running()) {
+        (false, _) => format!(", open longest: {}", oldest.join("; ")),
+        (true, 0) => String::new(),
+        (true, handshakes) => format!(", {handshakes} in their handshake"),
+    }
 }
 
 fn from(peer: Option<SocketAddr>) -> String {

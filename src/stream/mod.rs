@@ -30,7 +30,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
+    time::{Instant, Sleep},
 };
 use tokio_rustls::{rustls::Error, server::TlsStream};
 
@@ -154,7 +154,12 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
-    pub(crate) fn new(tls: TlsStream<Transport<IO>>, registration: Registration) -> Self {
+    /// `sleep` is a timer that nobody needs any more.
+    pub(crate) fn new(
+        tls: TlsStream<Transport<IO>>,
+        registration: Registration,
+        sleep: Option<Pin<Box<Sleep>>>,
+    ) -> Self {
         let connection = registration.connection().clone();
         // The handshake ends with a flush.
         let (read, flushed) = (tls.get_ref().0.read(), tls.get_ref().0.written());
@@ -163,7 +168,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
                 connection.is_http2(),
                 connection.context().settings.http1_defaults,
             ),
-            timer: Self::first_timer(&connection),
+            timer: Self::first_timer(&connection, sleep),
             most_noise: connection.context().settings.max_control_frames.into(),
             state: State::Open(tls, registration),
             connection,
@@ -205,11 +210,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
     }
 
     /// It strikes each write time-out, and sooner where something comes due.
-    fn first_timer(connection: &TlsConnection) -> Timer {
+    fn first_timer(connection: &TlsConnection, sleep: Option<Pin<Box<Sleep>>>) -> Timer {
         let first = Instant::now() + connection.context().settings.write_timeout;
         let retires = connection.retires();
-        let mut timer = Timer::default();
-        timer.fires_by(retires.map_or(first, |of| of.min(first)), connection);
+        let mut timer = Timer::new(sleep);
+        timer.set(retires.map_or(first, |of| of.min(first)), connection);
         timer
     }
 

@@ -19,12 +19,17 @@ use tokio::{
 use crate::connection::TlsConnection;
 
 /// See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timer {
+    /// One that is to be [set](Self::set), of what is left of another.
+    pub(super) fn new(sleep: Option<Pin<Box<Sleep>>>) -> Self {
+        Self { sleep }
+    }
+
     /// Whether it has fired, and was not set since.
     #[inline]
     pub(super) fn has_fired(&self) -> bool {
