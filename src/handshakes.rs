@@ -10,7 +10,7 @@
 //!
 //! Whoever has to give way looks at its socket once more: what has arrived may not have been read yet,
 //! where all come at once. Then it was not silent, and another gives way. The task of each is woken for that,
-//! and for each phase that a shutdown comes to.
+//! and at a shutdown's deadline.
 //!
 //! Looking for the one is linear in those that run, and done only when there are too many.
 
@@ -75,7 +75,7 @@ impl Handshakes {
         key
     }
 
-    /// Wakes every one, so that it looks at the phase.
+    /// Wakes every one: the phase has come in which they are given up.
     pub(crate) fn wake_all(&self) {
         // A waker runs foreign code, a lock must not be held for it.
         let running: Vec<_> = self.lock().iter().map(|(_, of)| of.clone()).collect();
@@ -253,7 +253,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Ready when it has to give way; until then the task is woken for that, and for each phase.
+    /// Ready when it has to give way; until then the task is woken for that, and by [`Handshakes::wake_all`].
     ///
     /// What has arrived is to be read before: who has been heard does not give way.
     pub(crate) fn poll_evicted(&mut self, cx: &Context<'_>) -> Poll<()> {

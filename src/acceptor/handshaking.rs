@@ -21,11 +21,10 @@ use tokio::{
 use tokio_rustls::server::{FallibleAccept, TlsStream};
 use tokio_util::either::Either;
 
-use super::{Accepted, Acceptor, arrival::Arrival, close, hello};
+use super::{Accepted, Acceptor, arrival::Arrival, hello};
 use crate::{
     accept::{Preface, PrefaceInfo},
     choice,
-    ending::Cause,
     handshake_error::HandshakeError,
     phase::Phase,
     server::Server,
@@ -41,14 +40,14 @@ pub(crate) struct Handshaking<IO> {
     step: Step<IO>,
     /// `None` once it is over.
     arrival: Option<Arrival>,
-    /// Until the handshake has to be over. There is none before the first poll, which has a runtime.
+    /// Until the handshake has to be over. There is none before a poll, which has a runtime, has come to nothing.
     sleep: Option<Pin<Box<Sleep>>>,
     acceptor: Acceptor,
 }
 
 #[expect(
     clippy::large_enum_variant,
-    reason = "the others last a moment: a TLS session in a box would cost each connection one"
+    reason = "a TLS session is most of what a handshake is: a box for it would cost each connection one"
 )]
 enum Step<IO> {
     Accepted(IO, Option<Preface<IO>>),
@@ -153,56 +152,40 @@ where
             return;
         };
         self.step = match preface {
-            None => self.shake(io, arrival),
+            None => shake(&self.acceptor.server, io, arrival),
             Some(preface) => Step::Preface(hear_out(io, preface, arrival)),
         };
-    }
-
-    /// TLS itself.
-    fn shake(&self, io: IO, arrival: &Arrival) -> Step<IO> {
-        let Server { tls, choice, .. } = &*self.acceptor.server;
-        let handshake = arrival.running.handshake.clone();
-        let transport = Transport::new(io, handshake.clone());
-        Step::Tls(match choice {
-            None => Either::Left(tls.accept(transport).into_fallible()),
-            Some(choice) => Either::Right(Box::pin(hello::handshake(
-                choice.clone(),
-                tls.config().clone(),
-                transport,
-                handshake,
-            ))),
-        })
     }
 
     /// What came before TLS has been read: now the gate is asked about the client that it tells of.
     fn heard(&mut self, io: IO, heard: Heard) -> Result<(), HandshakeError> {
         self.step = Step::Over;
-        let Some(mut arrival) = self.arrival.take() else {
+        let Some(arrival) = &mut self.arrival else {
             return Err(HandshakeError::Dropped);
         };
-        let told = match heard {
-            Some(told) => told.map_err(HandshakeError::Preface),
+        let admitted = match heard {
             None => Err(self.acceptor.classify(io::ErrorKind::TimedOut.into())),
-        };
-        let told = match told {
-            Ok(told) => told,
-            Err(error) => {
-                let transport = Transport::new(io, arrival.running.handshake.clone());
-                return Err(self.acceptor.fail(error, transport, arrival));
+            Some(Err(error)) => Err(HandshakeError::Preface(error)),
+            Some(Ok(told)) => {
+                arrival.begun.addresses.set_client(told.client);
+                arrival.running.handshake.hear();
+                let pass = self.acceptor.server.admit(told.client);
+                pass.ok_or(HandshakeError::Refused)
             }
         };
-        arrival.begun.addresses.set_client(told.client);
-        arrival.running.handshake.hear();
-        let Some(pass) = self.acceptor.server.admit(arrival.begun.addresses.remote) else {
-            let refused = HandshakeError::Refused;
-            let registration = arrival.begun.fail(&refused);
-            close(io, &registration, Cause::Handshake);
-            return Err(refused);
+        let error = match admitted {
+            Ok(pass) => {
+                arrival.begun.admit(pass);
+                self.step = shake(&self.acceptor.server, io, arrival);
+                return Ok(());
+            }
+            Err(error) => error,
         };
-        arrival.begun.admit(pass);
-        self.step = self.shake(io, &arrival);
-        self.arrival = Some(arrival);
-        Ok(())
+        let transport = Transport::new(io, arrival.running.handshake.clone());
+        Err(match self.arrival.take() {
+            Some(arrival) => self.acceptor.fail(error, transport, arrival),
+            None => error,
+        })
     }
 
     fn end(&mut self, shaken: Shaken<IO>) -> Ended<IO> {
@@ -222,6 +205,25 @@ where
             }
         }
     }
+}
+
+/// TLS itself.
+fn shake<IO>(server: &Server, io: IO, arrival: &Arrival) -> Step<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Server { tls, choice, .. } = server;
+    let handshake = arrival.running.handshake.clone();
+    let transport = Transport::new(io, handshake.clone());
+    Step::Tls(match choice {
+        None => Either::Left(tls.accept(transport).into_fallible()),
+        Some(choice) => Either::Right(Box::pin(hello::handshake(
+            choice.clone(),
+            tls.config().clone(),
+            transport,
+            handshake,
+        ))),
+    })
 }
 
 /// Reads what comes before TLS.

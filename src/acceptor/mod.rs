@@ -2,12 +2,13 @@
 //!
 //! A handshake is bounded in time, and where too many run one whose client is silent gives
 //! way: see `handshakes`; `handshaking` is the future that does one. Its socket is just closed, for nothing
-//! counts that was said in a handshake without its end. One that fails has sent an alert that says why; closing the socket with the client's
-//! bytes unread would destroy it (an RST), so the socket is flushed, half-closed and drained like any
-//! other. A client that speaks plain HTTP is answered in HTTP: see `plain_http`. Where the configuration
-//! depends on the ClientHello, `hello` does the handshake. One that has agreed on what only ACME servers
-//! ask for was all that they wanted. What some listeners have a connection say before, as in the PROXY
-//! protocol, is a part of the handshake here: it counts, takes time and is waited for as one.
+//! counts that was said in a handshake without its end. One that fails has sent an alert that says why;
+//! closing the socket with the client's bytes unread would destroy it (an RST), so the socket is flushed,
+//! half-closed and drained like any other. A client that speaks plain HTTP is answered in HTTP: see
+//! `plain_http`. Where the configuration depends on the ClientHello, `hello` does the handshake. One that has
+//! agreed on what only ACME servers ask for was all that they wanted. What some listeners have a connection
+//! say before, as in the PROXY protocol, is a part of the handshake here: it counts, takes time and is waited
+//! for as one.
 
 mod accept_loop;
 mod arrival;
@@ -213,6 +214,7 @@ impl Acceptor {
                 plain_http::answer(transport, head, registration, arrival.running);
             }
             HandshakeError::Evicted => close(transport, &registration, Cause::HandshakeEvicted),
+            HandshakeError::Refused => close(transport, &registration, Cause::Handshake),
             _ => end(transport, registration, 0),
         }
         error

@@ -44,7 +44,9 @@ pub(super) fn answer<IO>(
         let answered = tokio::select! {
             biased;
             exchange = exchange => matches!(exchange, Ok(Ok(()))),
-            () = poll_fn(|cx| running.poll_evicted(cx)) => return close(transport, &registration, Cause::HandshakeEvicted),
+            () = poll_fn(|cx| running.poll_evicted(cx)) => {
+                return close(transport, &registration, Cause::HandshakeEvicted);
+            }
             () = context.phases.reached(Phase::Deadline) => false,
         };
         if !answered {

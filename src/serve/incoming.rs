@@ -125,10 +125,9 @@ async fn accept<A: Accept>(
         };
         match accepted {
             Ok(Some(accepted)) => {
-                let sender = sender.clone();
-                let handshake = acceptor.accept_arrived(accepted);
+                let (acceptor, sender) = (acceptor.clone(), sender.clone());
                 tokio::spawn(async move {
-                    if let Ok(stream) = handshake.await {
+                    if let Ok(stream) = acceptor.accept_arrived(accepted).await {
                         // Where nobody takes it, it is dropped, and ends properly.
                         let _ = sender.send(Ok(stream)).await;
                     }

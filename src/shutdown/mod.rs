@@ -188,14 +188,11 @@ impl Shutdown {
         }
     }
 
-    /// Wakes all that has to look at the phase.
-    fn wake_all(&self) {
-        self.handshakes.wake_all();
-        self.register.wake_all();
-    }
-
     fn enter(&self, phase: Phase) {
         self.context.phases.enter(phase);
+        if phase >= Phase::Deadline {
+            self.handshakes.wake_all();
+        }
         self.register.note_phase(phase, None);
         self.register.tell_phases();
     }
@@ -212,6 +209,7 @@ impl Shutdown {
         }
         // Whoever waits for the end, and then looks at what an observer has counted, finds it there.
         let turned = self.context.phases.turn(Phase::Closed);
+        self.handshakes.wake_all();
         self.register.note_phase(Phase::Closed, Some(turned));
         self.register.tell_phases();
     }

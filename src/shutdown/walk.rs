@@ -40,7 +40,7 @@ pub(super) async fn run(mut closes: ClosesAnyway, plan: Plan, called_off: Cancel
         .departures()
         .is_some_and(|d| d.in_lame_duck)
     {
-        shutdown.wake_all();
+        shutdown.register.wake_all();
     }
     let lame_duck = timeout(plan.lame_duck, called_off.cancelled());
     unless_hurried(shutdown, lame_duck).await;
@@ -72,7 +72,7 @@ async fn drain(shutdown: &Shutdown, time: Duration) -> bool {
     phases.others.close();
     shutdown.enter(Phase::Draining);
     let deadline = Instant::now() + time;
-    shutdown.wake_all();
+    shutdown.register.wake_all();
     let drained = async {
         tokio::select! {
             biased;
@@ -135,7 +135,7 @@ impl Drop for ClosesAnyway {
     fn drop(&mut self) {
         if !self.called_off && self.shutdown.context.phases.now() < Phase::Closed {
             self.shutdown.close(self.report(true));
-            self.shutdown.wake_all();
+            self.shutdown.register.wake_all();
         }
     }
 }
@@ -175,7 +175,7 @@ fn say_what_is_left(shutdown: &Shutdown) {
 /// Ends what is left. Teardowns are bounded, so this is too.
 async fn force(shutdown: &Shutdown) {
     let phases = &shutdown.context.phases;
-    shutdown.wake_all();
+    shutdown.register.wake_all();
     let longest = shutdown.longest_end() + PROGRESS;
     if timeout(longest, phases.connections.wait()).await.is_err() {
         tracing::error!(

@@ -154,7 +154,7 @@ enum State<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> GracefulStream<IO> {
-    /// `sleep` is a timer that nobody needs any more.
+    /// `sleep` is the handshake's timer, if it had one.
     pub(crate) fn new(
         tls: TlsStream<Transport<IO>>,
         registration: Registration,

@@ -25,7 +25,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    /// One that is to be [set](Self::set), of what is left of another.
+    /// One that has to be [set](Self::set): `sleep` is of another deadline, and of another's.
     pub(super) fn new(sleep: Option<Pin<Box<Sleep>>>) -> Self {
         Self { sleep }
     }
