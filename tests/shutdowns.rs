@@ -226,18 +226,24 @@ fn half_a_control_frame() {
     });
 }
 
+/// Stops a server that waits for the rest of a ClientHello and for one that never begins, and sees both let go.
+fn terminate_amid_hellos(bed: Testbed) -> Stopping {
+    let mut stalled = RawTcp::stalled_handshake(bed.addr).unwrap();
+    let mut silent = RawTcp::connect(bed.addr).unwrap();
+    assert!(stalled.wait_held(LONG) && silent.wait_held(LONG));
+    let stopping = terminate(bed);
+    for client in [&mut stalled, &mut silent] {
+        let ending = client.finish();
+        assert!(ending.is_clean_fin(), "{ending:?}");
+        client.close().unwrap();
+    }
+    stopping
+}
+
 #[test]
 fn half_a_client_hello() {
     everywhere(&BRIEF, |bed, _| {
-        let mut stalled = RawTcp::stalled_handshake(bed.addr).unwrap();
-        let mut silent = RawTcp::connect(bed.addr).unwrap();
-        assert!(stalled.wait_held(LONG) && silent.wait_held(LONG));
-        let stopping = terminate(bed);
-        for client in [&mut stalled, &mut silent] {
-            let ending = client.finish();
-            assert!(ending.is_clean_fin(), "{ending:?}");
-            client.close().unwrap();
-        }
+        let stopping = terminate_amid_hellos(bed);
         // A handshake has its own time-out, shutdown or not.
         stopping.exits_within(LAME_DUCK, HEAD + 2 * PROMPT);
     });
@@ -247,15 +253,7 @@ fn half_a_client_hello() {
 #[test]
 fn half_a_client_hello_at_the_deadline() {
     everywhere(&["--shutdown-timeout-ms", "700"], |bed, _| {
-        let mut stalled = RawTcp::stalled_handshake(bed.addr).unwrap();
-        let mut silent = RawTcp::connect(bed.addr).unwrap();
-        assert!(stalled.wait_held(LONG) && silent.wait_held(LONG));
-        let stopping = terminate(bed);
-        for client in [&mut stalled, &mut silent] {
-            let ending = client.finish();
-            assert!(ending.is_clean_fin(), "{ending:?}");
-            client.close().unwrap();
-        }
+        let stopping = terminate_amid_hellos(bed);
         let exit = stopping.exits_promptly_after(LAME_DUCK + Duration::from_millis(700));
         let line = "the deadline has passed, ending what is left, 2 in their handshake";
         assert!(exit.stderr.contains(line), "{exit:?}");

@@ -96,7 +96,7 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::one_per_connection(false),
         requests: [10, 60],
         limit: 1.025,
-        // It is 26.5 where nobody else is at work. How often it waits, and is woken for a timer, depends on who is
+        // It is 27 to 29 where nobody else is at work. How often it waits, and is woken for a timer, depends on who is
         // faster.
         calls: Some(30.0),
         logs: false,
@@ -107,7 +107,7 @@ const SCENARIOS: [Scenario; 9] = [
         work: Work::one_per_connection(true),
         requests: [10, 60],
         limit: 1.025,
-        // 25.7, as above.
+        // 26 to 27, as above.
         calls: Some(29.0),
         logs: false,
     },

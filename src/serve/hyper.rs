@@ -175,7 +175,8 @@ where
     Ok(())
 }
 
-/// A connection until it is served. Written by hand: an `async` block would have room for the handshake twice.
+/// A connection until it has a task that serves it, in the protocol that ALPN agreed on. Written by hand: an `async`
+/// block would have room for the handshake twice.
 struct Arriving<IO, S> {
     handshake: Handshaking<IO>,
     service: Option<S>,
@@ -199,26 +200,13 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let arrived = ready!(Pin::new(&mut self.handshake).poll(cx));
         if let (Ok(stream), Some(service)) = (arrived, self.service.take()) {
-            spawn(self.handshake.acceptor().server(), stream, service);
+            let server = self.handshake.acceptor().server();
+            match stream.connection().is_http2() {
+                true => drop(tokio::spawn(http2(server, stream, service))),
+                false => drop(tokio::spawn(http1(server, stream, service))),
+            }
         }
         Poll::Ready(())
-    }
-}
-
-/// Spawns the task that serves `stream`, in the protocol that ALPN agreed on.
-fn spawn<IO, S, B>(server: &Server, stream: Box<GracefulStream<IO>>, service: S)
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    match stream.connection().is_http2() {
-        true => drop(tokio::spawn(http2(server, stream, service))),
-        false => drop(tokio::spawn(http1(server, stream, service))),
     }
 }
 
