@@ -276,8 +276,11 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut()
-            .poll_counted(|io| io.poll_write_vectored(cx, bufs))
+        self.get_mut().poll_counted(|io| match bufs {
+            // A single record, as most answers are. To the kernel send(2) is less work than writev(2).
+            [buf] => io.poll_write(cx, buf),
+            _ => io.poll_write_vectored(cx, bufs),
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
