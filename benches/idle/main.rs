@@ -24,12 +24,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
 use benches::{chart, rig};
 use chart::option;
+use clap::Parser;
 use client::{Clients, Ends, Protocol, WAVE};
 use rig::Error;
 use server::{ROOMY, Server};
@@ -52,10 +54,45 @@ fn main() -> ExitCode {
     }
 }
 
+/// Measures what idle connections cost, beside other servers.
+#[derive(Debug, Parser)]
+#[command(name = "idle")]
+struct Options {
+    /// How many there are, one number after another
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
+    #[arg(default_value = "1000,3000,5000,10000")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: Vec<u32>,
+
+    /// How many of ours are looked at closer: their snapshot, eviction and shutdown
+    #[arg(
+        long,
+        value_name = "NUMBERS",
+        value_delimiter = ',',
+        default_value = "1000,10000,50000"
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    many: Vec<u32>,
+
+    /// How often each server is measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+
+    /// Where to write the results, from the repository's folder on, and no table in benches/README.md
+    #[arg(long, value_name = "FOLDER")]
+    results: Option<PathBuf>,
+
+    /// cargo passes it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn compare() -> Result<(), Error> {
-    let connections = numbers("--connections", "1000,3000,5000,10000")?;
-    let many = numbers("--many", "1000,10000,50000")?;
-    let rounds = numbers("--rounds", "3")?[0].max(1);
+    let options = Options::parse();
+    let numbers = |of: &[u32]| of.iter().map(|n| *n as usize).collect::<Vec<_>>();
+    let (connections, many) = (numbers(&options.connections), numbers(&options.many));
+    let rounds = options.rounds.into();
     rlimit::increase_nofile_limit(ROOMY)?;
     let mut rows = Vec::new();
     table::print_head();
@@ -74,25 +111,15 @@ fn compare() -> Result<(), Error> {
     }
     let command = chart::command("idle");
     table::write(&rows, &command)?;
-    match option("--results") {
-        Some(_) => Ok(()),
-        None => {
-            let [beside, many] = [table::beside(&rows), table::many(&crowds)];
-            let stamp = chart::stamp();
-            chart::readme(
-                "idle",
-                &format!("{beside}\n{many}\n`{command}`; {stamp}.\n"),
-            )
-        }
+    if options.results.is_some() {
+        return Ok(());
     }
-}
-
-/// What stands behind `name`, separated by commas.
-fn numbers(name: &str, default: &str) -> Result<Vec<usize>, Error> {
-    let words = option(name).unwrap_or(default.into());
-    let numbers = words.split(',').map(str::parse);
-    let numbers: Result<_, _> = numbers.collect();
-    numbers.map_err(|_| format!("{name} wants numbers, such as {default}").into())
+    let [beside, many] = [table::beside(&rows), table::many(&crowds)];
+    let stamp = chart::stamp();
+    chart::readme(
+        "idle",
+        &format!("{beside}\n{many}\n`{command}`; {stamp}.\n"),
+    )
 }
 
 /// What was seen of one server with its connections.

@@ -7,19 +7,21 @@
 //! listening is sent again, and not lost. Printed besides are p99 and p99.9 of the requests that were under way
 //! between the signal and the end, where the old server had gone and the new one was there, and those of the rest.
 //!
-//! `-- --times N` for more than one SIGTERM each: latencies and counts are of all of them, the picture is of the first.
-//! `--rate N --seconds S` for another load, S before the signal and S after the end.
+//! `-- --help` says how to give them another load, or more than one SIGTERM each: latencies and counts are of all of
+//! them, the picture is of the first.
 
 use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use benches::{chart, latency::Latencies};
-use chart::{Area, COLORS, Error, option};
+use chart::{Area, COLORS, Error};
+use clap::Parser;
 use plotters::prelude::*;
 use processes::load::{Load, now};
 
@@ -53,11 +55,36 @@ struct Run {
     latencies: Latencies,
 }
 
+/// Sends servers a SIGTERM under load, and says what clients saw of it.
+#[derive(Debug, Parser)]
+#[command(name = "sigterm")]
+struct Options {
+    /// Requests a second
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: u32,
+
+    /// How long the load goes on before the signal
+    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = chart::seconds)]
+    seconds: Duration,
+
+    /// How many signals each server gets, one life after another
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    times: u16,
+
+    /// Where to write the results, from the repository's folder on
+    #[arg(long, value_name = "FOLDER", default_value = "benches/results")]
+    results: PathBuf,
+
+    /// cargo passes it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() -> Result<(), Error> {
-    let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
-    let rate = number("--rate").unwrap_or(600.0);
-    let before = Duration::from_secs_f64(number("--seconds").unwrap_or(3.0));
-    let times = number("--times").unwrap_or(1.0).max(1.0) as usize;
+    let options = Options::parse();
+    let (rate, before, times) = (options.rate, options.seconds, options.times);
     for example in ["load", "testbed", "peers"] {
         processes::build(&["--example", example]);
     }
@@ -104,7 +131,7 @@ fn run(
     name: &'static str,
     example: &str,
     options: &[&str],
-    rate: f64,
+    rate: u32,
     before: Duration,
     mut latencies: Latencies,
 ) -> Result<Run, Error> {

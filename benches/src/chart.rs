@@ -1,6 +1,6 @@
 //! What a bench measured, as a picture and as numbers, in `benches/results/`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use plotters::{
     coord::{Shift, ranged1d::ValueFormatter},
@@ -26,10 +26,24 @@ pub fn results() -> PathBuf {
     processes::root().join(option("--results").unwrap_or("benches/results".into()))
 }
 
-/// The word behind `name` on the command line. `cargo bench` adds words of its own: the rest is
-/// passed over.
+/// The word behind `name` on the command line, or behind its `=`. `cargo bench` adds words of its own: the rest
+/// is passed over.
 pub fn option(name: &str) -> Option<String> {
-    std::env::args().skip_while(|word| word != name).nth(1)
+    let mut words = std::env::args();
+    words
+        .find_map(|word| match word.strip_prefix(name)? {
+            "" => Some(None),
+            rest => Some(Some(rest.strip_prefix('=')?.to_owned())),
+        })?
+        .or_else(|| words.next())
+}
+
+/// A time on the command line, of as many seconds as can be waited for.
+pub fn seconds(word: &str) -> Result<Duration, String> {
+    let seconds = word.parse::<f64>().ok();
+    let sane = seconds.filter(|seconds| (0.05..=3600.0).contains(seconds));
+    let wanted = || "seconds, from 0.05 to 3600, are wanted".to_owned();
+    sane.map(Duration::from_secs_f64).ok_or_else(wanted)
 }
 
 /// When and on what it was measured.

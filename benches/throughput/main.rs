@@ -14,11 +14,8 @@
 //! part of what they get done without, and how much of the server's processor a crowd takes by itself: what
 //! handshakes cost is gone for the others.
 //!
-//! `-- --rounds N --seconds S` for a longer run, `--only WORDS` for the scenarios and crowds with
-//! these words in their names, `--servers NAMES` for bare and these others: `drained` too, which is bare that waits
-//! for the client's end of an HTTP/1 connection, the least that a proper end costs. `--workers N` gives those of one
-//! program N workers each, and nobody a processor of its own. The figures of a full run go to `benches/results/`,
-//! and its table to `benches/README.md`.
+//! `-- --help` says how to measure a part of it, or longer. The figures of a full run go to `benches/results/`, and its
+//! table to `benches/README.md`.
 
 mod bars;
 mod client;
@@ -28,15 +25,80 @@ mod server;
 mod stats;
 mod table;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use benches::{apart, chart, rig, strace};
-use chart::option;
+use clap::{Parser, builder::PossibleValuesParser};
 use client::{CONNECTIONS, Done, Load, Protocol};
 use crowd::Crowd;
 use rig::{Certificate, Error};
 use server::{ASKED_FOR, BARE, CROWDED, SERVERS, Server, Who};
 use stats::{Beside, Round, Row};
+
+/// Measures requests a second, and what they cost, beside other servers.
+#[derive(Debug, Parser)]
+#[command(name = "throughput")]
+struct Options {
+    /// Rounds, after one to warm up
+    #[arg(long, value_name = "N", default_value_t = 7)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+
+    /// How long each server is loaded in a round
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = chart::seconds)]
+    seconds: Duration,
+
+    /// Scenarios and crowds with these words in their names, and no others
+    #[arg(long, value_name = "WORDS")]
+    only: Option<String>,
+
+    /// Bare and these others, with commas between them. `drained` is bare that waits for the client's end of an
+    /// HTTP/1 connection: the least that a proper end costs [default: all but drained]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(value_parser = PossibleValuesParser::new(SERVERS.map(|who| who.name)))]
+    servers: Vec<String>,
+
+    /// So many workers for each server that is part of this program, and nobody has a processor of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+
+    /// Where to write the results, from the repository's folder on, and no table in benches/README.md
+    #[arg(long, value_name = "FOLDER")]
+    results: Option<PathBuf>,
+
+    /// cargo passes it
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|words| name.contains(words))
+    }
+
+    fn measures(&self, who: &Who) -> bool {
+        match self.servers.is_empty() {
+            true => who.name != ASKED_FOR,
+            false => who.name == BARE || self.servers.iter().any(|name| name == who.name),
+        }
+    }
+
+    /// Whether it is all that there is to measure.
+    fn is_full(&self) -> bool {
+        self.only.is_none() && self.servers.is_empty() && self.workers.is_none()
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let scenarios = SCENARIOS.iter().map(|scenario| scenario.name);
+        let names: Vec<_> = scenarios.chain(CROWDS.map(|(name, _)| name)).collect();
+        match names.iter().any(|name| self.wants(name)) {
+            true => Ok(()),
+            false => {
+                Err(format!("--only: these words are in none of: {}", names.join("; ")).into())
+            }
+        }
+    }
+}
 
 struct Scenario {
     name: &'static str,
@@ -108,63 +170,50 @@ fn main() -> Result<(), Error> {
     if let Some(served) = apart::is_server() {
         return served;
     }
-    let number = |name| option(name).and_then(|word| word.parse::<f64>().ok());
-    let rounds = number("--rounds").unwrap_or(7.0).max(1.0) as usize;
-    let time = Duration::from_secs_f64(number("--seconds").unwrap_or(1.0).max(0.05));
+    let options = Options::parse();
+    options.check()?;
     rlimit::increase_nofile_limit(16_384)?;
     chart::warn_of_pacing();
-    let workers = number("--workers").map(|n| n.max(1.0) as usize);
-    let bench = Bench::start(time, workers)?;
-    let rows = bench.steady(rounds)?;
-    let crowds = bench.crowded(rounds.div_ceil(2))?;
-    match ["--only", "--servers", "--workers"].map(option) {
-        [None, None, None] => show(&rows, &crowds, rounds, time),
-        // Not all of it.
-        _ => Ok(()),
+    let bench = Bench::start(options)?;
+    let rows = bench.steady()?;
+    let crowds = bench.crowded()?;
+    match bench.options.is_full() {
+        true => show(&rows, &crowds, &bench.options),
+        false => Ok(()),
     }
 }
 
-fn show(rows: &[Row], crowds: &str, rounds: usize, time: Duration) -> Result<(), Error> {
-    let seconds = time.as_secs_f64();
+fn show(rows: &[Row], crowds: &str, options: &Options) -> Result<(), Error> {
+    let (rounds, seconds) = (options.rounds, options.seconds.as_secs_f64());
     let command =
         format!("cargo bench --bench throughput -- --rounds {rounds} --seconds {seconds}");
     bars::write(rows, &command)?;
-    match option("--results") {
-        Some(_) => Ok(()),
-        None => {
-            let stamp = chart::stamp();
-            let table = format!("{}\n`{command}`; {stamp}.\n", table::of(rows));
-            chart::readme("throughput", &table)?;
-            chart::readme("crowds", &format!("{crowds}\n`{command}`; {stamp}.\n"))
-        }
+    if options.results.is_some() {
+        return Ok(());
     }
+    let stamp = chart::stamp();
+    let table = format!("{}\n`{command}`; {stamp}.\n", table::of(rows));
+    chart::readme("throughput", &table)?;
+    chart::readme("crowds", &format!("{crowds}\n`{command}`; {stamp}.\n"))
 }
 
 struct Bench {
     servers: Vec<Server>,
     certificate: Certificate,
     client: tokio::runtime::Runtime,
-    time: Duration,
+    options: Options,
     h2load: bool,
     traces: bool,
 }
 
 impl Bench {
-    fn start(time: Duration, workers: Option<usize>) -> Result<Self, Error> {
+    fn start(options: Options) -> Result<Self, Error> {
         let certificate = Certificate::new()?;
         let folder = tempfile::tempdir()?;
         certificate.save(folder.path())?;
-        let named = option("--servers");
-        let mut names = named.iter().flat_map(|names| names.split(','));
-        if let Some(name) = names.find(|name| SERVERS.iter().all(|who| who.name != *name)) {
-            let known = SERVERS.map(|who| who.name).join(", ");
-            return Err(format!("--servers: there is no {name:?}, but {known}").into());
-        }
-        let is_named = |who: &Who| match &named {
-            Some(names) => who.name == BARE || names.split(',').any(|name| name == who.name),
-            None => who.name != ASKED_FOR,
-        };
-        let servers = SERVERS.into_iter().filter(is_named).filter_map(|who| {
+        let workers = options.workers.map(usize::from);
+        let named = SERVERS.into_iter().filter(|who| options.measures(who));
+        let servers = named.filter_map(|who| {
             let server = Server::start(who, folder.path(), workers);
             let said = server.inspect_err(|error| println!("{} is left out: {error}", who.name));
             said.ok()
@@ -190,15 +239,16 @@ impl Bench {
                 .worker_threads(1)
                 .enable_all()
                 .build()?,
-            time,
+            options,
             h2load,
             traces: traces.is_ok(),
         })
     }
 
-    fn steady(&self, rounds: usize) -> Result<Vec<Row>, Error> {
+    fn steady(&self) -> Result<Vec<Row>, Error> {
+        let rounds = self.options.rounds.into();
         let mut rows = Vec::new();
-        for scenario in SCENARIOS.iter().filter(|s| is_wanted(s.name)) {
+        for scenario in SCENARIOS.iter().filter(|of| self.options.wants(of.name)) {
             let mut row = Row::new(scenario.name, self.servers.iter().map(|server| server.name));
             // One round to warm up, not counted.
             for round in 0..=rounds {
@@ -226,21 +276,30 @@ impl Bench {
     ///
     /// Never by h2load, which does not come to an end where nginx is as slow as strace makes it.
     fn calls(&self, server: &Server, load: Load) -> Option<f64> {
-        let counted = server.calls(|| self.own(server, load, self.time));
+        let counted = server.calls(|| self.own(server, load, self.options.seconds));
         let counted = counted.inspect_err(|error| println!("{}: {error}", server.name));
         let (calls, done) = counted.ok()?;
         Some(calls / done.requests as f64)
     }
 
     /// The table of what good clients get beside each crowd.
-    fn crowded(&self, rounds: usize) -> Result<String, Error> {
+    fn crowded(&self) -> Result<String, Error> {
+        let mut crowds = CROWDS.to_vec();
+        crowds.retain(|(name, _)| self.options.wants(name));
+        if crowds.is_empty() {
+            return Ok(String::new());
+        }
+        let rounds = usize::from(self.options.rounds).div_ceil(2);
         let servers = &self.servers[..CROWDED.min(self.servers.len())];
         let mut table = table::head(servers.iter().map(|server| server.name));
         println!(
             "\n{}, beside a crowd: of what it is without\n{table}",
             SCENARIOS[0].name
         );
-        for (name, crowd) in CROWDS.into_iter().filter(|(name, _)| is_wanted(name)) {
+        for (name, crowd) in CROWDS
+            .into_iter()
+            .filter(|(name, _)| self.options.wants(name))
+        {
             let mut seen = vec![Vec::new(); servers.len()];
             for round in 0..rounds {
                 let beside = self.round(servers, round, |server| self.beside(server, crowd))?;
@@ -258,7 +317,7 @@ impl Bench {
     /// Good clients alone, and at once after that beside the crowd.
     fn beside(&self, server: &Server, crowd: Crowd) -> Result<Beside, Error> {
         server.settle()?;
-        let time = self.time * WINDOWS;
+        let time = self.options.seconds * WINDOWS;
         let alone = self.load_for(server, GOOD, time)?;
         let gathering = crowd.gather(server.addr, &self.certificate);
         let gathered = self.client.block_on(gathering)?;
@@ -293,7 +352,7 @@ impl Bench {
     }
 
     fn load(&self, server: &Server, load: Load) -> Result<Round, Error> {
-        self.load_for(server, load, self.time)
+        self.load_for(server, load, self.options.seconds)
     }
 
     fn load_for(&self, server: &Server, load: Load, time: Duration) -> Result<Round, Error> {
@@ -316,8 +375,4 @@ impl Bench {
         let run = load.run(server.addr, &self.certificate, time);
         self.client.block_on(run)
     }
-}
-
-fn is_wanted(name: &str) -> bool {
-    option("--only").is_none_or(|words| name.contains(&words))
 }
