@@ -64,7 +64,7 @@ struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rate: u32,
 
-    /// How long the load goes on before the signal
+    /// How long the load goes on before the signal, and again after the end
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = chart::seconds)]
     seconds: Duration,
 
@@ -73,9 +73,10 @@ struct Options {
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     times: u16,
 
-    /// Where to write the results, from the repository's folder on
-    #[arg(long, value_name = "FOLDER", default_value = "benches/results")]
-    results: PathBuf,
+    /// Where to write the results, from the repository's folder on [default: benches/results]
+    // `chart::results` reads it.
+    #[arg(long, value_name = "FOLDER")]
+    results: Option<PathBuf>,
 
     /// cargo passes it
     #[arg(long, hide = true)]

@@ -296,10 +296,7 @@ impl Bench {
             "\n{}, beside a crowd: of what it is without\n{table}",
             SCENARIOS[0].name
         );
-        for (name, crowd) in CROWDS
-            .into_iter()
-            .filter(|(name, _)| self.options.wants(name))
-        {
+        for (name, crowd) in crowds {
             let mut seen = vec![Vec::new(); servers.len()];
             for round in 0..rounds {
                 let beside = self.round(servers, round, |server| self.beside(server, crowd))?;

@@ -277,7 +277,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Transport<IO> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.get_mut().poll_counted(|io| match bufs {
-            // A single record, as most answers are. To the kernel send(2) is less work than writev(2).
+            // One piece, as most answers are one record. Over TCP it goes by send(2), which is less work for the
+            // kernel than writev(2).
             [buf] => io.poll_write(cx, buf),
             _ => io.poll_write_vectored(cx, bufs),
         })
