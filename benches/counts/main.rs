@@ -1,9 +1,8 @@
 //! Instructions and system calls per request: `cargo bench --bench counts`. Needs valgrind, and strace.
 //!
-//! Time on a shared machine is noise; what callgrind counts is the same at every run, but for large answers, of which a
-//! socket takes now more at once, now less. One thread
-//! runs server and client over loopback TLS. Callgrind stops counting while the client is polled
-//! (see `poll_uncounted`), so that what is left is the server, tokio's scheduler and its epoll.
+//! Time on a shared machine is noise; what callgrind counts is the same at every run, but for large answers,
+//! of which a socket takes now more at once, now less. One thread runs server and client over loopback TLS.
+//! Callgrind stops counting while the client is polled (see `poll_uncounted`), so that what is left is the server, tokio's scheduler and its epoll.
 //! Every scenario runs twice, with few and with many requests: the difference is what the requests
 //! cost, without the start. `calls` counts system calls, in two processes and by strace.
 //!

@@ -31,7 +31,7 @@ use std::{
 
 use benches::{chart, rig};
 use chart::option;
-use clap::Parser;
+use clap::{Parser, builder::RangedU64ValueParser};
 use client::{Clients, Ends, Protocol, WAVE};
 use rig::Error;
 use server::{ROOMY, Server};
@@ -61,8 +61,8 @@ struct Options {
     /// How many there are, one number after another
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',')]
     #[arg(default_value = "1000,3000,5000,10000")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    connections: Vec<u32>,
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    connections: Vec<usize>,
 
     /// How many of ours are looked at closer: their snapshot, eviction and shutdown
     #[arg(
@@ -71,13 +71,13 @@ struct Options {
         value_delimiter = ',',
         default_value = "1000,10000,50000"
     )]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    many: Vec<u32>,
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    many: Vec<usize>,
 
     /// How often each server is measured
     #[arg(long, value_name = "N", default_value_t = 3)]
-    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
+    rounds: usize,
 
     /// Where to write the results, from the repository's folder on, and no table in benches/README.md
     #[arg(long, value_name = "FOLDER")]
@@ -90,20 +90,17 @@ struct Options {
 
 fn compare() -> Result<(), Error> {
     let options = Options::parse();
-    let numbers = |of: &[u32]| of.iter().map(|n| *n as usize).collect::<Vec<_>>();
-    let (connections, many) = (numbers(&options.connections), numbers(&options.many));
-    let rounds = options.rounds.into();
     rlimit::increase_nofile_limit(ROOMY)?;
     let mut rows = Vec::new();
     table::print_head();
     for protocol in Protocol::ALL {
-        for &n in &connections {
-            rows.extend(side_by_side(protocol, n, rounds)?);
+        for &n in &options.connections {
+            rows.extend(side_by_side(protocol, n, options.rounds)?);
         }
     }
     let mut crowds = Vec::new();
     for protocol in Protocol::ALL {
-        for &n in &many {
+        for &n in &options.many {
             let seen = many::look(protocol, n)?;
             println!("{protocol}, {n}: {seen:?}");
             crowds.push((protocol, n, seen));

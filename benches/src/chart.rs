@@ -29,13 +29,12 @@ pub fn results() -> PathBuf {
 /// The word behind `name` on the command line, or behind its `=`. `cargo bench` adds words of its own: the rest
 /// is passed over.
 pub fn option(name: &str) -> Option<String> {
-    let mut words = std::env::args();
-    words
-        .find_map(|word| match word.strip_prefix(name)? {
-            "" => Some(None),
-            rest => Some(Some(rest.strip_prefix('=')?.to_owned())),
-        })?
-        .or_else(|| words.next())
+    let is_it = |word: &String| word.split('=').next() == Some(name);
+    let mut words = std::env::args().skip_while(|word| !is_it(word));
+    match words.next()?.split_once('=') {
+        Some((_, value)) => Some(value.to_owned()),
+        None => words.next(),
+    }
 }
 
 /// A time on the command line, of as many seconds as can be waited for.
